@@ -1,0 +1,96 @@
+"""The errors purdist raises: what was expected, what was got, what to do.
+
+Every error is a `PurdistError` and also the built-in that fits, so code that
+catches ``ValueError`` or ``KeyError`` keeps working.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+class PurdistError(Exception):
+    """The base of everything purdist raises on bad input.
+
+    The first line says what was expected and what was got, the second what to do.
+
+    Attributes:
+        problem: What was expected and what was got.
+        remedy: What to do, '' where the problem says it.
+        faults: Each fault on its own, where one call found several.
+    """
+
+    faults: tuple[PurdistError, ...] = ()
+
+    def __init__(self, problem: str, remedy: str = "") -> None:
+        self.problem = problem
+        self.remedy = remedy
+        super().__init__(f"{problem}\n{remedy}" if remedy else problem)
+
+    def __str__(self) -> str:
+        # KeyError would show the repr of the text, newlines escaped.
+        return str(self.args[0])
+
+    def __reduce__(self) -> tuple[type[PurdistError], tuple[str, str]]:
+        # Exception would hand the joined text back as `problem`.
+        return type(self), (self.problem, self.remedy)
+
+
+class UnknownVariableError(PurdistError, KeyError):
+    """A name that no variable of the program bears."""
+
+
+class MapDirectionError(PurdistError, ValueError):
+    """A ``data_name_map`` that maps student to teacher."""
+
+
+class IncompleteMapError(PurdistError, ValueError):
+    """A ``data_name_map`` that leaves a teacher input without a source."""
+
+
+class NameClashError(PurdistError, ValueError):
+    """Two things that would bear one name."""
+
+
+class ShapeMismatchError(PurdistError, ValueError):
+    """Shapes that do not fit each other or the operation."""
+
+
+class DtypeMismatchError(PurdistError, TypeError):
+    """Data types that do not fit each other or the operation."""
+
+
+class UninitializedWeightsError(PurdistError, ValueError):
+    """A parameter that the scope holds no memory for."""
+
+
+class FeedError(PurdistError, KeyError):
+    """A feed that is missing, or that the program has no input for."""
+
+
+class InvalidArgumentError(PurdistError, ValueError):
+    """An argument outside the values it may take."""
+
+
+class ForeignValueError(PurdistError, TypeError):
+    """A value or layer that was made outside the program it is used in."""
+
+
+class RandomInferenceError(PurdistError, ValueError):
+    """A random operation that inference mode does not switch off."""
+
+
+class SeveralFaultsError(PurdistError, ValueError):
+    """Faults of more than one kind, found in one call."""
+
+
+def together(faults: Sequence[PurdistError]) -> PurdistError:
+    """One error that tells all of ``faults``: of their kind if they share one."""
+    if len(faults) == 1:
+        return faults[0]
+    kinds = {type(fault) for fault in faults}
+    kind = kinds.pop() if len(kinds) == 1 else SeveralFaultsError
+    text = "\n".join(f"{k}. {fault}" for k, fault in enumerate(faults, start=1))
+    error = kind(f"{len(faults)} faults:\n{text}")
+    error.faults = tuple(faults)
+    return error

@@ -1,0 +1,91 @@
+"""`student_of` and `export`: the student on its own again, in memory and on disk."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import attrs
+
+from purdist import pir, scopes
+from purdist.errors import InvalidArgumentError
+from purdist.program import Distillation, Program, Training
+
+
+def student_of(trained: Program | Distillation | Training) -> Program:
+    """The bare student: no teacher, no loss, no optimizer; its weights as they are now.
+
+    Args:
+        trained: What holds a student: a merged program, what `apply` or `minimize` made of
+            it, or a network that is a student already.
+
+    Returns:
+        A program with weights of its own: training on does not reach it.
+    """
+    source = trained if isinstance(trained, Program) else trained.program
+    own = {key: v for key, v in source.variables.items() if v.owner == "student"}
+    with pir.building():
+        training = pir.cut(source.training, filter(source.training.values.__contains__, own))
+        inference = pir.cut(source.inference, filter(source.inference.values.__contains__, own))
+    student = attrs.evolve(
+        source,
+        training=training,
+        inference=inference,
+        scope=scopes.new_scope(),
+        variables=own,
+        live=False,
+    )
+    source.hand_weights_to(student.scope, source.place, names=student.weights)
+    return student
+
+
+def export(
+    trained: Program | Distillation | Training, path: str | os.PathLike[str], outputs: Sequence[str]
+) -> None:
+    """Writes the student for inference: ``path.json`` and ``path.pdiparams``.
+
+    ``paddle.static.load_inference_model`` and ``paddle.inference`` read them. The graph is
+    the student's in inference mode, cut to the outputs. The files are written beside their
+    targets and renamed, so that a reader never sees half of one.
+
+    Args:
+        trained: What holds a student.
+        path: Where to, without a suffix. The folder must exist.
+        outputs: The student's variables to put out, in order, each once.
+
+    Raises:
+        UnknownVariableError: An output is none of the student's variables.
+        InvalidArgumentError: There are no outputs, or one stands twice.
+    """
+    student = student_of(trained)
+    _check_outputs(student, outputs)
+    target = Path(path)
+    with (
+        pir.building(),
+        tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as folder,
+    ):
+        part = pir.cut(student.inference, outputs)
+        draft = Path(folder) / target.name
+        pir.save_inference(part, outputs, draft, student.scope, student.place)
+        # The weights first: a new graph never stands beside weights it may not fit.
+        for suffix in (".pdiparams", ".json"):
+            Path(f"{draft}{suffix}").replace(f"{target}{suffix}")
+
+
+def _check_outputs(student: Program, outputs: Sequence[str]) -> None:
+    if isinstance(outputs, str) or not outputs:
+        raise InvalidArgumentError(
+            f"Expected a list of at least one output, got {outputs!r}.",
+            f"Write outputs=[{outputs!r}]." if outputs else "Name a variable of the student.",
+        )
+    student.check_fetch(outputs, student.inference, "inference")
+    values = [student.inference.values[name].id for name in outputs]
+    twice = [name for k, name in enumerate(outputs) if values[k] in values[:k]]
+    if twice:
+        raise InvalidArgumentError(
+            f"Expected each output once, got {twice[0]!r}, which stands among the outputs already, "
+            "by this or another name.",
+            "Name it once; Paddle Inference fails on the same value twice.",
+        )

@@ -1,0 +1,213 @@
+"""`merge`: teacher and student in one program."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+
+import attrs
+
+from purdist import pir, scopes
+from purdist.errors import (
+    DtypeMismatchError,
+    IncompleteMapError,
+    InvalidArgumentError,
+    MapDirectionError,
+    NameClashError,
+    PurdistError,
+    ShapeMismatchError,
+    UnknownVariableError,
+    together,
+)
+from purdist.program import Program
+from purdist.variables import Variable, shapes_agree
+
+
+def merge(
+    teacher: Program,
+    student: Program,
+    data_name_map: Mapping[str, str],
+    *,
+    place: pir.Place | str | None = None,
+    name_prefix: str = "teacher_",
+    keep_inputs: Collection[str] = (),
+) -> Program:
+    """One program in which the teacher computes beside the student.
+
+    The teacher is in inference mode in both lives of the result, receives no gradient
+    and shares its weights; all its names get ``name_prefix``. The student's graph and
+    what can change of its weights are copied, and its names stay. A second teacher is
+    a second ``merge``, with another prefix.
+
+    Args:
+        teacher: Who is listened to.
+        student: Who learns.
+        data_name_map: Teacher input -> the student variable that it reads instead of a
+            feed, mostly an input; ranks, dtypes and known sizes must agree.
+        place: Where the result lives and runs, the student's place by default.
+        name_prefix: Put before every name of the teacher.
+        keep_inputs: Teacher inputs that stay feeds, under their prefixed names.
+
+    Raises:
+        MapDirectionError: The map goes from student to teacher.
+        IncompleteMapError: The map leaves out a teacher input.
+        UnknownVariableError: The map or ``keep_inputs`` names what does not exist.
+        ShapeMismatchError: A teacher input and its variable differ in rank or size.
+        DtypeMismatchError: They differ in dtype.
+        NameClashError: A prefixed name is one of the student's, or both networks own
+            parameters of one name in one scope.
+        InvalidArgumentError: A teacher input is both mapped and kept.
+    """
+    _check_origins(teacher, student)
+    _check_map(teacher, student, dict(data_name_map), keep_inputs)
+    _check_prefix(teacher, student, name_prefix)
+    place = student.place if place is None else pir.place_of(place)
+
+    with pir.building():
+        lives = []
+        for life in (student.training, student.inference):
+            graph = pir.copy(life)
+            feeds = {source: graph.values[name] for source, name in data_name_map.items()}
+            added = pir.append(graph, teacher.inference, feeds, prefix=name_prefix)
+            lives.append(pir.Graph(graph.program, {**graph.values, **added}))
+    training, inference = lives
+
+    scope = scopes.new_scope()
+    student.hand_weights_to(scope, place)
+    teacher.hand_weights_to(scope, place, frozen=True, prefix=name_prefix)
+    return Program(
+        training,
+        inference,
+        scope,
+        place,
+        {**student.variables, **_teacher_variables(teacher, data_name_map, name_prefix)},
+        origins=student.origins + teacher.origins,
+        inner=student.inner | {name_prefix + name for name in teacher.inner},
+    )
+
+
+def _teacher_variables(
+    teacher: Program, data_name_map: Mapping[str, str], prefix: str
+) -> dict[str, Variable]:
+    renamed = {}
+    for key, variable in teacher.variables.items():
+        if key not in teacher.inference.values:
+            continue
+        replaced = variable.name in data_name_map
+        renamed[prefix + key] = attrs.evolve(
+            variable,
+            name=prefix + variable.name,
+            role="activation" if replaced else variable.role,
+            trainable=False,
+            owner="teacher",
+            life="both",
+        )
+    return renamed
+
+
+def _check_origins(teacher: Program, student: Program) -> None:
+    for theirs in teacher.origins:
+        for ours in student.origins:
+            met = sorted(theirs.met(ours))
+            if met:
+                raise NameClashError(
+                    f"Expected teacher and student to own different parameters, got {len(met)} "
+                    f"names that both own in one scope: {', '.join(met[:3])}"
+                    f"{', ...' if len(met) > 3 else ''}. The startup program that ran last "
+                    "overwrote the other network's weights.",
+                    "Give each network a scope of its own: run its startup program under "
+                    "paddle.static.scope_guard(paddle.static.Scope()) and pass that scope= to "
+                    "from_static.",
+                )
+
+
+def _check_map(
+    teacher: Program,
+    student: Program,
+    data_name_map: Mapping[str, str],
+    keep_inputs: Collection[str],
+) -> None:
+    faults = list(_map_faults(teacher, student, data_name_map, keep_inputs))
+    if not faults:
+        return
+    turned = {variable: source for source, variable in data_name_map.items()}
+    if data_name_map and not list(_map_faults(teacher, student, turned, keep_inputs)):
+        raise MapDirectionError(
+            f"Expected data_name_map to go from teacher inputs to student variables, got "
+            f"{data_name_map}, which goes from student to teacher.",
+            f"Turn it: data_name_map={turned}.",
+        )
+    raise together(faults)
+
+
+def _map_faults(
+    teacher: Program,
+    student: Program,
+    data_name_map: Mapping[str, str],
+    keep_inputs: Collection[str],
+) -> Iterator[PurdistError]:
+    inputs = teacher.inputs
+    for name in (*data_name_map, *keep_inputs):
+        if name not in inputs:
+            yield _no_input(teacher, name)
+    for source, name in data_name_map.items():
+        if name not in student.variables:
+            error = student.unknown(name)
+            yield UnknownVariableError(
+                f"data_name_map[{source!r}] must name a student variable. {error.problem}",
+                error.remedy,
+            )
+        elif source in inputs:
+            yield from _fit_faults(teacher.variables[source], student.variables[name])
+    for name in sorted(set(data_name_map).intersection(keep_inputs)):
+        yield InvalidArgumentError(
+            f"Expected the teacher input {name!r} to be mapped or kept, got both.",
+            "Name it in data_name_map or in keep_inputs, not in both.",
+        )
+    missing = [n for n in inputs if n not in data_name_map and n not in keep_inputs]
+    if missing:
+        wanted = ", ".join(teacher.variables[name].spec for name in missing)
+        offered = ", ".join(student.variables[name].spec for name in student.inputs)
+        yield IncompleteMapError(
+            f"Expected data_name_map to cover every teacher input, got none for {wanted}.",
+            f"Map it to a student variable (its inputs: {offered or 'none'}), or name it in "
+            "keep_inputs to feed it on its own.",
+        )
+
+
+def _no_input(teacher: Program, name: str) -> UnknownVariableError:
+    inputs = ", ".join(teacher.variables[n].spec for n in teacher.inputs) or "none"
+    what = "is no input" if name in teacher.variables else "the teacher does not have"
+    return UnknownVariableError(
+        f"Expected the name of a teacher input, got {name!r}, which {what}.",
+        f"The teacher's inputs: {inputs}.",
+    )
+
+
+def _fit_faults(source: Variable, variable: Variable) -> Iterator[PurdistError]:
+    given = f"the teacher input {source.spec} and the student variable {variable.spec}"
+    if source.dtype != variable.dtype:
+        yield DtypeMismatchError(
+            f"Expected one dtype, got {given}.",
+            f"Cast in the student's network, and map to a {source.dtype} variable.",
+        )
+    if len(source.shape) != len(variable.shape):
+        yield ShapeMismatchError(
+            f"Expected one rank, got {given}.",
+            f"Reshape in the student's network, and map to a variable of rank {len(source.shape)}.",
+        )
+    elif not shapes_agree(source.shape, variable.shape):
+        yield ShapeMismatchError(
+            f"Expected sizes that agree where both are known, got {given}.",
+            "Map to a variable of the teacher input's size, or build the teacher for this size.",
+        )
+
+
+def _check_prefix(teacher: Program, student: Program, prefix: str) -> None:
+    met = [n for n in teacher.inference.values if prefix + n in student.variables]
+    if met:
+        some = ", ".join(repr(prefix + name) for name in met[:3])
+        raise NameClashError(
+            f"Expected name_prefix to keep the teacher's names from the student's, got "
+            f"{prefix!r}, with which {len(met)} meet: {some}{', ...' if len(met) > 3 else ''}.",
+            "Choose another name_prefix, one for each teacher.",
+        )

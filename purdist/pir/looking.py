@@ -1,0 +1,215 @@
+"""Looking at programs: their ops, their values, and the names of both.
+
+``Value == Value`` appends an op to the default program, so values are told apart by
+``Value.id``, and never compared or looked up in a list.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import TypeAlias
+
+import paddle
+from paddle.base.libpaddle import pir
+
+Operation: TypeAlias = pir.Operation
+
+PARAMETER = "builtin.parameter"
+DATA = "pd_op.data"
+
+# fmt: off
+_RANDOM = frozenset((
+    "bernoulli", "binomial", "dirichlet", "dropout", "exponential", "exponential_",
+    "fused_dropout_add", "gaussian", "gaussian_inplace", "gaussian_inplace_", "gumbel_softmax",
+    "multinomial", "normal", "poisson", "randint", "randperm", "rrelu", "standard_gamma",
+    "truncated_gaussian_random", "uniform", "uniform_inplace", "uniform_inplace_",
+    "uniform_random_batch_size_like",
+))
+_OPTIMIZERS = frozenset((
+    "adadelta_", "adagrad_", "adam_", "adamax_", "adamw_", "asgd_", "dpsgd", "ftrl", "lamb_",
+    "lars_momentum", "merged_adam_", "merged_momentum_", "momentum_", "nadam_", "radam_",
+    "rmsprop_", "rprop_", "sgd_",
+))
+# fmt: on
+
+
+def operations(program: paddle.static.Program, *, regions: bool = False) -> Iterator[Operation]:
+    """The ops of ``program`` in order, with ``regions`` those inside while and if ops too."""
+    yield from _block_operations(program.global_block(), regions=regions)
+
+
+def _block_operations(block: pir.Block, *, regions: bool) -> Iterator[Operation]:
+    for op in block.ops:
+        yield op
+        if regions and op.num_regions():
+            for inner in op.blocks():
+                yield from _block_operations(inner, regions=True)
+
+
+def is_tensor(value: paddle.Tensor) -> bool:
+    """Whether ``value`` is one dense tensor: not a list of them, and not absent."""
+    return value.initialized() and value.is_dense_tensor_type()
+
+
+def identity(value: paddle.Tensor) -> str | None:
+    """What tells ``value`` from every other, None for the absent operand of an op."""
+    return value.id if value.initialized() else None
+
+
+def value_ids(ops: Iterable[Operation]) -> set[str]:
+    """The ids of all values that ``ops`` compute."""
+    return {v.id for op in ops for v in op.results() if identity(v)}
+
+
+def read_ids(ops: Iterable[Operation]) -> set[str]:
+    """The ids of all values that ``ops`` read, captured by their regions included."""
+    return {v.id for op in ops for v in reads(op) if identity(v)}
+
+
+def reachable_ids(program: paddle.static.Program) -> set[str]:
+    """The ids of the values of ``program`` outside while and if regions."""
+    return value_ids(operations(program))
+
+
+def is_value(thing: object) -> bool:
+    """Whether ``thing`` is a value of a PIR program."""
+    return isinstance(thing, pir.Value)
+
+
+def is_program(thing: object) -> bool:
+    """Whether ``thing`` is a PIR program."""
+    return isinstance(thing, pir.Program)
+
+
+def dtype_name(dtype: paddle.dtype) -> str:
+    """``paddle.float32`` -> ``float32``."""
+    return str(dtype).removeprefix("paddle.")
+
+
+def parameter_name(op: Operation) -> str:
+    """The name a `PARAMETER` op gives its weight in a scope."""
+    return str(op.attrs()["parameter_name"])
+
+
+def data_name(op: Operation) -> str:
+    """The name a `DATA` op reads its feed under."""
+    return str(op.attrs()["name"])
+
+
+def is_feed(op: Operation) -> bool:
+    """Whether ``op`` takes a feed: optimizer state stands in a program as data ops too."""
+    return op.name() == DATA and not op.result(0).persistable
+
+
+def layer_of(op: Operation) -> str:
+    """The path of the layer that made ``op``, '' where Paddle kept none."""
+    return str(op.attrs()["struct_name"]).strip("/") if op.has_attr("struct_name") else ""
+
+
+def short_name(op: Operation) -> str:
+    """``pd_op.batch_norm_`` -> ``batch_norm``."""
+    return op.name().rpartition(".")[2].rstrip("_")
+
+
+def reads(op: Operation) -> list[paddle.Tensor]:
+    """All values ``op`` reads, those its regions capture included."""
+    return pir.get_used_external_value(op) if op.num_regions() else op.operands_source()
+
+
+def is_parameter(value: paddle.Tensor) -> bool:
+    """Whether ``value`` is a weight that its program declares."""
+    op = value.get_defining_op()
+    return op is not None and op.name() == PARAMETER
+
+
+def own_names(ops: Iterable[Operation]) -> dict[str, paddle.Tensor]:
+    """The feeds and parameters among ``ops``, by the names they brought along."""
+    names = {}
+    for op in ops:
+        if op.name() == PARAMETER:
+            names[parameter_name(op)] = op.result(0)
+        elif op.name() == DATA:
+            names[data_name(op)] = op.result(0)
+    return names
+
+
+def made_names(
+    ops: Iterable[Operation], given: Mapping[str, paddle.Tensor], *, prefix: str = ""
+) -> dict[str, paddle.Tensor]:
+    """Every tensor that ``ops`` compute by name, in their order.
+
+    Feeds and parameters have names of their own, ``given`` ones come next, and what
+    has neither gets ``<op>_<k>``, the ``k``-th of its kind; further results of one op
+    are ``<op>_<k>.1``, ``<op>_<k>.2``, ...
+
+    Args:
+        ops: Whose results to name.
+        given: Names given already. Several may stand for one value.
+        prefix: Put before every made name.
+    """
+    ops = list(ops)
+    names_of = {value.id: [name] for name, value in own_names(ops).items()}
+    for name, value in given.items():
+        if name not in names_of.setdefault(value.id, []):
+            names_of[value.id].append(name)
+    used = {name for names in names_of.values() for name in names}
+    values: dict[str, paddle.Tensor] = {}
+    count: dict[str, int] = {}
+    for op in ops:
+        kind = short_name(op)
+        k = count[kind] = count.get(kind, -1) + 1
+        for position, value in enumerate(op.results()):
+            if not is_tensor(value):
+                continue
+            names = names_of.get(value.id)
+            if names is None:
+                made = f"{prefix}{kind}_{k}" + (f".{position}" if position else "")
+                while made in used:
+                    made += "_"
+                used.add(made)
+                names = [made]
+            values.update((name, value) for name in names)
+    return values
+
+
+def parameter_names(ops: Iterable[Operation]) -> list[str]:
+    """The names of the weights that ``ops`` declare."""
+    return [parameter_name(op) for op in ops if op.name() == PARAMETER]
+
+
+def written_parameters(program: paddle.static.Program) -> set[str]:
+    """The parameters that an op of ``program`` overwrites as it runs: running statistics."""
+    written: set[str] = set()
+    for op in operations(program):
+        written.update(
+            parameter_name(v.get_defining_op()) for v in overwritten(op) if is_parameter(v)
+        )
+    return written
+
+
+def overwritten(op: Operation) -> list[paddle.Tensor]:
+    """The values that ``op`` itself writes to. A normalisation in test mode writes nothing."""
+    if op.num_regions():
+        return [v for block in op.blocks() for inner in block.ops for v in overwritten(inner)]
+    if not op.name().startswith("pd_op.") or not op.name().endswith("_"):
+        return []
+    if op.has_attr("is_test") and op.attrs()["is_test"]:
+        return []
+    operands = op.operands_source()
+    return [v for v in (operands[k] for k in pir.get_op_inplace_info(op).values()) if identity(v)]
+
+
+def optimizer_operations(program: paddle.static.Program) -> list[str]:
+    """The names of the ops of ``program`` that compute gradients or step an optimizer."""
+    names = (op.name().rpartition(".")[2] for op in operations(program))
+    return [n for n in dict.fromkeys(names) if n.endswith("_grad") or n in _OPTIMIZERS]
+
+
+def random_operations(program: paddle.static.Program) -> list[tuple[str, str]]:
+    """The (op, layer) pairs of ``program`` that draw random numbers when it runs."""
+    return [
+        (short_name(op), layer_of(op))
+        for op in operations(program, regions=True)
+        if op.name().rpartition(".")[2] in _RANDOM
+        and not (op.has_attr("is_test") and op.attrs()["is_test"])
+    ]

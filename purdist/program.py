@@ -1,0 +1,368 @@
+"""The frozen values a user holds: `Program`, `Distillation`, `Training` and `Step`."""
+
+from __future__ import annotations
+
+import fnmatch
+import weakref
+from collections.abc import Iterable, Mapping, Sequence
+from difflib import get_close_matches
+from functools import cached_property
+from types import MappingProxyType
+from typing import Any
+
+import attrs
+import numpy as np
+import numpy.typing as npt
+import paddle
+from paddle.optimizer.lr import LRScheduler
+
+from purdist import pir, scopes
+from purdist.errors import (
+    FeedError,
+    InvalidArgumentError,
+    PurdistError,
+    UnknownVariableError,
+    together,
+)
+from purdist.variables import Role, Variable, feed_faults
+
+Feed = Mapping[str, npt.NDArray[Any]]
+
+_COMPILED = 8
+"""How many compiled fetches a program keeps."""
+
+
+@attrs.frozen(eq=False)
+class Origin:
+    """Where a network's weights were taken from, to notice when two networks met there."""
+
+    scope: weakref.ReferenceType[paddle.static.Scope]
+    main: weakref.ReferenceType[object]
+    parameters: frozenset[str]
+
+    @classmethod
+    def of(cls, main: object, scope: paddle.static.Scope, parameters: Iterable[str]) -> Origin:
+        """The origin of the network ``main`` whose ``parameters`` are in ``scope``."""
+        return cls(weakref.ref(scope), weakref.ref(main), frozenset(parameters))
+
+    def met(self, other: Origin) -> frozenset[str]:
+        """The parameters that both own in one scope, though they are not one network."""
+        scope = self.scope()
+        if scope is None or scope is not other.scope() or self.main() is other.main():
+            return frozenset()
+        return self.parameters & other.parameters
+
+
+@attrs.frozen(eq=False, repr=False)
+class Program:
+    """A network: its graphs, its weights and the variables that have names.
+
+    Nothing about it changes once it is made, save the weights of the program of a
+    `Training`. Two programs are never equal: compare what they compute.
+
+    Attributes:
+        training: The graph that trains: dropout drops, batch norm gathers.
+        inference: The graph that infers, over the same weights and names.
+        scope: Holds the weights. It is this program's own.
+        place: Where the weights live and where it runs.
+        variables: Name -> what is known of it, in the order they are computed.
+        origins: Where the weights came from.
+        inner: Names inside while and if regions, which nobody can reach.
+        live: Whether `train` changes the weights in its scope.
+    """
+
+    training: pir.Graph
+    inference: pir.Graph
+    scope: paddle.static.Scope
+    place: pir.Place
+    variables: Mapping[str, Variable] = attrs.field(converter=lambda v: MappingProxyType(dict(v)))
+    origins: tuple[Origin, ...] = ()
+    inner: frozenset[str] = frozenset()
+    live: bool = False
+    _runners: dict[tuple[str, ...], _Compiled] = attrs.field(factory=dict, init=False)
+
+    @property
+    def graph(self) -> paddle.static.Program:
+        """The PIR program that trains."""
+        return self.training.program
+
+    @property
+    def inference_graph(self) -> paddle.static.Program:
+        """The PIR program that infers."""
+        return self.inference.program
+
+    @cached_property
+    def inputs(self) -> tuple[str, ...]:
+        """The names of the feeds."""
+        return self._names_of("input")
+
+    @cached_property
+    def parameters(self) -> tuple[str, ...]:
+        """The names of the weights, running statistics (``role == "buffer"``) left out."""
+        return self._names_of("parameter")
+
+    @cached_property
+    def weights(self) -> tuple[str, ...]:
+        """The names of all that the scope holds for this program: parameters and buffers."""
+        return self._names_of("parameter", "buffer")
+
+    def _names_of(self, *roles: Role) -> tuple[str, ...]:
+        return tuple(k for k, v in self.variables.items() if v.role in roles and k == v.name)
+
+    def variable(self, name: str) -> Variable:
+        """The variable of that name.
+
+        Raises:
+            UnknownVariableError: There is none. The text names those that are near.
+        """
+        found = self.variables.get(name)
+        if found is None:
+            raise self.unknown(name)
+        return found
+
+    def unknown(self, name: str) -> UnknownVariableError:
+        """The error for a name that no variable bears, with those that are near."""
+        if name in self.inner:
+            return UnknownVariableError(
+                f"Expected the name of a variable, got {name!r}, which is inside a while or if "
+                "region.",
+                "Values inside a region cannot be reached: return it from the region and name "
+                "what comes out.",
+            )
+        near = get_close_matches(name, self.variables, n=5, cutoff=0.5)
+        if near:
+            remedy = "Did you mean " + " or ".join(self.variables[n].spec for n in near) + "?"
+        else:
+            remedy = "print(program) lists the variables."
+        return UnknownVariableError(
+            f"Expected the name of a variable, got {name!r}, which the program does not have.",
+            remedy,
+        )
+
+    def run(self, feed: Feed, fetch: Sequence[str]) -> dict[str, npt.NDArray[Any]]:
+        """Computes variables in inference mode. Changes nothing.
+
+        Only what ``fetch`` needs is computed, and only its inputs need be fed.
+
+        Args:
+            feed: Input name -> array, of the rank, known sizes and dtype of the input.
+            fetch: The names of the variables to compute.
+
+        Returns:
+            Name -> array.
+
+        Raises:
+            UnknownVariableError: A fetched name is none of a variable.
+            FeedError: A feed is missing, or is none of an input.
+            ShapeMismatchError: A feed has another rank, or another size on a known axis.
+            DtypeMismatchError: A feed has another dtype.
+            InvalidArgumentError: A fetched variable exists in training alone.
+        """
+        if isinstance(fetch, str):
+            raise InvalidArgumentError(
+                f"Expected a sequence of names to fetch, got the string {fetch!r}.",
+                f"Write fetch=[{fetch!r}].",
+            )
+        names = tuple(dict.fromkeys(fetch))
+        self.check_fetch(names, self.inference, "inference")
+        compiled = self._runners.get(names)
+        if compiled is None:
+            compiled = _Compiled(self, names)
+            while len(self._runners) >= _COMPILED:
+                del self._runners[next(iter(self._runners))]
+            self._runners[names] = compiled
+        self.check_feed(feed, compiled.runner.feeds)
+        return dict(zip(names, compiled.run(self, feed), strict=True))
+
+    def check_fetch(self, names: Iterable[str], graph: pir.Graph, life: str) -> None:
+        """Refuses names that ``graph``, this program's in that ``life``, does not compute."""
+        faults: list[PurdistError] = [self.unknown(n) for n in names if n not in self.variables]
+        faults += [
+            InvalidArgumentError(
+                f"Expected a variable of the {life} graph, got {name!r}, which is computed in "
+                f"{self.variables[name].life} alone."
+            )
+            for name in names
+            if name in self.variables and name not in graph.values
+        ]
+        if faults:
+            raise together(faults)
+
+    def check_feed(self, feed: Feed, needed: Iterable[str]) -> None:
+        """Refuses a ``feed`` that does not fit the inputs, all faults told together.
+
+        Raises:
+            FeedError: One of ``needed`` is missing, or a name is none of an input.
+            ShapeMismatchError: Another rank, or another size on a known axis.
+            DtypeMismatchError: Another dtype.
+        """
+        faults: list[PurdistError] = []
+        missing = sorted(set(needed).difference(feed))
+        if missing:
+            wanted = ", ".join(self.variables[name].spec for name in missing)
+            faults.append(
+                FeedError(
+                    f"Expected a feed for {wanted}, got feeds for {_listed(feed)}.",
+                    f"Add {_listed(missing)} to the feed.",
+                )
+            )
+        inputs = self.inputs
+        for name, array in feed.items():
+            if name not in inputs:
+                faults.append(
+                    FeedError(
+                        f"Expected feeds for {_listed(inputs)}, got one for {name!r}, which the "
+                        "program has no input for.",
+                        f"Take {name!r} out of the feed.",
+                    )
+                )
+            else:
+                faults.extend(feed_faults(self.variables[name], np.asarray(array)))
+        if faults:
+            raise together(faults)
+
+    def hand_weights_to(
+        self,
+        scope: paddle.static.Scope,
+        place: pir.Place,
+        *,
+        names: Iterable[str] | None = None,
+        frozen: bool = False,
+        prefix: str = "",
+    ) -> None:
+        """Puts this program's weights, or those in ``names``, into ``scope``, as ``prefix + name``.
+
+        Weights that can change are copied; those that cannot, because they are a
+        teacher's or will be (``frozen``), are shared, at no cost in memory.
+        """
+        here = str(place) == str(self.place)
+        shared, copied = [], []
+        for name in self.weights if names is None else names:
+            fixed = not self.variables[name].changes or (frozen and not self.live)
+            (shared if here and fixed else copied).append(name)
+        scopes.share(self.scope, scope, shared, prefix=prefix)
+        scopes.copy(self.scope, scope, copied, place, prefix=prefix)
+
+    def describe(self, match: str = "*") -> str:
+        """A table of the variables for a person to pick from.
+
+        Args:
+            match: Only names that fit this shell pattern: ``"layer1.*"``.
+        """
+        rows = [
+            (key, str(list(v.shape)), v.dtype, v.role, v.owner, v.op, v.layer, v.remark(key))
+            for key, v in self.variables.items()
+            if fnmatch.fnmatchcase(key, match)
+        ]
+        header = ("name", "shape", "dtype", "role", "owner", "op", "layer", "")
+        widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+        lines = (
+            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+            for row in (header, *rows)
+        )
+        return "\n".join(lines)
+
+    def __str__(self) -> str:
+        return self.describe()
+
+    def __repr__(self) -> str:
+        return (
+            f"<Program inputs={list(self.inputs)} parameters={len(self.parameters)} "
+            f"variables={len(self.variables)} place={self.place}>"
+        )
+
+
+class _Compiled:
+    """The inference graph of a program cut to what is fetched, ready to run.
+
+    It has a scope of its own, in which every weight is another name for the memory
+    of the program's, so that feeds and results never land in the program's scope.
+    """
+
+    def __init__(self, program: Program, fetch: Sequence[str]) -> None:
+        with pir.building():
+            part = pir.cut(program.inference, fetch)
+        self._weights = pir.parameter_names(pir.operations(part.program))
+        self._scope = scopes.new_scope()
+        # The executor looks its weights up as it is made.
+        scopes.share(program.scope, self._scope, self._weights)
+        self.runner = pir.Runner(part, fetch, self._scope, program.place)
+
+    def run(self, program: Program, feed: Feed) -> list[npt.NDArray[Any]]:
+        # Shared anew at each run: training may have moved a weight to other memory.
+        scopes.share(program.scope, self._scope, self._weights)
+        return self.runner(feed)
+
+
+@attrs.frozen(eq=False)
+class Distillation:
+    """A program with a loss.
+
+    Attributes:
+        program: The program, loss included.
+        loss: The name of the variable to minimise: the weighted sum of the terms.
+        terms: The names of the terms, unweighted, in the order of their specs.
+    """
+
+    program: Program
+    loss: str
+    terms: tuple[str, ...]
+
+
+@attrs.frozen(eq=False)
+class Training:
+    """A distillation with gradients and an optimizer, ready to train.
+
+    Attributes:
+        program: The program that learns. `train` changes the weights in its scope.
+        loss: The name of the variable that is minimised.
+        terms: The names of its terms, unweighted.
+        step: The graph of one step: forward, backward and the optimizer's ops.
+        progress: Where training stands; the one thing here that moves.
+    """
+
+    program: Program
+    loss: str
+    terms: tuple[str, ...]
+    step: pir.Graph = attrs.field(repr=False)
+    progress: Progress = attrs.field(repr=False)
+
+
+@attrs.define(eq=False)
+class Progress:
+    """Where a training stands, so that a second `train` goes on where the first stopped.
+
+    Attributes:
+        scheduler: What sets the learning rate, None if it is constant.
+        learning_rate: The name of the learning rate in the program's scope, if it is scheduled.
+        steps: How many steps were taken.
+        random_state: Of the random numbers that training draws, None before the first.
+        runners: A compiled step per choice of what is fetched.
+    """
+
+    scheduler: LRScheduler | None
+    learning_rate: str | None
+    steps: int = 0
+    random_state: pir.RandomState | None = None
+    runners: dict[tuple[str, ...], pir.Runner] = attrs.field(factory=dict)
+
+
+@attrs.frozen
+class Step:
+    """One training step that was taken.
+
+    Attributes:
+        index: Counted from 0 over the whole life of the training.
+        loss: The loss before the step changed the weights.
+        terms: Term name -> its unweighted value.
+        fetched: What was asked for by name.
+    """
+
+    index: int
+    loss: float
+    terms: Mapping[str, float]
+    fetched: Mapping[str, npt.NDArray[Any]] = attrs.field(factory=dict, eq=False, repr=False)
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(map(repr, names)) or "nothing"

@@ -1,0 +1,65 @@
+"""Old ``ProgramDesc`` programs, turned into PIR by Paddle's own translator and mended."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import paddle
+
+from purdist import pir
+
+
+def translate(
+    main: paddle.static.Program, names: Mapping[str, paddle.Tensor]
+) -> tuple[pir.Graph, frozenset[str]]:
+    """The PIR graph of an old program, every variable under its old name.
+
+    A variable that was written more than once means its last version. The names in
+    ``names`` are further ones for old variables.
+
+    Returns:
+        The graph, and the names of variables inside while and if regions.
+    """
+    program, versions = pir.translate(main)
+    reachable = pir.reachable_ids(program)
+    values: dict[str, paddle.Tensor] = {}
+    for name, written in versions.items():
+        # A running statistic has a version per batch norm; its name means the weight.
+        final = written[0] if pir.is_parameter(written[0]) else written[-1]
+        if pir.is_tensor(final) and final.id in reachable:
+            values[name] = final
+    values.update({new: values[variable.name] for new, variable in names.items()})
+    _restore_gradients(main, program, versions)
+    inner = frozenset(name for block in main.blocks[1:] for name in block.vars).difference(values)
+    return pir.Graph(program, pir.made_names(pir.operations(program), values)), inner
+
+
+def _restore_gradients(
+    main: paddle.static.Program,
+    program: paddle.static.Program,
+    versions: Mapping[str, Sequence[paddle.Tensor]],
+) -> None:
+    """Lets gradients flow as the old program meant them to.
+
+    The translator marks the values it inserts itself (the reshape of a bias, that of
+    the input of a matmul) as if they stopped gradients, and forgets all flags of a
+    parameter. Flow is derived afresh, and over that goes what the old program says.
+    """
+    program.global_block().refresh_stopgradient()
+    for old in main.list_vars():
+        for value in filter(pir.is_tensor, versions.get(old.name, ())):
+            value.stop_gradient = old.stop_gradient
+            if pir.is_parameter(value):
+                _restore_parameter(old, value)
+
+
+def _restore_parameter(old: paddle.Tensor, value: paddle.Tensor) -> None:
+    is_parameter = isinstance(old, paddle.base.framework.Parameter)
+    value.persistable = True
+    value.is_parameter = is_parameter
+    value.trainable = is_parameter and old.trainable
+    value.need_clip = getattr(old, "need_clip", True)
+    value.regularizer = getattr(old, "regularizer", None)
+    value.optimize_attr = getattr(old, "optimize_attr", {"learning_rate": 1.0})
+    if not value.trainable:
+        value.stop_gradient = True

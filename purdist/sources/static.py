@@ -1,0 +1,202 @@
+"""The door for static programs: `from_static`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import paddle
+
+from purdist import pir, scopes
+from purdist.errors import (
+    DtypeMismatchError,
+    ForeignValueError,
+    InvalidArgumentError,
+    NameClashError,
+    PurdistError,
+    RandomInferenceError,
+    ShapeMismatchError,
+    UninitializedWeightsError,
+    together,
+)
+from purdist.program import Origin, Program
+from purdist.sources import legacy
+from purdist.variables import Variable, describe_values
+
+
+def from_static(
+    main: paddle.static.Program,
+    *,
+    scope: paddle.static.Scope | None = None,
+    place: pir.Place | str | None = None,
+    names: Mapping[str, paddle.Tensor] | None = None,
+    share: bool = False,
+) -> Program:
+    """A network from a static program and the scope its weights are in.
+
+    ``main`` is taken as the graph that trains, exactly as it stands; the graph that
+    infers is derived from it. It may be a PIR program or an old ``ProgramDesc`` one
+    (built with ``FLAGS_enable_pir_api=0`` or under ``paddle.pir_utils.OldIrGuard``),
+    whose variable names are all kept: ``s1.tmp_1``. An old variable that was written
+    more than once means its last version. ``main`` and ``scope`` are left as they are.
+
+    Args:
+        main: The network, before any ``minimize``.
+        scope: Where its weights are, the global scope by default. Its startup program
+            must have run there.
+        place: Where the new program lives and runs, Paddle's current place by default.
+        names: Name -> value of ``main``, for values to be known by name: in a PIR
+            program only inputs and parameters have a name of their own.
+        share: Take the weights as they lie in ``scope`` instead of a copy. No memory
+            is spent, and whoever changes them there changes them here.
+
+    Returns:
+        The network. Values without a name are called ``<op>_<k>``, as in ``conv2d_3``.
+
+    Raises:
+        UninitializedWeightsError: The scope holds no memory for a parameter.
+        ShapeMismatchError: A weight in the scope is not of the parameter's shape.
+        DtypeMismatchError: A weight in the scope is not of the parameter's dtype.
+        InvalidArgumentError: ``main`` holds gradient or optimizer ops.
+        RandomInferenceError: A random op would be left in the graph that infers.
+        ForeignValueError: A value in ``names`` is none of ``main``.
+        NameClashError: A name in ``names`` is taken.
+    """
+    scope = paddle.static.global_scope() if scope is None else scope
+    with pir.building():
+        if pir.is_program(main):
+            given = dict(names or {})
+            _check_names(main, given)
+            source, inner = (
+                pir.Graph(main, pir.made_names(pir.operations(main), given)),
+                frozenset[str](),
+            )
+        else:
+            source, inner = legacy.translate(main, dict(names or {}))
+        _check_forward(source.program)
+        return enter(
+            source,
+            scope,
+            pir.place_of(place),
+            share=share,
+            origin=Origin.of(main, scope, pir.parameter_names(pir.operations(source.program))),
+            inner=inner,
+        )
+
+
+def enter(
+    source: pir.Graph,
+    scope: paddle.static.Scope,
+    place: pir.Place,
+    *,
+    share: bool,
+    origin: Origin,
+    inner: frozenset[str],
+) -> Program:
+    """A `Program` of a graph that trains, with the graph that infers derived from it."""
+    training = pir.adopt(source, without_memory=_without_memory(source, scope))
+    inference = pir.copy(training)
+    pir.set_inference(pir.operations(inference.program))
+    _check_deterministic(inference.program)
+    program = Program(
+        training,
+        inference,
+        scopes.new_scope(),
+        place,
+        describe_values(training, inference),
+        origins=(origin,),
+        inner=inner,
+    )
+    _check_weights(scope, [program.variables[name] for name in program.weights])
+    if share:
+        scopes.share(scope, program.scope, program.weights)
+    else:
+        scopes.copy(scope, program.scope, program.weights, place)
+    return program
+
+
+def _check_names(main: paddle.static.Program, names: Mapping[str, paddle.Tensor]) -> None:
+    reachable = pir.reachable_ids(main)
+    own = pir.own_names(pir.operations(main))
+    faults: list[PurdistError] = []
+    for name, value in names.items():
+        if not pir.is_value(value) or value.id not in reachable:
+            faults.append(
+                ForeignValueError(
+                    f"Expected names[{name!r}] to be a value of the program, got another "
+                    f"{type(value).__name__}.",
+                    "Give what an op of this very program returned, outside while and if regions.",
+                )
+            )
+        elif name in own and own[name].id != value.id:
+            faults.append(
+                NameClashError(
+                    f"Expected names[{name!r}] to be a new name, got that of an input or "
+                    "parameter.",
+                    "Choose another name.",
+                )
+            )
+    if faults:
+        raise together(faults)
+
+
+def _check_forward(program: paddle.static.Program) -> None:
+    ops = pir.optimizer_operations(program)
+    if ops:
+        raise InvalidArgumentError(
+            f"Expected a forward program, got one with gradient or optimizer ops: "
+            f"{', '.join(ops[:3])}{', ...' if len(ops) > 3 else ''}.",
+            "Hand over the program as it was before minimize, or the same network built again "
+            "under paddle.utils.unique_name.guard(); the scope may be the trained one.",
+        )
+
+
+def _check_deterministic(program: paddle.static.Program) -> None:
+    for op, layer in pir.random_operations(program):
+        raise RandomInferenceError(
+            f"Expected a network that infers without random numbers, got the op {op!r} in "
+            f"{f'the layer {layer!r}' if layer else 'no named layer'}, which inference mode does "
+            "not switch off.",
+            "Take the op out, or use a form of dropout that Paddle keeps as one op "
+            "(paddle.nn.Dropout).",
+        )
+
+
+def _without_memory(source: pir.Graph, scope: paddle.static.Scope) -> frozenset[str]:
+    names = pir.parameter_names(pir.operations(source.program))
+    return frozenset(name for name in names if scopes.tensor_of(scope, name) is None)
+
+
+def _check_weights(scope: paddle.static.Scope, weights: list[Variable]) -> None:
+    faults: list[PurdistError] = []
+    absent = [w for w in weights if scopes.tensor_of(scope, w.name) is None]
+    if absent:
+        some = ", ".join(w.spec for w in absent[:3]) + (", ..." if len(absent) > 3 else "")
+        faults.append(
+            UninitializedWeightsError(
+                f"Expected the scope to hold {len(weights)} weights, got no memory for "
+                f"{len(absent)} of them: {some}.",
+                "Run the startup program in that scope first, or pass the scope= it ran in.",
+            )
+        )
+    for weight in weights:
+        tensor = scopes.tensor_of(scope, weight.name)
+        if tensor is None:
+            continue
+        shape, dtype = tuple(tensor.shape()), pir.dtype_name(tensor._dtype())
+        if shape != weight.shape:
+            faults.append(
+                ShapeMismatchError(
+                    f"Expected the weight {weight.spec}, the scope holds it as {list(shape)}.",
+                    "Another network's startup program wrote it: give each network a scope of "
+                    "its own (paddle.static.scope_guard(paddle.static.Scope())).",
+                )
+            )
+        elif dtype != weight.dtype:
+            faults.append(
+                DtypeMismatchError(
+                    f"Expected the weight {weight.spec}, the scope holds it as {dtype}.",
+                    "Give the scope that this network's startup program ran in.",
+                )
+            )
+    if faults:
+        raise together(faults)

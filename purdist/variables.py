@@ -1,0 +1,164 @@
+"""Named variables: what is known of each before anything runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal
+
+import attrs
+import numpy.typing as npt
+import paddle
+
+from purdist import pir
+from purdist.errors import DtypeMismatchError, PurdistError, ShapeMismatchError
+
+Role = Literal["input", "parameter", "buffer", "activation"]
+Owner = Literal["student", "teacher", "loss"]
+Life = Literal["both", "training", "inference"]
+
+
+@attrs.frozen
+class Variable:
+    """What is known of one named variable.
+
+    Attributes:
+        name: Its name, unique within the program.
+        shape: One entry per axis, -1 where the size is unknown.
+        dtype: As Paddle writes it: ``"float32"``, ``"int64"``, ``"bool"``, ...
+        role: ``"input"`` is fed; ``"parameter"`` is a weight; ``"buffer"`` is a running
+            statistic, written by an op in training and never by an optimizer;
+            ``"activation"`` is everything that is computed.
+        trainable: Whether an optimizer may write it.
+        owner: Whose it is: every network is a ``"student"`` until `merge` makes it a
+            ``"teacher"``; what `apply` adds is the ``"loss"``'s.
+        op: The op that computes it.
+        layer: The path of the layer it was computed in, where Paddle kept one.
+        life: The graph that has it: ``"both"``, or one of them alone.
+    """
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    role: Role
+    trainable: bool = False
+    owner: Owner = "student"
+    op: str = ""
+    layer: str = ""
+    life: Life = "both"
+
+    @property
+    def spec(self) -> str:
+        """Name, shape and dtype in short: ``fc [-1, 10] float32``."""
+        return f"{self.name} {list(self.shape)} {self.dtype}"
+
+    @property
+    def changes(self) -> bool:
+        """Whether training may change it: the one weight that must not be shared."""
+        return self.owner != "teacher" and (self.trainable or self.role == "buffer")
+
+    def remark(self, key: str) -> str:
+        """What else to say of it where it stands under ``key``."""
+        remarks = []
+        if key != self.name:
+            remarks.append(f"another name of {self.name}")
+        if self.life != "both":
+            remarks.append(f"{self.life} only")
+        if self.role == "parameter" and not self.trainable:
+            remarks.append("frozen")
+        return ", ".join(remarks)
+
+
+@attrs.frozen
+class NewInput:
+    """A feed that a loss asks to be added, such as the labels.
+
+    Attributes:
+        name: Under which it is fed.
+        shape: One entry per axis, -1 where the size is unknown.
+        dtype: As Paddle writes it.
+    """
+
+    name: str
+    shape: tuple[int, ...] = attrs.field(default=(-1,), converter=tuple)
+    dtype: str = "int64"
+
+
+def describe_values(
+    training: pir.Graph, inference: pir.Graph, *, owner: Owner = "student"
+) -> dict[str, Variable]:
+    """What is known of every named value of the two graphs of one network.
+
+    A value's first name is its `Variable`'s; the others are further keys for the same.
+    """
+    buffers = pir.written_parameters(training.program)
+    described: dict[str, Variable] = {}
+    for graph, other, life in (
+        (training, inference, "training"),
+        (inference, training, "inference"),
+    ):
+        by_value: dict[str | None, Variable] = {}
+        for name, value in graph.values.items():
+            known = described.get(name) or by_value.get(pir.identity(value))
+            if known is None:
+                known = _describe(
+                    name, value, buffers, owner, "both" if name in other.values else life
+                )
+            by_value[pir.identity(value)] = described[name] = known
+    return described
+
+
+def _describe(
+    name: str,
+    value: paddle.Tensor,
+    buffers: set[str],
+    owner: Owner,
+    life: str,
+) -> Variable:
+    op = value.get_defining_op()
+    parameter = pir.parameter_name(op) if op.name() == pir.PARAMETER else None
+    role: Role = "activation"
+    if parameter is not None:
+        role = "buffer" if parameter in buffers else "parameter"
+    elif pir.is_feed(op):
+        role = "input"
+    return Variable(
+        name=name,
+        shape=tuple(value.shape),
+        dtype=pir.dtype_name(value.dtype),
+        role=role,
+        trainable=parameter is not None and role == "parameter" and value.trainable,
+        owner=owner,
+        op=pir.short_name(op),
+        layer=pir.layer_of(op),
+        life=life,
+    )
+
+
+def shapes_agree(one: Sequence[int], other: Sequence[int]) -> bool:
+    """Whether two shapes can be one: equal rank, and equal sizes where both are known."""
+    return len(one) == len(other) and all(
+        a == b or -1 in (a, b) for a, b in zip(one, other, strict=True)
+    )
+
+
+def feed_faults(variable: Variable, array: npt.NDArray[Any]) -> Iterator[PurdistError]:
+    """What keeps ``array`` from being fed as ``variable``."""
+    expected = {"bfloat16": "uint16"}.get(variable.dtype, variable.dtype)  # as numpy holds it
+    if array.dtype.name != expected:
+        yield DtypeMismatchError(
+            f"Expected the feed {variable.spec}, got an array of {array.dtype.name}.",
+            f"Feed {variable.name!r} with .astype({expected!r}).",
+        )
+    if array.ndim != len(variable.shape):
+        yield ShapeMismatchError(
+            f"Expected the feed {variable.spec} of rank {len(variable.shape)}, got an array of "
+            f"rank {array.ndim}, shape {list(array.shape)}.",
+            f"Reshape it to {list(variable.shape)}.",
+        )
+        return
+    for axis, (known, got) in enumerate(zip(variable.shape, array.shape, strict=True)):
+        if known not in (-1, got):
+            yield ShapeMismatchError(
+                f"Expected the feed {variable.spec}, got an array of shape {list(array.shape)}.",
+                f"Axis {axis} must be {known}, it is {got}.",
+            )
