@@ -22,7 +22,7 @@ from purdist.errors import (
     UnknownVariableError,
 )
 from purdist.exporting import export, student_of
-from purdist.losses import CustomLoss, FspLoss, L2Loss, LossSpec, SoftLabelLoss
+from purdist.losses import CrossEntropyLoss, CustomLoss, FspLoss, L2Loss, LossSpec, SoftLabelLoss
 from purdist.merging import merge
 from purdist.program import Distillation, Program, Step, Training
 from purdist.sources.static import from_static
@@ -30,6 +30,7 @@ from purdist.training import minimize, train
 from purdist.variables import NewInput, Variable
 
 __all__ = [
+    "CrossEntropyLoss",
     "CustomLoss",
     "Distillation",
     "DtypeMismatchError",

@@ -88,14 +88,14 @@ class LossSpec(ABC):
     def variables(self) -> Mapping[str, str | NewInput]:
         """The variables read, by what they are to this loss.
 
-        As it stands: the fields whose names begin with ``teacher_var``, ``student_var`` or
-        ``label``. A key that begins with ``teacher`` is listened to: no gradient goes
+        As it stands: the fields whose names begin with ``teacher_var`` or ``student_var``,
+        and ``label``. A key that begins with ``teacher`` is listened to: no gradient goes
         there. One that begins with ``student`` must be able to learn.
         """
         return {
             field.name: getattr(self, field.name)
             for field in attrs.fields(type(self))
-            if field.name.startswith(("teacher_var", "student_var", "label"))
+            if field.name == "label" or field.name.startswith(("teacher_var", "student_var"))
         }
 
     def check(self, variables: Mapping[str, Variable]) -> None:  # noqa: B027 - may ask nothing
@@ -149,6 +149,21 @@ def check_floats(variables: Mapping[str, Variable]) -> None:
         )
     if faults:
         raise together(faults)
+
+
+def check_labels(label: Variable) -> None:
+    """Refuses labels that are not one integer a row.
+
+    Raises:
+        DtypeMismatchError: They are not integers.
+        ShapeMismatchError: Their rank is not 1.
+    """
+    if label.dtype not in ("int32", "int64"):
+        raise DtypeMismatchError(
+            f"Expected label to be int64 or int32, got {label.spec}.",
+            "Give the numbers of the classes, not their probabilities.",
+        )
+    check_rank({"label": label}, 1, "[N]")
 
 
 def check_rank(variables: Mapping[str, Variable], rank: int, axes: str) -> None:
