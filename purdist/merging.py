@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import ChainMap
 from collections.abc import Collection, Iterator, Mapping
 
 import attrs
@@ -62,13 +63,15 @@ def merge(
     _check_prefix(teacher, student, name_prefix)
     place = student.place if place is None else pir.place_of(place)
 
+    own_names = teacher.inputs + teacher.weights
     with pir.building():
         lives = []
         for life in (student.training, student.inference):
             graph = pir.copy(life)
             feeds = {source: graph.values[name] for source, name in data_name_map.items()}
-            added = pir.append(graph, teacher.inference, feeds, prefix=name_prefix)
-            lives.append(pir.Graph(graph.program, {**graph.values, **added}))
+            lives.append(
+                pir.append(graph, teacher.inference, feeds, own_names=own_names, prefix=name_prefix)
+            )
     training, inference = lives
 
     scope = scopes.new_scope()
@@ -79,7 +82,7 @@ def merge(
         inference,
         scope,
         place,
-        {**student.variables, **_teacher_variables(teacher, data_name_map, name_prefix)},
+        ChainMap(_teacher_variables(teacher, data_name_map, name_prefix), student.variables),
         origins=student.origins + teacher.origins,
         inner=student.inner | {name_prefix + name for name in teacher.inner},
     )
@@ -87,21 +90,19 @@ def merge(
 
 def _teacher_variables(
     teacher: Program, data_name_map: Mapping[str, str], prefix: str
-) -> dict[str, Variable]:
-    renamed = {}
-    for key, variable in teacher.variables.items():
-        if key not in teacher.inference.values:
-            continue
-        replaced = variable.name in data_name_map
-        renamed[prefix + key] = attrs.evolve(
+) -> Mapping[str, Variable]:
+    def renamed(key: str) -> Variable:
+        variable = teacher.variables[key]
+        return attrs.evolve(
             variable,
             name=prefix + variable.name,
-            role="activation" if replaced else variable.role,
+            role="activation" if variable.name in data_name_map else variable.role,
             trainable=False,
             owner="teacher",
             life="both",
         )
-    return renamed
+
+    return pir.Prefixed(teacher.inference.values, prefix, renamed)
 
 
 def _check_origins(teacher: Program, student: Program) -> None:
@@ -203,9 +204,10 @@ def _fit_faults(source: Variable, variable: Variable) -> Iterator[PurdistError]:
 
 
 def _check_prefix(teacher: Program, student: Program, prefix: str) -> None:
-    met = [n for n in teacher.inference.values if prefix + n in student.variables]
+    names = teacher.inference.values
+    met = [n for n in student.variables if n.startswith(prefix) and n[len(prefix) :] in names]
     if met:
-        some = ", ".join(repr(prefix + name) for name in met[:3])
+        some = ", ".join(map(repr, met[:3]))
         raise NameClashError(
             f"Expected name_prefix to keep the teacher's names from the student's, got "
             f"{prefix!r}, with which {len(met)} meet: {some}{', ...' if len(met) > 3 else ''}.",

@@ -75,7 +75,7 @@ class Program:
     inference: pir.Graph
     scope: paddle.static.Scope
     place: pir.Place
-    variables: Mapping[str, Variable] = attrs.field(converter=lambda v: MappingProxyType(dict(v)))
+    variables: Mapping[str, Variable] = attrs.field(converter=MappingProxyType)
     origins: tuple[Origin, ...] = ()
     inner: frozenset[str] = frozenset()
     live: bool = False

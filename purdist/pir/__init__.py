@@ -31,6 +31,7 @@ from purdist.pir.looking import (
 )
 from purdist.pir.making import (
     Graph,
+    Prefixed,
     adopt,
     append,
     copy,
@@ -51,6 +52,7 @@ __all__ = [
     "Graph",
     "Operation",
     "Place",
+    "Prefixed",
     "RandomState",
     "Runner",
     "adopt",

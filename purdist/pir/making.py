@@ -6,23 +6,25 @@ learning rate factor, its regularizer); everything here carries it over.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections import ChainMap
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from typing import TypeVar
 
 import attrs
 import paddle
 from paddle.base.libpaddle import pir
 
 from purdist.pir.looking import (
-    DATA,
     PARAMETER,
     Operation,
-    data_name,
     identity,
     operations,
     overwritten,
     parameter_name,
     reads,
 )
+
+V = TypeVar("V")
 
 _CLONE = pir.CloneOptions(True, True, True)  # noqa: FBT003 - regions, operands, successors
 _SET_PARAMETER = "builtin.set_parameter"
@@ -51,7 +53,7 @@ def copy(graph: Graph) -> Graph:
     mapping = pir.IrMapping()
     program = graph.program.clone(mapping)
     copied = Graph(program, {name: mapping.look_up(v) for name, v in graph.values.items()})
-    _carry_parameter_attributes(operations(graph.program), mapping)
+    _carry_parameter_attributes(graph.program.global_block().all_parameters(), mapping)
     return copied
 
 
@@ -93,37 +95,63 @@ def cut(graph: Graph, outputs: Iterable[str]) -> Graph:
 
 
 def append(
-    target: Graph, source: Graph, feeds: Mapping[str, paddle.Tensor], *, prefix: str
-) -> dict[str, paddle.Tensor]:
-    """Copies ``source`` behind the ops of ``target``, frozen: it computes and never learns.
+    target: Graph,
+    source: Graph,
+    feeds: Mapping[str, paddle.Tensor],
+    *,
+    own_names: Iterable[str],
+    prefix: str,
+) -> Graph:
+    """Copies the whole of ``source`` behind the ops of ``target``.
+
+    Paddle copies in one go, and a name becomes a value when it is asked for, so that
+    the cost is that of the copy however many names there are.
 
     Args:
         target: The graph that grows. It must not be anybody's yet.
         source: What is copied.
         feeds: Input of ``source`` -> the value of ``target`` that stands in for it.
+        own_names: The names of ``source`` that its feeds and weights bear.
         prefix: Put before every name.
 
     Returns:
-        The new values by their new names, those that ``feeds`` stands in for included.
+        ``target`` with the new names, those that ``feeds`` stands in for included.
     """
     mapping = pir.IrMapping()
-    replaced = set()
-    for name, value in feeds.items():
-        mapping.add(source.values[name], value)
-        replaced.add(source.values[name].id)
-    kept = [
-        op
-        for op in operations(source.program)
-        if not (op.name() == DATA and op.result(0).id in replaced)
-    ]
-    for op in transplant(kept, mapping, target.program):
-        if op.name() == PARAMETER:
-            op.set_str_attr("parameter_name", prefix + parameter_name(op))
-            op.result(0).trainable = False
-        elif op.name() == DATA:
-            op.set_str_attr("name", prefix + data_name(op))
-        _stop_gradients(op)
-    return {prefix + name: mapping.look_up(v) for name, v in source.values.items()}
+    source.program.copy_to_block(mapping, target.program.global_block())
+    for name in own_names:
+        old = source.values[name]
+        op = mapping.look_up(old).get_defining_op()
+        if name in feeds:
+            op.result(0).replace_all_uses_with(feeds[name])
+            mapping.add(old, feeds[name])  # before the old one is gone
+            op.erase()
+        else:
+            attribute = "parameter_name" if op.name() == PARAMETER else "name"
+            op.set_str_attr(attribute, prefix + name)
+    added = Prefixed(source.values, prefix, lambda name: mapping.look_up(source.values[name]))
+    return Graph(target.program, ChainMap(added, dict(target.values)))
+
+
+class Prefixed(Mapping[str, V]):
+    """A mapping under prefixed keys, whose values are made when they are asked for."""
+
+    def __init__(self, names: Collection[str], prefix: str, make: Callable[[str], V]) -> None:
+        self._names = names
+        self._prefix = prefix
+        self._make = make
+
+    def __getitem__(self, key: str) -> V:
+        name = key.removeprefix(self._prefix)
+        if not key.startswith(self._prefix) or name not in self._names:
+            raise KeyError(key)
+        return self._make(name)
+
+    def __iter__(self) -> Iterator[str]:
+        return (self._prefix + name for name in self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
 
 
 def transplant(
@@ -133,7 +161,7 @@ def transplant(
     ops = list(ops)
     with paddle.static.program_guard(program):
         clones = [op.clone(mapping, _CLONE) for op in ops]
-    _carry_parameter_attributes(ops, mapping)
+    _carry_parameter_attributes((op.result(0) for op in ops if op.name() == PARAMETER), mapping)
     return clones
 
 
@@ -154,39 +182,34 @@ def _select(graph: Graph, keep: Callable[[Operation], bool]) -> Graph:
     )
 
 
-def _carry_parameter_attributes(ops: Iterable[Operation], mapping: pir.IrMapping) -> None:
+def _carry_parameter_attributes(
+    parameters: Iterable[paddle.Tensor], mapping: pir.IrMapping
+) -> None:
     """What optimizers ask of a parameter and cloning forgets, from the old to the new."""
-    for op in ops:
-        if op.name() == PARAMETER:
-            old = op.result(0)
-            new = mapping.look_up(old)
-            new.optimize_attr = old.optimize_attr or {"learning_rate": 1.0}
-            new.regularizer = old.regularizer
-
-
-def _stop_gradients(op: Operation) -> None:
-    for value in op.results():
-        if identity(value):
-            value.stop_gradient = True
-    if op.num_regions():
-        for block in op.blocks():
-            for argument in block.args():
-                argument.stop_gradient = True
-            for inner in block.ops:
-                _stop_gradients(inner)
+    for old in parameters:
+        new = mapping.look_up(old)
+        new.optimize_attr = old.optimize_attr or {"learning_rate": 1.0}
+        new.regularizer = old.regularizer
 
 
 def set_inference(ops: Iterable[Operation]) -> None:
     """Turns ``ops`` to inference mode, while and if regions included.
 
-    Dropout lets everything through and batch norm uses, and does not touch, the
-    statistics it has gathered.
+    Dropout lets everything through, batch norm uses, and does not touch, the statistics
+    it has gathered, no value takes a gradient and no parameter is trainable.
     """
     for op in ops:
         for attribute, value in _INFERENCE.items():
             if op.has_attr(attribute):
                 op.set_bool_attr(attribute, value)
+        for value in op.results():
+            if identity(value):
+                value.stop_gradient = True
+        if op.name() == PARAMETER:
+            op.result(0).trainable = False
         for block in op.blocks() if op.num_regions() else ():
+            for argument in block.args():
+                argument.stop_gradient = True
             set_inference(block.ops)
 
 
