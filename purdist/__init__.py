@@ -6,6 +6,7 @@ The road is one way, and every step makes a new value::
 """
 
 from purdist.applying import apply
+from purdist.cutting import cut
 from purdist.errors import (
     DtypeMismatchError,
     FeedError,
@@ -56,6 +57,7 @@ __all__ = [
     "UnknownVariableError",
     "Variable",
     "apply",
+    "cut",
     "export",
     "from_static",
     "merge",

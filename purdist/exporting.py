@@ -9,7 +9,8 @@ from pathlib import Path
 
 import attrs
 
-from purdist import pir, scopes
+from purdist import pir
+from purdist.cutting import part
 from purdist.errors import InvalidArgumentError
 from purdist.program import Distillation, Program, Training
 
@@ -26,19 +27,12 @@ def student_of(trained: Program | Distillation | Training) -> Program:
     """
     source = trained if isinstance(trained, Program) else trained.program
     own = {key: v for key, v in source.variables.items() if v.owner == "student"}
-    with pir.building():
-        training = pir.cut(source.training, filter(source.training.values.__contains__, own))
-        inference = pir.cut(source.inference, filter(source.inference.values.__contains__, own))
-    student = attrs.evolve(
-        source,
-        training=training,
-        inference=inference,
-        scope=scopes.new_scope(),
-        variables=own,
-        live=False,
+    # A teacher's input that reads a student's variable is a second name of it: it goes too.
+    training, inference = (
+        pir.Graph(life.program, {key: v for key, v in life.values.items() if key in own})
+        for life in (source.training, source.inference)
     )
-    source.hand_weights_to(student.scope, source.place, names=student.weights)
-    return student
+    return part(attrs.evolve(source, training=training, inference=inference, variables=own), own)
 
 
 def export(

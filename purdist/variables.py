@@ -56,6 +56,10 @@ class Variable:
         """Whether training may change it: the one weight that must not be shared."""
         return self.owner != "teacher" and (self.trainable or self.role == "buffer")
 
+    def as_input(self) -> Variable:
+        """The same variable, fed instead of computed."""
+        return attrs.evolve(self, role="input", op="data", layer="")
+
     def remark(self, key: str) -> str:
         """What else to say of it where it stands under ``key``."""
         remarks = []

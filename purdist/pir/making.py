@@ -17,6 +17,7 @@ from paddle.base.libpaddle import pir
 from purdist.pir.looking import (
     PARAMETER,
     Operation,
+    dtype_name,
     identity,
     operations,
     overwritten,
@@ -72,26 +73,29 @@ def adopt(source: Graph, *, without_memory: Collection[str]) -> Graph:
     return _select(source, wanted)
 
 
-def cut(graph: Graph, outputs: Iterable[str]) -> Graph:
-    """What of ``graph`` the ``outputs`` need, and nothing else: a backward slice.
+def cut(graph: Graph, outputs: Iterable[str], inputs: Collection[str] = ()) -> Graph:
+    """What of ``graph`` the ``outputs`` need once the ``inputs`` are fed, and nothing else.
 
-    Ops keep their order, so what is left computes the same bits. An op without
-    results (an assertion) stays if all that it reads is asked for. An op that
+    A backward slice. Ops keep their order, so what is left computes the same bits. An op
+    without results (an assertion) stays if all that it reads is asked for. An op that
     overwrites what a later op reads (batch norm in training) counts as read.
     """
     needed = {graph.values[name].id for name in outputs}
     asked = frozenset(needed)
+    fed = {graph.values[name].id for name in inputs}
     kept: set[int] = set()
     for op in reversed(list(operations(graph.program))):
         read = [v.id for v in reads(op) if identity(v)]
         if op.num_results():
-            wanted = any(v.id in needed for v in op.results() if identity(v))
+            wanted = any(v.id in needed and v.id not in fed for v in op.results() if identity(v))
         else:
             wanted = bool(read) and asked.issuperset(read)
         if wanted or any(v.id in needed for v in overwritten(op)):
             kept.add(op.id())
             needed.update(read)
-    return _select(graph, lambda op: op.id() in kept)
+    return _select(
+        graph, lambda op: op.id() in kept, [n for n in inputs if graph.values[n].id in needed]
+    )
 
 
 def append(
@@ -173,13 +177,27 @@ def mapping_between(source: Graph, target: Graph, names: Iterable[str]) -> pir.I
     return mapping
 
 
-def _select(graph: Graph, keep: Callable[[Operation], bool]) -> Graph:
+def _select(graph: Graph, keep: Callable[[Operation], bool], inputs: Iterable[str] = ()) -> Graph:
     mapping = pir.IrMapping()
     program = paddle.static.Program()
+    with paddle.static.program_guard(program):
+        feeds = {name: _feed_for(name, graph.values[name]) for name in inputs}
+    for name, feed in feeds.items():
+        mapping.add(graph.values[name], feed)
     transplant(filter(keep, operations(graph.program)), mapping, program)
+    for name, feed in feeds.items():
+        # The op that computes it is here all the same if another of its results is needed.
+        computed = mapping.look_up(graph.values[name])
+        if computed.id != feed.id:
+            computed.replace_all_uses_with(feed)
+            mapping.add(graph.values[name], feed)
     return Graph(
         program, {n: mapping.look_up(v) for n, v in graph.values.items() if mapping.has(v)}
     )
+
+
+def _feed_for(name: str, value: paddle.Tensor) -> paddle.Tensor:
+    return paddle.static.data(name, list(value.shape), dtype_name(value.dtype))
 
 
 def _carry_parameter_attributes(

@@ -1,0 +1,80 @@
+"""`cut`: a program in two, at named variables."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+
+import attrs
+
+from purdist import pir, scopes
+from purdist.errors import InvalidArgumentError, PurdistError, together
+from purdist.program import Program
+
+
+def cut(program: Program, at: Iterable[str]) -> tuple[Program, Program]:
+    """Splits a program at variables: one half computes them, the other takes them as feeds.
+
+    The second half computes all that the first does not, to the bit as before if it is fed
+    what the first computes. What both need, such as an input, both have.
+
+    Args:
+        program: What to split.
+        at: The names of the variables to split at: activations.
+
+    Returns:
+        The half before and the half after, with weights of their own where they can change.
+
+    Raises:
+        UnknownVariableError: A name is none of a variable.
+        InvalidArgumentError: There are no names, one is a weight, or one exists in one life
+            alone.
+    """
+    names = tuple(dict.fromkeys(at))
+    _check(program, names)
+    before = part(program, names)
+    after = part(program, [n for n in program.variables if n not in before.variables], names)
+    return before, after
+
+
+def part(program: Program, outputs: Iterable[str], inputs: Collection[str] = ()) -> Program:
+    """What of ``program`` the ``outputs`` need, in each life that has them, ``inputs`` fed."""
+    outputs = tuple(outputs)
+    with pir.building():
+        training, inference = (
+            pir.cut(life, filter(life.values.__contains__, outputs), inputs)
+            for life in (program.training, program.inference)
+        )
+    result = attrs.evolve(
+        program,
+        training=training,
+        inference=inference,
+        scope=scopes.new_scope(),
+        variables={
+            name: variable.as_input() if name in inputs else variable
+            for name, variable in program.variables.items()
+            if name in training.values or name in inference.values
+        },
+        live=False,
+    )
+    program.hand_weights_to(result.scope, program.place, names=result.weights)
+    return result
+
+
+def _check(program: Program, names: tuple[str, ...]) -> None:
+    if not names:
+        raise InvalidArgumentError(
+            "Expected at least one variable to cut at, got none.",
+            "print(program) lists the variables.",
+        )
+    for life, graph in (("training", program.training), ("inference", program.inference)):
+        program.check_fetch(names, graph, life)
+    faults: list[PurdistError] = [
+        InvalidArgumentError(
+            f"Expected an activation to cut at, got the {variable.role} {variable.spec}.",
+            "Cut at what the network computes.",
+        )
+        for variable in map(program.variable, names)
+        if variable.role in ("parameter", "buffer")
+    ]
+    if faults:
+        raise together(faults)
