@@ -6,7 +6,8 @@ catches ``ValueError`` or ``KeyError`` keeps working.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 
 class PurdistError(Exception):
@@ -31,9 +32,9 @@ class PurdistError(Exception):
         # KeyError would show the repr of the text, newlines escaped.
         return str(self.args[0])
 
-    def __reduce__(self) -> tuple[type[PurdistError], tuple[str, str]]:
+    def __reduce__(self) -> tuple[type[PurdistError], tuple[str, str], dict[str, object]]:
         # Exception would hand the joined text back as `problem`.
-        return type(self), (self.problem, self.remedy)
+        return type(self), (self.problem, self.remedy), self.__dict__
 
 
 class UnknownVariableError(PurdistError, KeyError):
@@ -41,7 +42,13 @@ class UnknownVariableError(PurdistError, KeyError):
 
 
 class MapDirectionError(PurdistError, ValueError):
-    """A ``data_name_map`` that maps student to teacher."""
+    """A ``data_name_map`` that maps student to teacher.
+
+    Attributes:
+        turned: The map the other way round, which `merge` takes.
+    """
+
+    turned: Mapping[str, str] = MappingProxyType({})
 
 
 class IncompleteMapError(PurdistError, ValueError):
@@ -78,6 +85,10 @@ class ForeignValueError(PurdistError, TypeError):
 
 class RandomInferenceError(PurdistError, ValueError):
     """A random operation that inference mode does not switch off."""
+
+
+class EngineError(PurdistError, RuntimeError):
+    """Paddle Inference does not take a teacher."""
 
 
 class SeveralFaultsError(PurdistError, ValueError):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import weakref
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from functools import cached_property
 from types import MappingProxyType
@@ -36,12 +36,12 @@ _COMPILED = 8
 class Origin:
     """Where a network's weights were taken from, to notice when two networks met there."""
 
-    scope: weakref.ReferenceType[paddle.static.Scope]
+    scope: weakref.ReferenceType[pir.Scope]
     main: weakref.ReferenceType[object]
     parameters: frozenset[str]
 
     @classmethod
-    def of(cls, main: object, scope: paddle.static.Scope, parameters: Iterable[str]) -> Origin:
+    def of(cls, main: object, scope: pir.Scope, parameters: Iterable[str]) -> Origin:
         """The origin of the network ``main`` whose ``parameters`` are in ``scope``."""
         return cls(weakref.ref(scope), weakref.ref(main), frozenset(parameters))
 
@@ -51,6 +51,10 @@ class Origin:
         if scope is None or scope is not other.scope() or self.main() is other.main():
             return frozenset()
         return self.parameters & other.parameters
+
+
+def _read_only(variables: Mapping[str, Variable]) -> Mapping[str, Variable]:
+    return MappingProxyType(variables)
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -73,9 +77,9 @@ class Program:
 
     training: pir.Graph
     inference: pir.Graph
-    scope: paddle.static.Scope
+    scope: pir.Scope
     place: pir.Place
-    variables: Mapping[str, Variable] = attrs.field(converter=MappingProxyType)
+    variables: Mapping[str, Variable] = attrs.field(converter=_read_only)
     origins: tuple[Origin, ...] = ()
     inner: frozenset[str] = frozenset()
     live: bool = False
@@ -129,7 +133,9 @@ class Program:
                 "Values inside a region cannot be reached: return it from the region and name "
                 "what comes out.",
             )
-        near = get_close_matches(name, self.variables, n=5, cutoff=0.5)
+        # 's2' is the whole of no name, and the beginning of 's2.tmp_1'.
+        near = get_close_matches(name, self.variables, n=3, cutoff=0.6)
+        near = near or [known for known in self.variables if name and name in known][:5]
         if near:
             remedy = "Did you mean " + " or ".join(self.variables[n].spec for n in near) + "?"
         else:
@@ -158,13 +164,8 @@ class Program:
             DtypeMismatchError: A feed has another dtype.
             InvalidArgumentError: A fetched variable exists in training alone.
         """
-        if isinstance(fetch, str):
-            raise InvalidArgumentError(
-                f"Expected a sequence of names to fetch, got the string {fetch!r}.",
-                f"Write fetch=[{fetch!r}].",
-            )
+        self.check_fetch(fetch, self.inference, "inference")
         names = tuple(dict.fromkeys(fetch))
-        self.check_fetch(names, self.inference, "inference")
         compiled = self._runners.get(names)
         if compiled is None:
             compiled = _Compiled(self, names)
@@ -176,6 +177,11 @@ class Program:
 
     def check_fetch(self, names: Iterable[str], graph: pir.Graph, life: str) -> None:
         """Refuses names that ``graph``, this program's in that ``life``, does not compute."""
+        if isinstance(names, str):
+            raise InvalidArgumentError(
+                f"Expected a sequence of names to fetch, got the string {names!r}.",
+                f"Write fetch=[{names!r}].",
+            )
         faults: list[PurdistError] = [self.unknown(n) for n in names if n not in self.variables]
         faults += [
             InvalidArgumentError(
@@ -223,7 +229,7 @@ class Program:
 
     def hand_weights_to(
         self,
-        scope: paddle.static.Scope,
+        scope: pir.Scope,
         place: pir.Place,
         *,
         names: Iterable[str] | None = None,
@@ -236,7 +242,8 @@ class Program:
         teacher's or will be (``frozen``), are shared, at no cost in memory.
         """
         here = str(place) == str(self.place)
-        shared, copied = [], []
+        shared: list[str] = []
+        copied: list[str] = []
         for name in self.weights if names is None else names:
             fixed = not self.variables[name].changes or (frozen and not self.live)
             (shared if here and fixed else copied).append(name)
@@ -319,6 +326,7 @@ class Training:
         terms: The names of its terms, unweighted.
         step: The graph of one step: forward, backward and the optimizer's ops.
         progress: Where training stands; the one thing here that moves.
+        stage: The teacher, where it is not part of the step.
     """
 
     program: Program
@@ -326,6 +334,22 @@ class Training:
     terms: tuple[str, ...]
     step: pir.Graph = attrs.field(repr=False)
     progress: Progress = attrs.field(repr=False)
+    stage: Stage | None = attrs.field(default=None, repr=False)
+
+
+@attrs.frozen(eq=False)
+class Stage:
+    """A teacher cut out of a program, to compute ahead of the student's step.
+
+    Attributes:
+        names: The variables it computes: those that the rest of the program listens to.
+        feeds: The inputs it reads.
+        compute: What it says to one batch: variable -> array.
+    """
+
+    names: tuple[str, ...]
+    feeds: frozenset[str]
+    compute: Callable[[Feed], Mapping[str, npt.NDArray[Any]]]
 
 
 @attrs.define(eq=False)
@@ -340,8 +364,8 @@ class Progress:
         runners: A compiled step per choice of what is fetched.
     """
 
-    scheduler: LRScheduler | None
-    learning_rate: str | None
+    scheduler: LRScheduler | None = None
+    learning_rate: str | None = None
     steps: int = 0
     random_state: pir.RandomState | None = None
     runners: dict[tuple[str, ...], pir.Runner] = attrs.field(factory=dict)

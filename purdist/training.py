@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Literal
 
 import attrs
 import paddle
@@ -13,11 +15,17 @@ from paddle.utils import unique_name
 from tqdm import tqdm
 
 from purdist import pir, scopes
-from purdist.errors import InvalidArgumentError
-from purdist.program import Distillation, Feed, Progress, Step, Training
+from purdist.errors import InvalidArgumentError, PurdistError
+from purdist.program import Distillation, Feed, Program, Progress, Stage, Step, Training
+from purdist.stages import make_stage
 
 
-def minimize(distillation: Distillation, make_optimizer: Callable[[], Optimizer]) -> Training:
+def minimize(
+    distillation: Distillation,
+    make_optimizer: Callable[[], Optimizer],
+    *,
+    teacher: Literal["graph", "inference"] = "graph",
+) -> Training:
     """A distillation made ready to train: gradients and an optimizer's ops are added.
 
     Args:
@@ -30,17 +38,24 @@ def minimize(distillation: Distillation, make_optimizer: Callable[[], Optimizer]
                     schedule = paddle.optimizer.lr.CosineAnnealingDecay(1e-3, T_max=1000)
                     return paddle.optimizer.Adam(schedule)
 
+        teacher: Where the teacher computes. ``"graph"``: beside the student, in one graph.
+            ``"inference"``: in Paddle Inference, on the next batch while the student trains
+            on this one; the numbers are the same up to rounding.
+
     Raises:
-        InvalidArgumentError: The optimizer was given ``parameters=``, has been used
-            before, or the loss depends on no trainable parameter.
+        InvalidArgumentError: ``make_optimizer`` makes no optimizer, the optimizer was
+            given ``parameters=`` or has been used before, or the loss depends on no
+            trainable parameter; or the teacher cannot be a stage of its own.
+        EngineError: Paddle Inference does not take the teacher.
     """
+    stage = make_stage(distillation.program) if teacher == "inference" else None
     source = distillation.program
     program = attrs.evolve(source, scope=scopes.new_scope(), origins=(), live=True)
     source.hand_weights_to(program.scope, source.place)
     with pir.building():
-        step, startup = pir.copy(source.training), paddle.static.Program()
+        step, startup = _forward(source, stage), paddle.static.Program()
         with paddle.static.program_guard(step.program, startup), unique_name.guard("optimizer/"):
-            optimizer = _own_optimizer(make_optimizer())
+            optimizer = _own_optimizer(make_optimizer)
             _, gradients = optimizer.minimize(step.values[distillation.loss])
         if not gradients:
             raise InvalidArgumentError(
@@ -49,15 +64,31 @@ def minimize(distillation: Distillation, make_optimizer: Callable[[], Optimizer]
             )
         pir.run_once(startup, program.scope, program.place)
     schedule = optimizer._learning_rate
-    scheduled = isinstance(schedule, LRScheduler)
-    progress = Progress(
-        schedule if scheduled else None, step.program.lr_name if scheduled else None
+    progress = Progress()
+    if isinstance(schedule, LRScheduler):
+        progress = Progress(schedule, step.program.lr_name)
+    return Training(program, distillation.loss, distillation.terms, step, progress, stage)
+
+
+def _forward(program: Program, stage: Stage | None) -> pir.Graph:
+    """The graph of a step before it has gradients: without the teacher if that is a stage."""
+    if stage is None:
+        return pir.copy(program.training)
+    rest = (n for n, v in program.variables.items() if v.owner != "teacher")
+    return pir.cut(
+        program.training, filter(program.training.values.__contains__, rest), stage.names
     )
-    return Training(program, distillation.loss, distillation.terms, step, progress)
 
 
-def _own_optimizer(optimizer: Optimizer) -> Optimizer:
+def _own_optimizer(make_optimizer: Callable[[], Optimizer]) -> Optimizer:
     """A copy of what the factory made, in case it, or its scheduler, is used elsewhere too."""
+    if not callable(make_optimizer):
+        kind = type(make_optimizer).__name__
+        raise InvalidArgumentError(
+            f"Expected make_optimizer to be a function that makes an optimizer, got {kind}.",
+            "Write minimize(distillation, lambda: paddle.optimizer.Adam(1e-3)).",
+        )
+    optimizer = make_optimizer()
     if not isinstance(optimizer, Optimizer):
         raise InvalidArgumentError(
             f"Expected make_optimizer to return a Paddle optimizer, got "
@@ -96,7 +127,8 @@ def train(
 
     Args:
         training: What `minimize` returned.
-        batches: Feeds: input name -> array. Read one at a time, when its step is due.
+        batches: Feeds: input name -> array. Read one at a time, when its step is due, and one
+            ahead where the teacher is a stage of its own.
         fetch: Names of variables to compute along, as the step saw them.
         seed: Of the random numbers the steps draw. They are this training's own: Paddle's
             random state is the same before and after a step. By default they go on, and
@@ -109,7 +141,7 @@ def train(
 
     Raises:
         UnknownVariableError: A name in ``fetch`` is none of a variable.
-        InvalidArgumentError: ``scheduler_every`` is below 1.
+        InvalidArgumentError: ``scheduler_every`` is below 1, or ``batches`` is one feed.
         FeedError: A feed is missing or surplus (when its step is due, before it is taken).
         ShapeMismatchError: A feed has another rank or size (likewise).
         DtypeMismatchError: A feed has another dtype (likewise).
@@ -118,6 +150,11 @@ def train(
         raise InvalidArgumentError(
             f"Expected scheduler_every to be at least 1, got {scheduler_every}.",
             "scheduler_every=len(batches) steps the scheduler once an epoch.",
+        )
+    if isinstance(batches, Mapping):
+        raise InvalidArgumentError(
+            f"Expected an iterable of feeds, got one feed for {', '.join(map(repr, batches))}.",
+            "Write train(training, [feed]).",
         )
     training.program.check_fetch(fetch, training.step, "training")
     return _steps(
@@ -139,29 +176,87 @@ def _steps(
     scheduler_every: int,
     bar: bool,
 ) -> Iterator[Step]:
-    state = training.progress
     if seed is not None:
-        state.random_state = pir.seeded(seed)
-    run = _compiled(training, fetch)
-    count = len(training.terms)
+        training.progress.random_state = pir.seeded(seed)
+    stepper = _Stepper(training, _compiled(training, fetch), fetch, scheduler_every)
     with tqdm(batches, disable=not bar, unit="step") as shown:
-        for feed in shown:
-            training.program.check_feed(feed, run.feeds)
-            _set_learning_rate(training)
-            with pir.random_state(state.random_state) as now:
-                loss, *others = run(feed)
-                state.random_state = now()
-            state.steps += 1
-            if state.scheduler is not None and state.steps % scheduler_every == 0:
-                _advance(state.scheduler, float(loss))
+        steps = map(stepper.take, shown) if training.stage is None else _staged(stepper, shown)
+        for step in steps:
             if bar:
-                shown.set_postfix(loss=f"{float(loss):.4g}")
-            yield Step(
-                state.steps - 1,
-                float(loss),
-                {name: float(v) for name, v in zip(training.terms, others[:count], strict=True)},
-                dict(zip(fetch, others[count:], strict=True)),
-            )
+                shown.set_postfix(loss=f"{step.loss:.4g}")
+            yield step
+
+
+@attrs.frozen(eq=False)
+class _Stepper:
+    """Takes one step of a training."""
+
+    training: Training
+    run: pir.Runner
+    fetch: tuple[str, ...]
+    scheduler_every: int
+
+    def take(self, feed: Feed) -> Step:
+        """Checks the feed, and trains on it."""
+        self.check(feed)
+        return self.step(feed)
+
+    def check(self, feed: Feed) -> None:
+        """Refuses a feed that does not fit the program."""
+        stage = self.training.stage
+        needed = self.run.feeds
+        if stage is not None:
+            needed = needed.difference(stage.names) | stage.feeds
+        self.training.program.check_feed(feed, needed)
+
+    def step(self, feed: Feed) -> Step:
+        """Trains on a feed that fits."""
+        training, state = self.training, self.training.progress
+        _set_learning_rate(training)
+        with pir.random_state(state.random_state) as now:
+            loss, *others = self.run(feed)
+            state.random_state = now()
+        state.steps += 1
+        if state.scheduler is not None and state.steps % self.scheduler_every == 0:
+            _advance(state.scheduler, float(loss))
+        count = len(training.terms)
+        return Step(
+            state.steps - 1,
+            float(loss),
+            {name: float(v) for name, v in zip(training.terms, others[:count], strict=True)},
+            dict(zip(self.fetch, others[count:], strict=True)),
+        )
+
+
+def _staged(stepper: _Stepper, batches: Iterable[Feed]) -> Iterator[Step]:
+    """Steps of a training whose teacher is a stage of its own, one batch ahead.
+
+    The student's step is in a worker thread, for ``predictor.run()`` holds the interpreter
+    lock and the executor does not. While both compute no code of the caller's runs: the
+    next batch is there before they start, and the step is told when both are done.
+    """
+    stage = stepper.training.stage
+    if stage is None:
+        return
+    feeds = iter(batches)
+    feed = next(feeds, None)
+    if feed is None:
+        return
+    stepper.check(feed)
+    heard = stage.compute(feed)
+    with ThreadPoolExecutor(1) as worker:
+        while feed is not None:
+            following = next(feeds, None)
+            step = worker.submit(stepper.step, {**feed, **heard})
+            try:
+                if following is not None:
+                    stepper.check(following)
+                    heard = stage.compute(following)
+            except PurdistError:
+                yield step.result()  # it was taken, whatever is wrong with the next batch
+                raise
+            yield step.result()
+            feed = following
 
 
 def _compiled(training: Training, fetch: tuple[str, ...]) -> pir.Runner:
