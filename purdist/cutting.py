@@ -36,21 +36,42 @@ def cut(program: Program, at: Iterable[str]) -> tuple[Program, Program]:
     return before, after
 
 
-def part(program: Program, outputs: Iterable[str], inputs: Collection[str] = ()) -> Program:
-    """What of ``program`` the ``outputs`` need, in each life that has them, ``inputs`` fed."""
+def part(
+    program: Program,
+    outputs: Iterable[str],
+    inputs: Collection[str] = (),
+    *,
+    names: Collection[str] | None = None,
+) -> Program:
+    """What of ``program`` the ``outputs`` need, in each life that has them.
+
+    Args:
+        program: What to take a part of. It is left as it is.
+        outputs: The variables to compute.
+        inputs: The variables to feed instead.
+        names: The variables that may keep a name, all of them by default.
+    """
     outputs = tuple(outputs)
     with pir.building():
-        training, inference = (
+        lives = [
             pir.cut(life, filter(life.values.__contains__, outputs), inputs)
             for life in (program.training, program.inference)
+        ]
+    training, inference = (
+        pir.Graph(
+            life.program, {n: v for n, v in life.values.items() if names is None or n in names}
         )
+        for life in lives
+    )
+    # A variable that is fed goes by the name it is fed under; others it has are second names.
+    fed = {program.variables[name].name: program.variables[name].as_input(name) for name in inputs}
     result = attrs.evolve(
         program,
         training=training,
         inference=inference,
         scope=scopes.new_scope(),
         variables={
-            name: variable.as_input() if name in inputs else variable
+            name: fed.get(variable.name, variable)
             for name, variable in program.variables.items()
             if name in training.values or name in inference.values
         },

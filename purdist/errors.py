@@ -91,6 +91,22 @@ class EngineError(PurdistError, RuntimeError):
     """Paddle Inference does not take a teacher."""
 
 
+class StaleCacheError(PurdistError, ValueError):
+    """A cache of another teacher, other variables or other data."""
+
+
+class TracingError(PurdistError, ValueError):
+    """A layer that cannot be called with graph values."""
+
+
+class MissingFileError(PurdistError, FileNotFoundError):
+    """A path with no file behind it."""
+
+
+class CorruptFileError(PurdistError, ValueError):
+    """A file that is cut off, or is not of the format it should be."""
+
+
 class SeveralFaultsError(PurdistError, ValueError):
     """Faults of more than one kind, found in one call."""
 

@@ -7,11 +7,9 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-import attrs
-
 from purdist import pir
 from purdist.cutting import part
-from purdist.errors import InvalidArgumentError
+from purdist.errors import InvalidArgumentError, UnknownVariableError
 from purdist.program import Distillation, Program, Training
 
 
@@ -26,13 +24,9 @@ def student_of(trained: Program | Distillation | Training) -> Program:
         A program with weights of its own: training on does not reach it.
     """
     source = trained if isinstance(trained, Program) else trained.program
-    own = {key: v for key, v in source.variables.items() if v.owner == "student"}
-    # A teacher's input that reads a student's variable is a second name of it: it goes too.
-    training, inference = (
-        pir.Graph(life.program, {key: v for key, v in life.values.items() if key in own})
-        for life in (source.training, source.inference)
-    )
-    return part(attrs.evolve(source, training=training, inference=inference, variables=own), own)
+    own = [name for name, variable in source.variables.items() if variable.owner == "student"]
+    # `names`: a teacher's input that reads a student's variable is a second name of that.
+    return part(source, own, names=own)
 
 
 def export(
@@ -54,7 +48,7 @@ def export(
         InvalidArgumentError: There are no outputs, or one stands twice.
     """
     student = student_of(trained)
-    _check_outputs(student, outputs)
+    _check_outputs(student, trained if isinstance(trained, Program) else trained.program, outputs)
     target = Path(path)
     with (
         pir.building(),
@@ -62,17 +56,29 @@ def export(
     ):
         part = pir.cut(student.inference, outputs)
         draft = Path(folder) / target.name
-        pir.save_inference(part, outputs, draft, student.scope, student.place)
+        pir.save_inference(part, outputs, draft, student.scope)
         # The weights first: a new graph never stands beside weights it may not fit.
         for suffix in (".pdiparams", ".json"):
-            Path(f"{draft}{suffix}").replace(f"{target}{suffix}")
+            written = Path(f"{draft}{suffix}")
+            if written.exists():
+                written.replace(f"{target}{suffix}")
+            else:  # outputs that need no weights: Paddle neither writes nor wants a file
+                Path(f"{target}{suffix}").unlink(missing_ok=True)
 
 
-def _check_outputs(student: Program, outputs: Sequence[str]) -> None:
+def _check_outputs(student: Program, source: Program, outputs: Sequence[str]) -> None:
     if isinstance(outputs, str) or not outputs:
         raise InvalidArgumentError(
             f"Expected a list of at least one output, got {outputs!r}.",
             f"Write outputs=[{outputs!r}]." if outputs else "Name a variable of the student.",
+        )
+    others = [name for name in outputs if name in source.variables.keys() - student.variables]
+    if others:
+        raise UnknownVariableError(
+            "Expected variables of the student, got "
+            + ", ".join(f"{name!r} (owner: {source.variables[name].owner})" for name in others)
+            + ".",
+            "Only the student is exported. print(student_of(...)) lists its variables.",
         )
     student.check_fetch(outputs, student.inference, "inference")
     values = [student.inference.values[name].id for name in outputs]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import ChainMap
 from collections.abc import Collection, Iterator, Mapping
 
 import attrs
@@ -31,6 +30,7 @@ def merge(
     place: pir.Place | str | None = None,
     name_prefix: str = "teacher_",
     keep_inputs: Collection[str] = (),
+    trainable: bool = False,
 ) -> Program:
     """One program in which the teacher computes beside the student.
 
@@ -47,6 +47,8 @@ def merge(
         place: Where the result lives and runs, the student's place by default.
         name_prefix: Put before every name of the teacher.
         keep_inputs: Teacher inputs that stay feeds, under their prefixed names.
+        trainable: The other network learns, too: it trains as it stands, its weights are
+            copied, and it is a student like the first, as `MutualLoss` wants it.
 
     Raises:
         MapDirectionError: The map goes from student to teacher.
@@ -63,46 +65,62 @@ def merge(
     _check_prefix(teacher, student, name_prefix)
     place = student.place if place is None else pir.place_of(place)
 
-    own_names = teacher.inputs + teacher.weights
     with pir.building():
-        lives = []
-        for life in (student.training, student.inference):
-            graph = pir.copy(life)
-            feeds = {source: graph.values[name] for source, name in data_name_map.items()}
-            lives.append(
-                pir.append(graph, teacher.inference, feeds, own_names=own_names, prefix=name_prefix)
+        training, inference = (
+            _joined(life, added, teacher.inputs + teacher.weights, data_name_map, name_prefix)
+            for life, added in (
+                (student.training, teacher.training if trainable else teacher.inference),
+                (student.inference, teacher.inference),
             )
-    training, inference = lives
-
+        )
     scope = scopes.new_scope()
     student.hand_weights_to(scope, place)
-    teacher.hand_weights_to(scope, place, frozen=True, prefix=name_prefix)
+    teacher.hand_weights_to(scope, place, frozen=not trainable, prefix=name_prefix)
     return Program(
         training,
         inference,
         scope,
         place,
-        ChainMap(_teacher_variables(teacher, data_name_map, name_prefix), student.variables),
+        _merged_variables(teacher, student, data_name_map, name_prefix, trainable=trainable),
         origins=student.origins + teacher.origins,
         inner=student.inner | {name_prefix + name for name in teacher.inner},
     )
 
 
-def _teacher_variables(
-    teacher: Program, data_name_map: Mapping[str, str], prefix: str
+def _joined(
+    life: pir.Graph,
+    added: pir.Graph,
+    own_names: Collection[str],
+    data_name_map: Mapping[str, str],
+    prefix: str,
+) -> pir.Graph:
+    """One life of both networks."""
+    graph = pir.copy(life)
+    feeds = {source: graph.values[name] for source, name in data_name_map.items()}
+    return pir.append(graph, added, feeds, own_names=own_names, prefix=prefix)
+
+
+def _merged_variables(
+    teacher: Program,
+    student: Program,
+    data_name_map: Mapping[str, str],
+    prefix: str,
+    *,
+    trainable: bool,
 ) -> Mapping[str, Variable]:
     def renamed(key: str) -> Variable:
         variable = teacher.variables[key]
-        return attrs.evolve(
+        variable = attrs.evolve(
             variable,
             name=prefix + variable.name,
             role="activation" if variable.name in data_name_map else variable.role,
-            trainable=False,
-            owner="teacher",
-            life="both",
         )
+        if trainable:
+            return variable
+        return attrs.evolve(variable, trainable=False, owner="teacher", life="both")
 
-    return pir.Prefixed(teacher.inference.values, prefix, renamed)
+    names = teacher.variables if trainable else teacher.inference.values
+    return pir.Prefixed(student.variables, names, prefix, renamed)
 
 
 def _check_origins(teacher: Program, student: Program) -> None:
@@ -132,11 +150,13 @@ def _check_map(
         return
     turned = {variable: source for source, variable in data_name_map.items()}
     if data_name_map and not list(_map_faults(teacher, student, turned, keep_inputs)):
-        raise MapDirectionError(
+        error = MapDirectionError(
             f"Expected data_name_map to go from teacher inputs to student variables, got "
             f"{data_name_map}, which goes from student to teacher.",
             f"Turn it: data_name_map={turned}.",
         )
+        error.turned = turned
+        raise error
     raise together(faults)
 
 
@@ -204,7 +224,7 @@ def _fit_faults(source: Variable, variable: Variable) -> Iterator[PurdistError]:
 
 
 def _check_prefix(teacher: Program, student: Program, prefix: str) -> None:
-    names = teacher.inference.values
+    names = teacher.variables
     met = [n for n in student.variables if n.startswith(prefix) and n[len(prefix) :] in names]
     if met:
         some = ", ".join(map(repr, met[:3]))

@@ -24,12 +24,16 @@ from purdist.errors import (
     UnknownVariableError,
     together,
 )
+from purdist.losses.schedule import Schedule
 from purdist.variables import Role, Variable, feed_faults
 
 Feed = Mapping[str, npt.NDArray[Any]]
 
 _COMPILED = 8
 """How many compiled fetches a program keeps."""
+
+_SHOWN = 200
+"""How many variables a program prints."""
 
 
 @attrs.frozen(eq=False)
@@ -53,8 +57,9 @@ class Origin:
         return self.parameters & other.parameters
 
 
-def _read_only(variables: Mapping[str, Variable]) -> Mapping[str, Variable]:
-    return MappingProxyType(variables)
+def _read_only(mapping: Mapping[str, object]) -> Mapping[str, object]:
+    # `MappingProxyType` itself as a converter would take no mapping that mypy knows.
+    return MappingProxyType(mapping)
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -223,9 +228,21 @@ class Program:
                     )
                 )
             else:
-                faults.extend(feed_faults(self.variables[name], np.asarray(array)))
+                faults.extend(feed_faults(self._fed[name], np.asarray(array)))
         if faults:
             raise together(faults)
+
+    @cached_property
+    def _fed(self) -> Mapping[str, Variable]:
+        """The inputs, with what a teacher that reads one knows of its sizes."""
+        values = self.training.values
+        inputs = {values[name].id: self.variables[name] for name in self.inputs if name in values}
+        for name, variable in self.variables.items():
+            read = inputs.get(values[name].id) if variable.owner == "teacher" else None
+            if read is not None:
+                shape = tuple(map(max, read.shape, variable.shape))  # -1 is unknown
+                inputs[values[name].id] = attrs.evolve(read, shape=shape)
+        return {variable.name: variable for variable in inputs.values()}
 
     def hand_weights_to(
         self,
@@ -256,21 +273,17 @@ class Program:
         Args:
             match: Only names that fit this shell pattern: ``"layer1.*"``.
         """
-        rows = [
-            (key, str(list(v.shape)), v.dtype, v.role, v.owner, v.op, v.layer, v.remark(key))
-            for key, v in self.variables.items()
-            if fnmatch.fnmatchcase(key, match)
-        ]
-        header = ("name", "shape", "dtype", "role", "owner", "op", "layer", "")
-        widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
-        lines = (
-            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-            for row in (header, *rows)
-        )
-        return "\n".join(lines)
+        names = [name for name in self.variables if fnmatch.fnmatchcase(name, match)]
+        return _table(self.variables, names)
 
     def __str__(self) -> str:
-        return self.describe()
+        """The table; of a long one the variables that somebody named, the first of them."""
+        shown = list(self.variables)
+        if len(shown) > _SHOWN:
+            shown = [name for name in shown if not self.variables[name].is_made_up(name)][:_SHOWN]
+        left = len(self.variables) - len(shown)
+        more = f"\n... and {left} more. describe(match='layer1.*') shows any." if left else ""
+        return _table(self.variables, shown) + more
 
     def __repr__(self) -> str:
         return (
@@ -309,11 +322,14 @@ class Distillation:
         program: The program, loss included.
         loss: The name of the variable to minimise: the weighted sum of the terms.
         terms: The names of the terms, unweighted, in the order of their specs.
+        schedules: The weights that move: the name of the number in the program's scope -> what
+            it is at each step. How many steps were taken is kept beside it, in ``<loss>/step``.
     """
 
     program: Program
     loss: str
     terms: tuple[str, ...]
+    schedules: Mapping[str, Schedule] = attrs.field(factory=dict, converter=_read_only)
 
 
 @attrs.frozen(eq=False)
@@ -324,6 +340,7 @@ class Training:
         program: The program that learns. `train` changes the weights in its scope.
         loss: The name of the variable that is minimised.
         terms: The names of its terms, unweighted.
+        schedules: The weights that move, as in `Distillation`.
         step: The graph of one step: forward, backward and the optimizer's ops.
         progress: Where training stands; the one thing here that moves.
         stage: The teacher, where it is not part of the step.
@@ -332,6 +349,7 @@ class Training:
     program: Program
     loss: str
     terms: tuple[str, ...]
+    schedules: Mapping[str, Schedule]
     step: pir.Graph = attrs.field(repr=False)
     progress: Progress = attrs.field(repr=False)
     stage: Stage | None = attrs.field(default=None, repr=False)
@@ -386,6 +404,20 @@ class Step:
     loss: float
     terms: Mapping[str, float]
     fetched: Mapping[str, npt.NDArray[Any]] = attrs.field(factory=dict, eq=False, repr=False)
+
+
+def _table(variables: Mapping[str, Variable], names: Iterable[str]) -> str:
+    rows = [("name", "shape", "dtype", "role", "owner", "op", "layer", "")]
+    for name in names:
+        v = variables[name]
+        rows.append(
+            (name, str(list(v.shape)), v.dtype, v.role, v.owner, v.op, v.layer, v.remark(name))
+        )
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    )
 
 
 def _listed(names: Iterable[str]) -> str:

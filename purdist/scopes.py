@@ -6,22 +6,74 @@ name for the same memory. *Absent*: a scope has the name but no memory behind it
 
 from __future__ import annotations
 
+import sys
+import weakref
 from collections.abc import Iterable
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import numpy.typing as npt
 import paddle
+from paddle.base.core import DenseTensor
 
+from purdist import pir
 from purdist.errors import UninitializedWeightsError
-from purdist.pir import Place
+from purdist.pir import Place, Scope
+
+_MADE: WeakKeyDictionary[Scope, dict[str, tuple[object, DenseTensor]]] = WeakKeyDictionary()
+"""What was made in each scope of ours. Paddle hands out these very objects again."""
 
 
-def new_scope() -> paddle.static.Scope:
-    """An empty scope."""
-    return paddle.static.Scope()
+def new_scope() -> Scope:
+    """An empty scope, which goes when nobody holds it, or a weight in it.
+
+    Paddle keeps every scope that was made, with its weights, until the process ends; but a
+    scope goes with its parent's children.
+    """
+    parent = paddle.static.Scope()
+    scope = parent.new_scope()
+    made = _MADE[scope] = {}
+    # Not at exit: executors may still be there, and nobody minds the memory.
+    weakref.finalize(scope, _drop_unless_held, parent, made).atexit = False
+    return scope
 
 
-def tensor_of(scope: paddle.static.Scope, name: str) -> paddle.base.core.DenseTensor | None:
+def _drop_unless_held(parent: Scope, made: dict[str, tuple[object, DenseTensor]]) -> None:
+    """Drops a scope, unless a weight of it is in somebody's hands: to touch it would crash."""
+    while made:
+        _, (variable, tensor) = made.popitem()
+        alone = 2  # our name for it, and the argument of getrefcount
+        if sys.getrefcount(variable) > alone or sys.getrefcount(tensor) > alone:
+            return
+    _drop(parent)
+
+
+def _drop(parent: Scope) -> None:
+    parent.drop_kids()
+    parent._remove_from_pool()
+
+
+def _make(scope: Scope, name: str) -> DenseTensor:
+    """The tensor ``name`` in ``scope``, new if it is not there."""
+    made = _MADE.setdefault(scope, {})
+    if name not in made:
+        variable = scope.var(name)
+        made[name] = variable, variable.get_tensor()
+    return made[name][1]
+
+
+def initialise(scope: Scope, startup: paddle.static.Program, place: Place) -> None:
+    """Runs a startup program and puts the weights it sets into ``scope``."""
+    if not startup.global_block().ops:
+        return
+    # The executor would put them into the uppermost parent of `scope`.
+    drawn = paddle.static.Scope()
+    pir.Runner(pir.Graph(startup, {}), (), drawn, place)({})
+    share(drawn, scope, [n for n in drawn.local_var_names() if tensor_of(drawn, n) is not None])
+    drawn._remove_from_pool()
+
+
+def tensor_of(scope: Scope, name: str) -> DenseTensor | None:
     """The memory behind ``name``, None where there is none."""
     variable = scope.find_var(name)
     if variable is None:
@@ -31,20 +83,20 @@ def tensor_of(scope: paddle.static.Scope, name: str) -> paddle.base.core.DenseTe
 
 
 def share(
-    source: paddle.static.Scope,
-    target: paddle.static.Scope,
+    source: Scope,
+    target: Scope,
     names: Iterable[str],
     *,
     prefix: str = "",
 ) -> None:
     """Makes ``prefix + name`` in ``target`` a name for the memory of ``name`` in ``source``."""
     for name in names:
-        target.var(prefix + name).get_tensor()._share_data_with(_present(source, name))
+        _make(target, prefix + name)._share_data_with(_present(source, name))
 
 
 def copy(
-    source: paddle.static.Scope,
-    target: paddle.static.Scope,
+    source: Scope,
+    target: Scope,
     names: Iterable[str],
     place: Place,
     *,
@@ -52,21 +104,41 @@ def copy(
 ) -> None:
     """Gives ``prefix + name`` in ``target`` a copy at ``place`` of the weight ``name``."""
     for name in names:
-        target.var(prefix + name).get_tensor()._copy_from(_present(source, name), place)
+        _make(target, prefix + name)._copy_from(_present(source, name), place)
 
 
-def values(scope: paddle.static.Scope, names: Iterable[str]) -> dict[str, npt.NDArray[np.generic]]:
+def hold(scope: Scope, name: str, tensor: paddle.Tensor) -> None:
+    """Makes ``name`` in ``scope`` a name for the memory of a dygraph tensor."""
+    target = _make(scope, name)
+    if tensor.is_contiguous():
+        target._share_data_with(tensor.get_tensor())
+    else:  # a view of another tensor: Paddle would copy the wrong memory
+        target.set(np.array(tensor.get_tensor()), paddle.CPUPlace())
+
+
+def write_into(tensor: paddle.Tensor, scope: Scope, name: str) -> None:
+    """Overwrites a dygraph tensor with a copy of the weight ``name``, where it lives."""
+    target = tensor.get_tensor()
+    target._copy_from(_present(scope, name), target._place())
+
+
+def put(scope: Scope, name: str, array: npt.NDArray[np.generic], place: Place) -> None:
+    """Gives ``name`` in ``scope`` a copy of ``array`` at ``place``."""
+    _make(scope, name).set(array, place)
+
+
+def values(scope: Scope, names: Iterable[str]) -> dict[str, npt.NDArray[np.generic]]:
     """The weights as arrays of their own."""
     return {name: np.array(_present(scope, name)) for name in names}
 
 
-def write(scope: paddle.static.Scope, name: str, value: float, place: Place) -> None:
+def write(scope: Scope, name: str, value: float, place: Place) -> None:
     """Overwrites the scalar ``name``, which keeps its dtype."""
     tensor = _present(scope, name)
     tensor.set(np.full(tensor.shape(), value, np.array(tensor).dtype), place)
 
 
-def _present(scope: paddle.static.Scope, name: str) -> paddle.base.core.DenseTensor:
+def _present(scope: Scope, name: str) -> DenseTensor:
     tensor = tensor_of(scope, name)
     if tensor is None:
         raise UninitializedWeightsError(

@@ -33,6 +33,7 @@ def listened(program: Program) -> tuple[str, ...]:
         values[name].id: name
         for name, variable in program.variables.items()
         if name in values
+        and name == variable.name
         and (variable.owner, variable.role) == ("teacher", "activation")
         and values[name].id not in others  # a mapped input is the student's variable
     }
@@ -55,18 +56,17 @@ def _is_teachers(op: pir.Operation, names: Collection[str], theirs: Collection[i
     return any(user.id() in theirs for v in lists for user in v.all_used_ops())
 
 
-def make_stage(program: Program) -> Stage:
-    """The teachers of ``program``, compiled.
+def teacher_of(program: Program) -> tuple[tuple[str, ...], Program]:
+    """The variables that losses listen to, and the part of ``program`` that computes them.
 
     Raises:
         InvalidArgumentError: There is no teacher, or it reads what the student learns.
-        EngineError: Paddle Inference does not take it.
     """
     names = listened(program)
     if not names:
         raise InvalidArgumentError(
             "Expected a program whose losses listen to a teacher, got one without.",
-            "Leave teacher='inference' out.",
+            "Merge a teacher into it first, or train it as it is.",
         )
     teacher = part(program, names)
     learning = [v.spec for v in teacher.variables.values() if v.changes]
@@ -75,8 +75,24 @@ def make_stage(program: Program) -> Stage:
             f"Expected a teacher that reads feeds alone, got one that reads what the student "
             f"computes with {', '.join(learning[:3])}{', ...' if len(learning) > 3 else ''}, which "
             "training changes.",
-            "Use teacher='graph'.",
+            "Train with teacher='graph', without a cache.",
         )
+    return names, teacher
+
+
+def without_teacher(program: Program) -> tuple[str, ...]:
+    """The names of all that is left of ``program`` once its teachers are cut out."""
+    return tuple(name for name, v in program.variables.items() if v.owner != "teacher")
+
+
+def make_stage(program: Program) -> Stage:
+    """The teachers of ``program``, compiled by Paddle Inference.
+
+    Raises:
+        InvalidArgumentError: There is no teacher, or it reads what the student learns.
+        EngineError: Paddle Inference does not take it.
+    """
+    names, teacher = teacher_of(program)
     try:
         predictor = _predictor(teacher, names)
     except (RuntimeError, ValueError) as error:
@@ -100,7 +116,7 @@ def _predictor(teacher: Program, names: tuple[str, ...]) -> inference.Predictor:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "teacher"
         with pir.building():
-            pir.save_inference(teacher.inference, names, path, teacher.scope, teacher.place)
+            pir.save_inference(teacher.inference, names, path, teacher.scope)
         config = inference.Config(f"{path}.json", f"{path}.pdiparams")
         config.disable_glog_info()
         if isinstance(teacher.place, paddle.CUDAPlace):

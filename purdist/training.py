@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Literal
+from functools import cached_property
+from typing import Literal, TypeAlias
 
 import attrs
 import paddle
+from paddle import distributed
 from paddle.optimizer import Optimizer
 from paddle.optimizer.lr import LRScheduler, ReduceOnPlateau
 from paddle.utils import unique_name
@@ -17,7 +20,9 @@ from tqdm import tqdm
 from purdist import pir, scopes
 from purdist.errors import InvalidArgumentError, PurdistError
 from purdist.program import Distillation, Feed, Program, Progress, Stage, Step, Training
-from purdist.stages import make_stage
+from purdist.stages import make_stage, without_teacher
+
+Gradient: TypeAlias = tuple[paddle.Tensor, paddle.Tensor]
 
 
 def minimize(
@@ -25,6 +30,7 @@ def minimize(
     make_optimizer: Callable[[], Optimizer],
     *,
     teacher: Literal["graph", "inference"] = "graph",
+    data_parallel: bool = False,
 ) -> Training:
     """A distillation made ready to train: gradients and an optimizer's ops are added.
 
@@ -41,43 +47,102 @@ def minimize(
         teacher: Where the teacher computes. ``"graph"``: beside the student, in one graph.
             ``"inference"``: in Paddle Inference, on the next batch while the student trains
             on this one; the numbers are the same up to rounding.
+        data_parallel: Average each gradient over the processes that ``python -m
+            paddle.distributed.launch`` started; each must have called
+            ``paddle.distributed.init_parallel_env()``, begins with the same weights and
+            trains on batches of its own. Running statistics stay each process's own.
 
     Raises:
         InvalidArgumentError: ``make_optimizer`` makes no optimizer, the optimizer was
             given ``parameters=`` or has been used before, or the loss depends on no
-            trainable parameter; or the teacher cannot be a stage of its own.
+            trainable parameter; the teacher cannot be a stage of its own; ``data_parallel``
+            was asked for in a process that is alone; or a while loop
+            of the student is one that Paddle does not differentiate.
         EngineError: Paddle Inference does not take the teacher.
     """
-    stage = make_stage(distillation.program) if teacher == "inference" else None
     source = distillation.program
+    _check_loops(source)
+    if data_parallel and not distributed.is_initialized():
+        raise InvalidArgumentError(
+            "Expected data_parallel in a process that paddle.distributed knows, got one that is "
+            "alone.",
+            "Start it with python -m paddle.distributed.launch, and call "
+            "paddle.distributed.init_parallel_env() first.",
+        )
+    stage = make_stage(source) if teacher == "inference" else None
     program = attrs.evolve(source, scope=scopes.new_scope(), origins=(), live=True)
     source.hand_weights_to(program.scope, source.place)
     with pir.building():
         step, startup = _forward(source, stage), paddle.static.Program()
         with paddle.static.program_guard(step.program, startup), unique_name.guard("optimizer/"):
             optimizer = _own_optimizer(make_optimizer)
-            _, gradients = optimizer.minimize(step.values[distillation.loss])
+            with warnings.catch_warnings():
+                # Paddle warns of itself: its optimizers ask each graph value where it is.
+                warnings.filterwarnings("ignore", "Tensor do not have 'place' interface")
+                loss = step.values[distillation.loss]
+                if data_parallel:
+                    gradients = _averaged(optimizer.backward(loss))
+                    optimizer.apply_gradients(gradients)
+                else:
+                    _, gradients = optimizer.minimize(loss)
         if not gradients:
             raise InvalidArgumentError(
                 f"Expected {distillation.loss!r} to depend on a trainable parameter, got none.",
                 "Name a student variable that is computed from the student's parameters.",
             )
-        pir.run_once(startup, program.scope, program.place)
+        scopes.initialise(program.scope, startup, program.place)
+        fast = pir.with_fast_convolutions(step, program.place)
     schedule = optimizer._learning_rate
     progress = Progress()
     if isinstance(schedule, LRScheduler):
         progress = Progress(schedule, step.program.lr_name)
-    return Training(program, distillation.loss, distillation.terms, step, progress, stage)
+    if distillation.schedules:
+        # Weights that were loaded may be those of a training that had begun.
+        counter = _counter(distillation.loss)
+        progress.steps = int(scopes.values(program.scope, [counter])[counter])
+    return Training(
+        program,
+        distillation.loss,
+        distillation.terms,
+        distillation.schedules,
+        fast,
+        progress,
+        stage,
+    )
+
+
+def _averaged(gradients: Sequence[Gradient]) -> list[Gradient]:
+    """Each gradient averaged over the processes."""
+    averaged = []
+    for parameter, gradient in gradients:
+        share = gradient / float(distributed.get_world_size())
+        distributed.all_reduce(share)
+        averaged.append((parameter, share))
+    return averaged
+
+
+def _counter(loss: str) -> str:
+    """Where the scope of a program whose weights move keeps how many steps were taken."""
+    return f"{loss}/step"
+
+
+def _check_loops(program: Program) -> None:
+    for layer, fault in pir.wrong_loops(program.graph):
+        raise InvalidArgumentError(
+            f"Expected while loops that Paddle differentiates, got one in "
+            f"{f'the layer {layer!r}' if layer else 'no named layer'} that {fault}.",
+            "Paddle's gradient of it is wrong, or is not there. A loop may carry one tensor that "
+            "takes gradients, and read parameters; a loop over a known number of steps becomes "
+            "none. A teacher may loop as it likes.",
+        )
 
 
 def _forward(program: Program, stage: Stage | None) -> pir.Graph:
     """The graph of a step before it has gradients: without the teacher if that is a stage."""
     if stage is None:
         return pir.copy(program.training)
-    rest = (n for n, v in program.variables.items() if v.owner != "teacher")
-    return pir.cut(
-        program.training, filter(program.training.values.__contains__, rest), stage.names
-    )
+    rest = filter(program.training.values.__contains__, without_teacher(program))
+    return pir.cut(program.training, rest, stage.names)
 
 
 def _own_optimizer(make_optimizer: Callable[[], Optimizer]) -> Optimizer:
@@ -118,6 +183,7 @@ def train(
     fetch: Sequence[str] = (),
     seed: int | None = None,
     scheduler_every: int = 1,
+    log_every: int = 1,
     progress: bool = False,
 ) -> Iterator[Step]:
     """Takes a step per batch, as they are asked for. Changes the scope of ``training`` alone.
@@ -134,6 +200,8 @@ def train(
             random state is the same before and after a step. By default they go on, and
             begin with Paddle's state at the first step.
         scheduler_every: How many steps make one of the LR scheduler's.
+        log_every: Tell one step in so many. The others are taken on the way to it, and nothing
+            of them is read back.
         progress: Show a bar.
 
     Returns:
@@ -141,47 +209,37 @@ def train(
 
     Raises:
         UnknownVariableError: A name in ``fetch`` is none of a variable.
-        InvalidArgumentError: ``scheduler_every`` is below 1, or ``batches`` is one feed.
+        InvalidArgumentError: ``scheduler_every`` or ``log_every`` is below 1, or ``batches`` is
+            one feed.
         FeedError: A feed is missing or surplus (when its step is due, before it is taken).
         ShapeMismatchError: A feed has another rank or size (likewise).
         DtypeMismatchError: A feed has another dtype (likewise).
     """
-    if scheduler_every < 1:
-        raise InvalidArgumentError(
-            f"Expected scheduler_every to be at least 1, got {scheduler_every}.",
-            "scheduler_every=len(batches) steps the scheduler once an epoch.",
-        )
+    for name, every in (("scheduler_every", scheduler_every), ("log_every", log_every)):
+        if every < 1:
+            raise InvalidArgumentError(
+                f"Expected {name} to be at least 1, got {every}.",
+                f"{name}=len(batches) is once an epoch.",
+            )
     if isinstance(batches, Mapping):
         raise InvalidArgumentError(
             f"Expected an iterable of feeds, got one feed for {', '.join(map(repr, batches))}.",
             "Write train(training, [feed]).",
         )
     training.program.check_fetch(fetch, training.step, "training")
-    return _steps(
-        training,
-        batches,
-        fetch=tuple(fetch),
-        seed=seed,
-        scheduler_every=scheduler_every,
-        bar=progress,
-    )
+    stepper = _Stepper(training, tuple(fetch), scheduler_every, log_every)
+    return _steps(stepper, batches, seed=seed, bar=progress)
 
 
 def _steps(
-    training: Training,
-    batches: Iterable[Feed],
-    *,
-    fetch: tuple[str, ...],
-    seed: int | None,
-    scheduler_every: int,
-    bar: bool,
+    stepper: _Stepper, batches: Iterable[Feed], *, seed: int | None, bar: bool
 ) -> Iterator[Step]:
+    training = stepper.training
     if seed is not None:
         training.progress.random_state = pir.seeded(seed)
-    stepper = _Stepper(training, _compiled(training, fetch), fetch, scheduler_every)
     with tqdm(batches, disable=not bar, unit="step") as shown:
         steps = map(stepper.take, shown) if training.stage is None else _staged(stepper, shown)
-        for step in steps:
+        for step in filter(None, steps):
             if bar:
                 shown.set_postfix(loss=f"{step.loss:.4g}")
             yield step
@@ -192,11 +250,21 @@ class _Stepper:
     """Takes one step of a training."""
 
     training: Training
-    run: pir.Runner
     fetch: tuple[str, ...]
     scheduler_every: int
+    log_every: int
 
-    def take(self, feed: Feed) -> Step:
+    @cached_property
+    def run(self) -> pir.Runner:
+        """The compiled step: the training's own, if it has fetched the same before."""
+        training, program = self.training, self.training.program
+        names = (training.loss, *training.terms, *self.fetch)
+        runners = training.progress.runners
+        if names not in runners:
+            runners[names] = pir.Runner(training.step, names, program.scope, program.place)
+        return runners[names]
+
+    def take(self, feed: Feed) -> Step | None:
         """Checks the feed, and trains on it."""
         self.check(feed)
         return self.step(feed)
@@ -209,26 +277,33 @@ class _Stepper:
             needed = needed.difference(stage.names) | stage.feeds
         self.training.program.check_feed(feed, needed)
 
-    def step(self, feed: Feed) -> Step:
-        """Trains on a feed that fits."""
+    def step(self, feed: Feed) -> Step | None:
+        """Trains on a feed that fits, and tells of it if it is due."""
         training, state = self.training, self.training.progress
-        _set_learning_rate(training)
+        index = state.steps
+        due = (index + 1) % self.log_every == 0
+        scheduled = state.scheduler is not None and (index + 1) % self.scheduler_every == 0
+        _set_numbers(training)
         with pir.random_state(state.random_state) as now:
-            loss, *others = self.run(feed)
+            told = self.run(feed, told=due or scheduled)
             state.random_state = now()
         state.steps += 1
-        if state.scheduler is not None and state.steps % self.scheduler_every == 0:
-            _advance(state.scheduler, float(loss))
+        _count(training)
+        if scheduled:
+            _advance(state.scheduler, float(told[0]))
+        if not due:
+            return None
+        loss, *others = told
         count = len(training.terms)
         return Step(
-            state.steps - 1,
+            index,
             float(loss),
             {name: float(v) for name, v in zip(training.terms, others[:count], strict=True)},
             dict(zip(self.fetch, others[count:], strict=True)),
         )
 
 
-def _staged(stepper: _Stepper, batches: Iterable[Feed]) -> Iterator[Step]:
+def _staged(stepper: _Stepper, batches: Iterable[Feed]) -> Iterator[Step | None]:
     """Steps of a training whose teacher is a stage of its own, one batch ahead.
 
     The student's step is in a worker thread, for ``predictor.run()`` holds the interpreter
@@ -259,23 +334,25 @@ def _staged(stepper: _Stepper, batches: Iterable[Feed]) -> Iterator[Step]:
             feed = following
 
 
-def _compiled(training: Training, fetch: tuple[str, ...]) -> pir.Runner:
-    runners = training.progress.runners
-    if fetch not in runners:
-        names = (training.loss, *training.terms, *fetch)
-        program = training.program
-        runners[fetch] = pir.Runner(training.step, names, program.scope, program.place)
-    return runners[fetch]
-
-
-def _set_learning_rate(training: Training) -> None:
+def _set_numbers(training: Training) -> None:
+    """Puts what a step reads from the scope there: learning rate and weights that move."""
     state, program = training.progress, training.program
+    numbers = {name: schedule.at(state.steps) for name, schedule in training.schedules.items()}
     if state.scheduler is not None and state.learning_rate is not None:
-        scopes.write(program.scope, state.learning_rate, state.scheduler(), program.place)
+        numbers[state.learning_rate] = state.scheduler()
+    for name, number in numbers.items():
+        scopes.write(program.scope, name, number, program.place)
 
 
-def _advance(scheduler: LRScheduler, loss: float) -> None:
+def _count(training: Training) -> None:
+    """Keeps the count of steps where the weights that move are kept."""
+    if training.schedules:
+        state, program = training.progress, training.program
+        scopes.write(program.scope, _counter(training.loss), state.steps, program.place)
+
+
+def _advance(scheduler: LRScheduler | None, loss: float) -> None:
     if isinstance(scheduler, ReduceOnPlateau):
         scheduler.step(loss)
-    else:
+    elif scheduler is not None:
         scheduler.step()

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Literal
 
 import attrs
@@ -15,6 +16,9 @@ from purdist.errors import DtypeMismatchError, PurdistError, ShapeMismatchError
 Role = Literal["input", "parameter", "buffer", "activation"]
 Owner = Literal["student", "teacher", "loss"]
 Life = Literal["both", "training", "inference"]
+
+FLOATS = ("float16", "bfloat16", "float32", "float64")
+"""The dtypes that take gradients, from the narrow to the wide."""
 
 
 @attrs.frozen
@@ -56,9 +60,15 @@ class Variable:
         """Whether training may change it: the one weight that must not be shared."""
         return self.owner != "teacher" and (self.trainable or self.role == "buffer")
 
-    def as_input(self) -> Variable:
-        """The same variable, fed instead of computed."""
-        return attrs.evolve(self, role="input", op="data", layer="")
+    def as_input(self, name: str) -> Variable:
+        """The same variable, fed under ``name`` instead of computed."""
+        return attrs.evolve(self, name=name, role="input", op="data", layer="")
+
+    def is_made_up(self, key: str) -> bool:
+        """Whether ``key`` says no more of it than its op: ``conv2d_3``."""
+        return self.role == "activation" and bool(
+            re.fullmatch(rf"(.*[/_])?{self.op}_\d+(\.\d+)?_*", key)
+        )
 
     def remark(self, key: str) -> str:
         """What else to say of it where it stands under ``key``."""
@@ -72,6 +82,10 @@ class Variable:
         return ", ".join(remarks)
 
 
+def _sizes(shape: Iterable[int]) -> tuple[int, ...]:
+    return tuple(shape)  # `tuple` itself as a converter would take Iterable[Never]
+
+
 @attrs.frozen
 class NewInput:
     """A feed that a loss asks to be added, such as the labels.
@@ -83,7 +97,7 @@ class NewInput:
     """
 
     name: str
-    shape: tuple[int, ...] = attrs.field(default=(-1,), converter=tuple)
+    shape: tuple[int, ...] = attrs.field(default=(-1,), converter=_sizes)
     dtype: str = "int64"
 
 
@@ -92,22 +106,24 @@ def describe_values(
 ) -> dict[str, Variable]:
     """What is known of every named value of the two graphs of one network.
 
-    A value's first name is its `Variable`'s; the others are further keys for the same.
+    A value's first name is its `Variable`'s; the others are further keys for the same. Two
+    names that mean one value in one graph and two in the other are two variables.
     """
     buffers = pir.written_parameters(training.program)
     described: dict[str, Variable] = {}
-    for graph, other, life in (
+    lives: tuple[tuple[pir.Graph, pir.Graph, Life], ...] = (
         (training, inference, "training"),
         (inference, training, "inference"),
-    ):
-        by_value: dict[str | None, Variable] = {}
+    )
+    for graph, other, life in lives:
+        by_values: dict[tuple[str, str | None], Variable] = {}
         for name, value in graph.values.items():
-            known = described.get(name) or by_value.get(pir.identity(value))
+            twin = other.values.get(name)
+            values = (value.id, None if twin is None else twin.id)
+            known = described.get(name) or by_values.get(values)
             if known is None:
-                known = _describe(
-                    name, value, buffers, owner, "both" if name in other.values else life
-                )
-            by_value[pir.identity(value)] = described[name] = known
+                known = _describe(name, value, buffers, owner, life if twin is None else "both")
+            by_values[values] = described[name] = known
     return described
 
 
@@ -116,9 +132,9 @@ def _describe(
     value: paddle.Tensor,
     buffers: set[str],
     owner: Owner,
-    life: str,
+    life: Life,
 ) -> Variable:
-    op = value.get_defining_op()
+    op = pir.op_of(value)
     parameter = pir.parameter_name(op) if op.name() == pir.PARAMETER else None
     role: Role = "activation"
     if parameter is not None:
@@ -147,7 +163,7 @@ def shapes_agree(one: Sequence[int], other: Sequence[int]) -> bool:
 
 def feed_faults(variable: Variable, array: npt.NDArray[Any]) -> Iterator[PurdistError]:
     """What keeps ``array`` from being fed as ``variable``."""
-    expected = {"bfloat16": "uint16"}.get(variable.dtype, variable.dtype)  # as numpy holds it
+    expected = pir.array_dtype(variable.dtype).name
     if array.dtype.name != expected:
         yield DtypeMismatchError(
             f"Expected the feed {variable.spec}, got an array of {array.dtype.name}.",

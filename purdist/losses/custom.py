@@ -10,6 +10,7 @@ from typing import ClassVar
 import attrs
 import paddle
 
+from purdist import pir
 from purdist.errors import ForeignValueError
 from purdist.losses.spec import LossSpec
 from purdist.variables import NewInput, Variable
@@ -22,19 +23,29 @@ def _sorted_pairs(
 
 
 def _reached(function: Callable[..., paddle.Tensor]) -> Iterator[tuple[str, object]]:
-    """What a function holds from outside: itself, bound arguments, names it closes over."""
+    """What a function brings from outside: itself, and what it holds, containers opened."""
     yield getattr(function, "__name__", type(function).__name__), function
+    for name, thing in _held(function).items():
+        yield name, thing
+        if isinstance(thing, Mapping):
+            yield from ((f"{name}[{key!r}]", inner) for key, inner in thing.items())
+        elif isinstance(thing, list | tuple):
+            yield from ((f"{name}[{k}]", inner) for k, inner in enumerate(thing))
+
+
+def _held(function: Callable[..., paddle.Tensor]) -> dict[str, object]:
+    """Bound arguments, defaults, attributes and the names a function closes over."""
     if isinstance(function, functools.partial):
-        yield from ((repr(k), thing) for k, thing in enumerate(function.args))
-        yield from function.keywords.items()
-        yield from _reached(function.func)
-    elif inspect.ismethod(function):
-        yield "self", function.__self__
-        yield from _reached(function.__func__)
-    elif inspect.isfunction(function):
+        bound = {f"args[{k}]": thing for k, thing in enumerate(function.args)}
+        return {**_held(function.func), **bound, **function.keywords}
+    if inspect.ismethod(function):
+        itself = function.__self__
+        return {**_held(function.__func__), "self": itself, **getattr(itself, "__dict__", {})}
+    if inspect.isfunction(function):
         outside = inspect.getclosurevars(function)
-        yield from outside.nonlocals.items()
-        yield from outside.globals.items()
+        defaults = {k: p.default for k, p in inspect.signature(function).parameters.items()}
+        return {**outside.globals, **outside.nonlocals, **defaults}
+    return dict(getattr(function, "__dict__", {}))
 
 
 def _has_parameters(layer: paddle.nn.Layer) -> bool:
@@ -83,9 +94,9 @@ class CustomLoss(LossSpec):
         return dict(self.items)
 
     def check(self, variables: Mapping[str, Variable]) -> None:  # noqa: ARG002
-        """Refuses a function that reaches for a layer with parameters made outside it.
+        """Refuses a function that reaches for a value, or a layer with parameters, from outside.
 
-        To call such a layer may abort the process: its program may be gone.
+        To compute with one may abort the process: its program may be gone.
         """
         for name, thing in _reached(self.function):
             if isinstance(thing, paddle.nn.Layer) and _has_parameters(thing):
@@ -94,6 +105,13 @@ class CustomLoss(LossSpec):
                     f"{name!r} ({type(thing).__name__}) from outside.",
                     "Make it inside the function; it becomes part of the program, initialised "
                     "and trainable, under the term's name.",
+                )
+            if pir.is_value(thing):
+                raise ForeignValueError(
+                    f"Expected the function to compute with its arguments, got the value "
+                    f"{name!r} from outside.",
+                    "Make it an argument: a parameter of the function, and in variables= the "
+                    "name of the variable it gets.",
                 )
 
     def build(self, values: Mapping[str, paddle.Tensor]) -> paddle.Tensor:

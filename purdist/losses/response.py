@@ -1,4 +1,4 @@
-"""Losses between what two networks answer: their logits."""
+"""Losses between what networks answer: their logits."""
 
 from __future__ import annotations
 
@@ -9,26 +9,20 @@ import attrs
 import paddle
 
 from purdist.errors import InvalidArgumentError
-from purdist.losses.spec import (
-    LossSpec,
+from purdist.losses.checks import (
+    check_deviating,
     check_floats,
     check_labels,
     check_rank,
     check_same_shape,
     positive,
 )
+from purdist.losses.maths import centred, deviation, kl_divergence, log_softmax, number
+from purdist.losses.spec import LossSpec
 from purdist.variables import NewInput, Variable
 
 
-def log_softmax(logits: paddle.Tensor) -> paddle.Tensor:
-    """log(softmax(logits)) over the last axis, exact at any size of logits.
-
-    Paddle's own kernel clamps at -64 on the CPU.
-    """
-    return logits - paddle.logsumexp(logits, axis=-1, keepdim=True)
-
-
-def smoothing(_: object, __: attrs.Attribute[float], value: float) -> None:
+def _smoothing(_: object, __: attrs.Attribute[float], value: float) -> None:
     """An attrs validator: a share of 1, below 1."""
     if not 0 <= value < 1:
         raise InvalidArgumentError(
@@ -64,17 +58,19 @@ class CrossEntropyLoss(LossSpec):
 
     student_var: str
     label: str | NewInput
-    label_smoothing: float = attrs.field(default=0.0, validator=smoothing)
+    label_smoothing: float = attrs.field(default=0.0, validator=_smoothing)
 
     def check(self, variables: Mapping[str, Variable]) -> None:
-        check_floats({"student_var": variables["student_var"]})
-        check_rank({"student_var": variables["student_var"]}, 2, "[N, C]")
-        check_labels(variables["label"])
+        logits = variables["student_var"]
+        check_floats({"student_var": logits})
+        check_rank({"student_var": logits}, 2, "[N, C]")
+        check_labels(variables["label"], logits)
 
     def build(self, values: Mapping[str, paddle.Tensor]) -> paddle.Tensor:
         answers = log_softmax(values["student_var"])
         right = paddle.take_along_axis(answers, values["label"].unsqueeze(1), axis=1).mean()
-        return -(1 - self.label_smoothing) * right - self.label_smoothing * answers.mean()
+        smoothing = number(self.label_smoothing, answers)
+        return (smoothing - 1) * right - smoothing * answers.mean()
 
 
 @attrs.frozen
@@ -112,6 +108,153 @@ class SoftLabelLoss(LossSpec):
         check_same_shape(variables, "teacher_var", "student_var")
 
     def build(self, values: Mapping[str, paddle.Tensor]) -> paddle.Tensor:
-        teacher = log_softmax(values["teacher_var"] / self.teacher_temperature).exp()
-        student = log_softmax(values["student_var"] / self.student_temperature)
+        teacher = log_softmax(values["teacher_var"], self.teacher_temperature).exp()
+        student = log_softmax(values["student_var"], self.student_temperature)
         return -(teacher * student).sum(axis=-1).mean()
+
+
+@attrs.frozen
+class KDLoss(LossSpec):
+    r"""Knowledge distillation: the student's softened answers become the teacher's.
+
+    .. math:: \frac{T^2}{N} \sum_n KL(softmax(t_n / T) \,\|\, softmax(s_n / T))
+
+    With ``standardize`` each row of logits is first made to have mean 0 and deviation 1,
+    :math:`(z - \bar z) / (std(z) + 10^{-7})`, std with ddof 1: only their shape is taught.
+
+    Shapes: both the same, classes on the last axis; rows are all the other axes.
+    Source: Hinton, Vinyals and Dean, "Distilling the Knowledge in a Neural Network",
+    2015, eq. 1 and the factor :math:`T^2` of section 2; RepDistiller
+    ``distiller_zoo/KD.py``. Standardised: Sun et al., "Logit Standardization in Knowledge
+    Distillation", CVPR 2024, algorithms 1 and 2; logit-standardization-KD
+    ``mdistiller/distillers/KD.py``.
+
+    Attributes:
+        teacher_var: The teacher's logits.
+        student_var: The student's logits.
+        temperature: :math:`T`, above 0.
+        standardize: Standardise the logits of both.
+
+    Raises:
+        InvalidArgumentError: The temperature is not a finite number above 0.
+        ShapeMismatchError: The shapes differ, or one class is to be standardised (in `apply`).
+        DtypeMismatchError: The dtypes differ or are not floating-point (in `apply`).
+    """
+
+    kind: ClassVar[str] = "kd"
+
+    teacher_var: str
+    student_var: str
+    temperature: float = attrs.field(default=4.0, validator=positive)
+    standardize: bool = False
+
+    def check(self, variables: Mapping[str, Variable]) -> None:
+        check_floats(variables)
+        check_same_shape(variables, "teacher_var", "student_var")
+        if self.standardize:
+            check_deviating(variables["student_var"])
+
+    def build(self, values: Mapping[str, paddle.Tensor]) -> paddle.Tensor:
+        teacher, student = values["teacher_var"], values["student_var"]
+        if self.standardize:
+            teacher, student = _standardised(teacher), _standardised(student)
+        return _softened_kl(teacher, student, self.temperature)
+
+
+@attrs.frozen
+class SphericalKDLoss(LossSpec):
+    r"""Knowledge distillation of the student's answers, rescaled to the teacher's spread.
+
+    .. math:: \frac{T^2}{N} \sum_n KL(softmax(t_n / T) \,\|\,
+        softmax(s_n \, std(t_n) / std(s_n) / T))
+
+    The student may be as confident as it likes: gradients flow through its deviation too.
+    A row that deviates by less than 1e-7 is rescaled as if by that, where the reference
+    divides by zero.
+
+    Shapes: both the same, at least two classes on the last axis; rows are all the other axes.
+    Source: Guo et al., "Reducing the Teacher-Student Gap via Spherical Knowledge
+    Distillation", 2020; Spherical-Knowledge-Distillation ``skd_main.py``, which
+    rescales twice (to the same effect) and divides by N twice.
+
+    Attributes:
+        teacher_var: The teacher's logits.
+        student_var: The student's logits.
+        temperature: :math:`T`, above 0.
+
+    Raises:
+        InvalidArgumentError: The temperature is not a finite number above 0.
+        ShapeMismatchError: The shapes differ, or there is one class (in `apply`).
+        DtypeMismatchError: The dtypes differ or are not floating-point (in `apply`).
+    """
+
+    kind: ClassVar[str] = "spherical_kd"
+
+    teacher_var: str
+    student_var: str
+    temperature: float = attrs.field(default=4.0, validator=positive)
+
+    def check(self, variables: Mapping[str, Variable]) -> None:
+        check_floats(variables)
+        check_same_shape(variables, "teacher_var", "student_var")
+        check_deviating(variables["student_var"])
+
+    def build(self, values: Mapping[str, paddle.Tensor]) -> paddle.Tensor:
+        teacher, student = values["teacher_var"], values["student_var"]
+        # A softmax does not see a shift, and centred rows stay small where they are rescaled.
+        rescaled = centred(student) / deviation(student).clip(min=_EPSILON) * deviation(teacher)
+        return _softened_kl(teacher, rescaled, self.temperature)
+
+
+@attrs.frozen
+class MutualLoss(LossSpec):
+    r"""Deep mutual learning: two networks that both learn, each taught by the other.
+
+    .. math:: \frac1N \sum_n KL(p^2_n \,\|\, p^1_n) + KL(p^1_n \,\|\, p^2_n), \qquad
+        p^k = softmax(s^k)
+
+    The first argument of each divergence is held fixed, so that each teaches one network
+    alone. Give each a `CrossEntropyLoss` beside it.
+
+    Shapes: both the same, classes on the last axis; rows are all the other axes.
+    Source: Zhang et al., "Deep Mutual Learning", CVPR 2018, eq. 3 to 5, there one network
+    stepped after the other; here both in one step.
+
+    Attributes:
+        student_var1: The logits of one network.
+        student_var2: Those of the other, which learns too.
+
+    Raises:
+        ShapeMismatchError: The shapes differ (in `apply`).
+        DtypeMismatchError: The dtypes differ or are not floating-point (in `apply`).
+    """
+
+    kind: ClassVar[str] = "mutual"
+
+    student_var1: str
+    student_var2: str
+
+    def check(self, variables: Mapping[str, Variable]) -> None:
+        check_floats(variables)
+        check_same_shape(variables, "student_var1", "student_var2")
+
+    def build(self, values: Mapping[str, paddle.Tensor]) -> paddle.Tensor:
+        one, other = log_softmax(values["student_var1"]), log_softmax(values["student_var2"])
+        taught = kl_divergence(other.detach(), one) + kl_divergence(one.detach(), other)
+        return taught.mean()
+
+
+_EPSILON = 1e-7
+"""The deviation of logits below which they count as constant."""
+
+
+def _standardised(logits: paddle.Tensor) -> paddle.Tensor:
+    return centred(logits) / (deviation(logits) + _EPSILON)
+
+
+def _softened_kl(
+    teacher: paddle.Tensor, student: paddle.Tensor, temperature: float
+) -> paddle.Tensor:
+    """T^2 KL of the softened answers, averaged over rows."""
+    divergence = kl_divergence(log_softmax(teacher, temperature), log_softmax(student, temperature))
+    return divergence.mean() * number(temperature**2, divergence)

@@ -7,15 +7,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import TypeAlias
+from typing import TypeAlias, TypeGuard
 
+import numpy as np
 import paddle
 from paddle.base.libpaddle import pir
 
 Operation: TypeAlias = pir.Operation
+Kind: TypeAlias = "tuple[tuple[int, ...], str]"
+"""What a weight is: its shape and dtype."""
 
 PARAMETER = "builtin.parameter"
 DATA = "pd_op.data"
+FETCH = "pd_op.fetch"
 
 # fmt: off
 _RANDOM = frozenset((
@@ -31,6 +35,8 @@ _OPTIMIZERS = frozenset((
     "rmsprop_", "rprop_", "sgd_",
 ))
 # fmt: on
+_REMARKS = frozenset({"op_callstack", "struct_name"})
+"""Attributes of an op that change nothing of what it computes."""
 
 
 def operations(program: paddle.static.Program, *, regions: bool = False) -> Iterator[Operation]:
@@ -71,7 +77,7 @@ def reachable_ids(program: paddle.static.Program) -> set[str]:
     return value_ids(operations(program))
 
 
-def is_value(thing: object) -> bool:
+def is_value(thing: object) -> TypeGuard[paddle.Tensor]:
     """Whether ``thing`` is a value of a PIR program."""
     return isinstance(thing, pir.Value)
 
@@ -84,6 +90,18 @@ def is_program(thing: object) -> bool:
 def dtype_name(dtype: paddle.dtype) -> str:
     """``paddle.float32`` -> ``float32``."""
     return str(dtype).removeprefix("paddle.")
+
+
+def array_dtype(name: str) -> np.dtype[np.generic]:
+    """What numpy holds a tensor of the dtype ``name`` as: it has no bfloat16."""
+    return np.dtype({"bfloat16": "uint16"}.get(name, name))
+
+
+def op_of(value: paddle.Tensor) -> Operation:
+    """The op that computes ``value``: any does, save the arguments of a region."""
+    op = value.get_defining_op()
+    assert op is not None, "an argument of a region"
+    return op
 
 
 def parameter_name(op: Operation) -> str:
@@ -134,7 +152,11 @@ def own_names(ops: Iterable[Operation]) -> dict[str, paddle.Tensor]:
 
 
 def made_names(
-    ops: Iterable[Operation], given: Mapping[str, paddle.Tensor], *, prefix: str = ""
+    ops: Iterable[Operation],
+    given: Mapping[str, paddle.Tensor],
+    *,
+    prefix: str = "",
+    taken: Iterable[str] = (),
 ) -> dict[str, paddle.Tensor]:
     """Every tensor that ``ops`` compute by name, in their order.
 
@@ -146,13 +168,14 @@ def made_names(
         ops: Whose results to name.
         given: Names given already. Several may stand for one value.
         prefix: Put before every made name.
+        taken: Names that no made one may be.
     """
     ops = list(ops)
     names_of = {value.id: [name] for name, value in own_names(ops).items()}
     for name, value in given.items():
         if name not in names_of.setdefault(value.id, []):
             names_of[value.id].append(name)
-    used = {name for names in names_of.values() for name in names}
+    used = {name for names in names_of.values() for name in names}.union(taken)
     values: dict[str, paddle.Tensor] = {}
     count: dict[str, int] = {}
     for op in ops:
@@ -181,9 +204,7 @@ def written_parameters(program: paddle.static.Program) -> set[str]:
     """The parameters that an op of ``program`` overwrites as it runs: running statistics."""
     written: set[str] = set()
     for op in operations(program):
-        written.update(
-            parameter_name(v.get_defining_op()) for v in overwritten(op) if is_parameter(v)
-        )
+        written.update(parameter_name(op_of(v)) for v in overwritten(op) if is_parameter(v))
     return written
 
 
@@ -191,12 +212,46 @@ def overwritten(op: Operation) -> list[paddle.Tensor]:
     """The values that ``op`` itself writes to. A normalisation in test mode writes nothing."""
     if op.num_regions():
         return [v for block in op.blocks() for inner in block.ops for v in overwritten(inner)]
-    if not op.name().startswith("pd_op.") or not op.name().endswith("_"):
+    if not op.name().startswith("pd_op.") or not _writes(op.name().rpartition(".")[2]):
         return []
-    if op.has_attr("is_test") and op.attrs()["is_test"]:
+    attributes = op.attrs()
+    if attributes.get("is_test") and not attributes.get("trainable_statistics"):
         return []
     operands = op.operands_source()
     return [v for v in (operands[k] for k in pir.get_op_inplace_info(op).values()) if identity(v)]
+
+
+def attributes(op: Operation) -> dict[str, str]:
+    """The attributes of ``op`` that say what it computes, and not where it was written."""
+    return {k: str(v) for k, v in sorted(op.attrs().items()) if k not in _REMARKS}
+
+
+def signature(program: paddle.static.Program) -> str:
+    """What ``program`` computes, as text: the same for a network that is built again."""
+    numbers: dict[str | None, int] = {None: -1}
+
+    def lines(ops: Iterable[Operation]) -> Iterator[str]:
+        for op in ops:
+            read = [numbers.setdefault(identity(v), len(numbers)) for v in op.operands_source()]
+            made = [numbers.setdefault(identity(v), len(numbers)) for v in op.results()]
+            yield f"{made} = {op.name()} {read} {attributes(op)}"
+            for block in op.blocks() if op.num_regions() else ():
+                yield f"{[numbers.setdefault(v.id, len(numbers)) for v in block.args()]}"
+                yield from lines(block.ops)
+
+    return "\n".join(lines(operations(program)))
+
+
+def is_pure(op: Operation) -> bool:
+    """Whether ``op`` is a function of its operands: no feed, weight, region, write or chance."""
+    name = op.name().rpartition(".")[2]
+    special = op.name() in (PARAMETER, DATA) or op.num_regions() or not op.num_results()
+    return not special and not _writes(name) and name not in _RANDOM
+
+
+def _writes(name: str) -> bool:
+    """Whether an op of that name works in place. A detached value shares memory, no more."""
+    return name.endswith("_") and name != "share_data_"
 
 
 def optimizer_operations(program: paddle.static.Program) -> list[str]:

@@ -1,4 +1,4 @@
-"""Making programs out of programs: copying, cutting, appending, changing mode.
+"""Making programs out of programs: copying, cutting, appending.
 
 ``Program.clone`` and ``Operation.clone`` drop what Python hung on a parameter (its
 learning rate factor, its regularizer); everything here carries it over.
@@ -6,8 +6,7 @@ learning rate factor, its regularizer); everything here carries it over.
 
 from __future__ import annotations
 
-from collections import ChainMap
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import TypeVar
 
 import attrs
@@ -15,10 +14,12 @@ import paddle
 from paddle.base.libpaddle import pir
 
 from purdist.pir.looking import (
+    FETCH,
     PARAMETER,
     Operation,
     dtype_name,
     identity,
+    op_of,
     operations,
     overwritten,
     parameter_name,
@@ -27,13 +28,10 @@ from purdist.pir.looking import (
 
 V = TypeVar("V")
 
-_CLONE = pir.CloneOptions(True, True, True)  # noqa: FBT003 - regions, operands, successors
-_SET_PARAMETER = "builtin.set_parameter"
+CLONE = pir.CloneOptions(True, True, True)  # noqa: FBT003 - regions, operands, successors
 
-_MARKERS = frozenset({"pd_op.fetch", "builtin.shadow_output"})
+_MARKERS = frozenset({FETCH, "builtin.shadow_output"})
 """Ops that only say what a program puts out; no network is made of them."""
-
-_INFERENCE = {"is_test": True, "use_global_stats": True, "trainable_statistics": False}
 
 
 @attrs.frozen(eq=False)
@@ -78,19 +76,25 @@ def cut(graph: Graph, outputs: Iterable[str], inputs: Collection[str] = ()) -> G
 
     A backward slice. Ops keep their order, so what is left computes the same bits. An op
     without results (an assertion) stays if all that it reads is asked for. An op that
-    overwrites what a later op reads (batch norm in training) counts as read.
+    overwrites what a later op reads (batch norm in training) counts as read, unless it
+    leads to an input: then it is for whoever computes that.
     """
     needed = {graph.values[name].id for name in outputs}
     asked = frozenset(needed)
     fed = {graph.values[name].id for name in inputs}
+    upstream = set(fed)
     kept: set[int] = set()
     for op in reversed(list(operations(graph.program))):
         read = [v.id for v in reads(op) if identity(v)]
-        if op.num_results():
-            wanted = any(v.id in needed and v.id not in fed for v in op.results() if identity(v))
+        results = {v.id for v in op.results() if identity(v)}
+        leads_to_input = not upstream.isdisjoint(results)
+        if leads_to_input:
+            upstream.update(read)
+        if results:
+            wanted = not needed.isdisjoint(results - fed)
         else:
             wanted = bool(read) and asked.issuperset(read)
-        if wanted or any(v.id in needed for v in overwritten(op)):
+        if wanted or (not leads_to_input and any(v.id in needed for v in overwritten(op))):
             kept.add(op.id())
             needed.update(read)
     return _select(
@@ -123,9 +127,10 @@ def append(
     """
     mapping = pir.IrMapping()
     source.program.copy_to_block(mapping, target.program.global_block())
+    _carry_parameter_attributes(source.program.global_block().all_parameters(), mapping)
     for name in own_names:
         old = source.values[name]
-        op = mapping.look_up(old).get_defining_op()
+        op = op_of(mapping.look_up(old))
         if name in feeds:
             op.result(0).replace_all_uses_with(feeds[name])
             mapping.add(old, feeds[name])  # before the old one is gone
@@ -133,29 +138,39 @@ def append(
         else:
             attribute = "parameter_name" if op.name() == PARAMETER else "name"
             op.set_str_attr(attribute, prefix + name)
-    added = Prefixed(source.values, prefix, lambda name: mapping.look_up(source.values[name]))
-    return Graph(target.program, ChainMap(added, dict(target.values)))
+    look_up = Prefixed(
+        target.values, source.values, prefix, lambda name: mapping.look_up(source.values[name])
+    )
+    return Graph(target.program, look_up)
 
 
 class Prefixed(Mapping[str, V]):
-    """A mapping under prefixed keys, whose values are made when they are asked for."""
+    """What ``first`` has, then ``names`` under a prefix, made when they are asked for.
 
-    def __init__(self, names: Collection[str], prefix: str, make: Callable[[str], V]) -> None:
+    No prefixed name is one of ``first``.
+    """
+
+    def __init__(
+        self, first: Mapping[str, V], names: Collection[str], prefix: str, make: Callable[[str], V]
+    ) -> None:
+        self._first = first
         self._names = names
         self._prefix = prefix
         self._make = make
 
     def __getitem__(self, key: str) -> V:
         name = key.removeprefix(self._prefix)
-        if not key.startswith(self._prefix) or name not in self._names:
-            raise KeyError(key)
-        return self._make(name)
+        if key.startswith(self._prefix) and name in self._names:
+            return self._make(name)
+        return self._first[key]
 
     def __iter__(self) -> Iterator[str]:
-        return (self._prefix + name for name in self._names)
+        yield from self._first
+        for name in self._names:
+            yield self._prefix + name
 
     def __len__(self) -> int:
-        return len(self._names)
+        return len(self._first) + len(self._names)
 
 
 def transplant(
@@ -164,7 +179,7 @@ def transplant(
     """Clones ``ops`` to the end of ``program``; ``mapping`` holds what they read, and grows."""
     ops = list(ops)
     with paddle.static.program_guard(program):
-        clones = [op.clone(mapping, _CLONE) for op in ops]
+        clones = [op.clone(mapping, CLONE) for op in ops]
     _carry_parameter_attributes((op.result(0) for op in ops if op.name() == PARAMETER), mapping)
     return clones
 
@@ -210,41 +225,22 @@ def _carry_parameter_attributes(
         new.regularizer = old.regularizer
 
 
-def set_inference(ops: Iterable[Operation]) -> None:
-    """Turns ``ops`` to inference mode, while and if regions included.
+def without_unset(graph: Graph) -> Graph:
+    """``graph`` without the names of values that inference mode leaves as they were in memory.
 
-    Dropout lets everything through, batch norm uses, and does not touch, the statistics
-    it has gathered, no value takes a gradient and no parameter is trainable.
+    Batch norm and dropout have results that only their gradients read (the statistics of
+    the batch, the mask). In inference mode the kernels do not write them.
     """
-    for op in ops:
-        for attribute, value in _INFERENCE.items():
-            if op.has_attr(attribute):
-                op.set_bool_attr(attribute, value)
-        for value in op.results():
-            if identity(value):
-                value.stop_gradient = True
-        if op.name() == PARAMETER:
-            op.result(0).trainable = False
-        for block in op.blocks() if op.num_regions() else ():
-            for argument in block.args():
-                argument.stop_gradient = True
-            set_inference(block.ops)
+    return Graph(graph.program, {name: v for name, v in graph.values.items() if not _is_unset(v)})
 
 
-def rename_parameters(ops: Iterable[Operation], rename: Callable[[str], str]) -> None:
-    """Gives the weights that ``ops`` declare, or set, other names."""
-    for op in ops:
-        if op.name() in (PARAMETER, _SET_PARAMETER):
-            op.set_str_attr("parameter_name", rename(parameter_name(op)))
-
-
-def erase(ops: Sequence[Operation]) -> None:
-    """Takes ``ops`` out of their program, the last first.
-
-    A program that holds operands of another crashes when the two are collected.
-    """
-    for op in reversed(ops):
-        op.erase()
+def _is_unset(value: paddle.Tensor) -> bool:
+    op = op_of(value)
+    return (
+        value.id != op.result(0).id
+        and op.has_attr("is_test")
+        and any(op.attrs().get(attribute) for attribute in ("is_test", "use_global_stats"))
+    )
 
 
 def translate(

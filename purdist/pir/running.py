@@ -1,9 +1,10 @@
-"""Running programs on the weights of a scope, and writing them to disk."""
+"""Running programs on the weights of a scope."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path
+import math
+import os
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,30 +12,16 @@ import numpy.typing as npt
 import paddle
 from paddle.base import core
 
-from purdist.pir.looking import data_name, is_feed, operations
+from purdist.pir.looking import data_name, is_feed, is_tensor, operations
 from purdist.pir.making import Graph, copy
-from purdist.pir.state import Place, building, executing
+from purdist.pir.state import Place, Scope, building, executing
 
+_SMALL = 1 << 14
+"""Below so many numbers to an op, handing ops to threads costs more than it gains.
 
-def run_once(startup: paddle.static.Program, scope: paddle.static.Scope, place: Place) -> None:
-    """Runs a startup program: ``scope`` then holds the weights it sets."""
-    if startup.global_block().ops:
-        paddle.static.Executor(place).run(startup, scope=scope)
-
-
-def save_inference(
-    graph: Graph, outputs: Iterable[str], path: Path, scope: paddle.static.Scope, place: Place
-) -> None:
-    """Writes ``path.json`` and ``path.pdiparams``, feeds in the order of the program."""
-    feeds = [op.result(0) for op in operations(graph.program) if is_feed(op)]
-    with paddle.static.scope_guard(scope):
-        paddle.static.save_inference_model(
-            str(path),
-            feeds,
-            [graph.values[name] for name in outputs],
-            paddle.static.Executor(place),
-            program=graph.program,
-        )
+Measured on two cores, MLPs and transformers of several widths: the executor that takes ops
+in order is up to 1.2 times as fast below, the one with threads 1.2 times above.
+"""
 
 
 class Runner:
@@ -44,12 +31,7 @@ class Runner:
     write of the learning rate into the global scope at every call.
     """
 
-    def __init__(
-        self, graph: Graph, fetch: Sequence[str], scope: paddle.static.Scope, place: Place
-    ) -> None:
-        self.feeds = frozenset(data_name(op) for op in operations(graph.program) if is_feed(op))
-        self._scope = scope  # the executor holds no reference of its own
-        self._place = place
+    def __init__(self, graph: Graph, fetch: Sequence[str], scope: Scope, place: Place) -> None:
         with building():
             compiled = copy(graph)
             with paddle.static.program_guard(compiled.program):
@@ -59,14 +41,41 @@ class Runner:
             anywhere = core.Place()
             anywhere.set_place(place)
             plan = core.Plan([core.Job("default")], {"default": compiled.program})
+            # First, so that it goes first: it holds the scope without keeping it.
             self._executor = core.StandaloneExecutor(anywhere, plan, scope)
+        self.feeds = frozenset(data_name(op) for op in operations(graph.program) if is_feed(op))
+        self._graph = graph
+        self._scope = scope
+        self._place = place
+        self._in_order: bool | None = None
 
-    def __call__(self, feed: Mapping[str, npt.NDArray[np.generic]]) -> list[npt.NDArray[Any]]:
-        """Runs once and returns what was asked for, in order."""
-        with executing():
+    def __call__(
+        self, feed: Mapping[str, npt.NDArray[np.generic]], *, told: bool = True
+    ) -> list[npt.NDArray[Any]]:
+        """Runs once and returns what was asked for, in order, or nothing if not ``told``."""
+        if self._in_order is None:
+            rows = max((len(array) for array in feed.values() if array.ndim), default=1)
+            self._in_order = _mean_size(self._graph, rows) < _SMALL or _processors() == 1
+        with executing(in_order=self._in_order):
             for name in self.feeds:
                 tensor = core.DenseTensor()
                 tensor.set(feed[name], self._place)
                 core.set_feed_variable(self._scope, tensor, name, 0)
             fetched = self._executor.run(list(self.feeds), False)._move_to_list()  # noqa: FBT003
-        return [np.array(tensor) for tensor in fetched]
+        return [np.array(tensor) for tensor in fetched] if told else []
+
+
+def _processors() -> int:
+    """How many this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2
+
+
+def _mean_size(graph: Graph, rows: int) -> float:
+    """How many numbers an op puts out on average, if unknown sizes are ``rows``."""
+    sizes = [
+        math.prod(rows if size == -1 else size for size in value.shape)
+        for op in operations(graph.program)
+        for value in op.results()
+        if is_tensor(value)
+    ]
+    return sum(sizes) / max(len(sizes), 1)

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any, TypeAlias
+from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING, TypeAlias
 
 import paddle
-from paddle.base import framework
+from paddle.base import core, framework
 from paddle.utils import unique_name
 
+if TYPE_CHECKING:
+    # The class behind `paddle.static.Scope`, which is a function; Paddle types it here alone.
+    from paddle._typing.libs.libpaddle import _Scope
+else:
+    _Scope = core._Scope
+
+Scope: TypeAlias = _Scope
 Place: TypeAlias = "paddle.CPUPlace | paddle.CUDAPlace"
-RandomState: TypeAlias = list[Any]
+RandomState: TypeAlias = "list[core.GeneratorState]"
+
+_IN_ORDER = "FLAGS_enable_pir_in_executor_trace_run"
 
 _STATE = threading.RLock()
 """Guards the state: one builder at a time."""
@@ -33,20 +43,74 @@ def building() -> Iterator[None]:
         framework._dygraph_guard(None),
         paddle.pir_utils.IrGuard(),
         unique_name.guard(),
+        _layer_paths(),
         paddle.static.program_guard(paddle.static.Program(), paddle.static.Program()),
     ):
         yield
 
 
 @contextmanager
-def executing() -> Iterator[None]:
-    """The flags the PIR executor looks at while it compiles and runs, whatever the mode."""
-    with _STATE:
-        if paddle.get_flags("FLAGS_enable_pir_api")["FLAGS_enable_pir_api"]:
+def _layer_paths() -> Iterator[None]:
+    """Counters of their own for the paths that layers leave on their ops: ``Linear_3``."""
+    found = framework._name_struct
+    framework._name_struct = framework.NameStruct()
+    try:
+        yield
+    finally:
+        framework._name_struct = found
+
+
+@contextmanager
+def dynamic() -> Iterator[None]:
+    """Dynamic mode inside, and Paddle's process-wide state as found afterwards."""
+    with random_state(None):
+        if paddle.in_dynamic_mode():
             yield
         else:
-            with framework._dygraph_guard(None), paddle.pir_utils.IrGuard():
+            with paddle.base.dygraph.guard():
                 yield
+
+
+@contextmanager
+def executing(*, in_order: bool) -> Iterator[None]:
+    """The flags the PIR executor looks at while it runs, whatever the mode.
+
+    Args:
+        in_order: Take one op after the other instead of handing them to threads.
+    """
+    with _STATE, ExitStack() as stack:
+        if not _flag("FLAGS_enable_pir_api"):
+            stack.enter_context(framework._dygraph_guard(None))
+            stack.enter_context(paddle.pir_utils.IrGuard())
+        if in_order and not _flag(_IN_ORDER):
+            paddle.set_flags({_IN_ORDER: True})
+            stack.callback(paddle.set_flags, {_IN_ORDER: False})
+        yield
+
+
+def _flag(name: str) -> bool:
+    return bool(paddle.get_flags(name)[name])
+
+
+def process_state() -> dict[str, object]:
+    """The state that `building` guards, and the global scope's names, to compare."""
+    flags = core.globals()
+    scope, counters = paddle.static.global_scope(), paddle.base.unique_name.generator
+    programs = (paddle.static.default_main_program(), paddle.static.default_startup_program())
+    return {
+        "dynamic mode": paddle.in_dynamic_mode(),
+        "default programs": [(id(program), str(program)) for program in programs],
+        "global scope": (id(scope), sorted(scope.local_var_names())),
+        "unique-name counters": (id(counters), dict(counters.ids)),
+        "layer paths": (id(framework._name_struct), len(framework._name_struct._children)),
+        "random state": random_state_text(paddle.get_rng_state()),
+        **{f"flag {name}": str(flags[name]) for name in flags.keys()},  # noqa: SIM118 - no mapping
+    }
+
+
+def random_state_text(state: RandomState) -> str:
+    """A random state to compare: Paddle's own objects are equal to nothing."""
+    return " ".join(re.sub(r"0x[0-9a-f]+", "", str(part)) for part in state)  # addresses
 
 
 def seeded(seed: int) -> RandomState:
@@ -75,4 +139,5 @@ def random_state(state: RandomState | None) -> Iterator[Callable[[], RandomState
 
 def place_of(place: Place | str | None) -> Place:
     """``place`` as Paddle's executor understands it, its current one for None."""
-    return paddle.static.Executor(place).place
+    with unique_name.guard():  # an executor counts itself
+        return paddle.static.Executor(place).place

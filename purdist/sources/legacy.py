@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import paddle
 
 from purdist import pir
+from purdist.errors import ForeignValueError, NameClashError, PurdistError, together
 
 
 def translate(
@@ -21,17 +22,49 @@ def translate(
         The graph, and the names of variables inside while and if regions.
     """
     program, versions = pir.translate(main)
-    reachable = pir.reachable_ids(program)
+    reachable, own = pir.reachable_ids(program), pir.own_names(pir.operations(program))
     values: dict[str, paddle.Tensor] = {}
     for name, written in versions.items():
-        # A running statistic has a version per batch norm; its name means the weight.
-        final = written[0] if pir.is_parameter(written[0]) else written[-1]
+        # An input or a running statistic that is written over keeps its name.
+        final = own.get(name, written[-1])
         if pir.is_tensor(final) and final.id in reachable:
             values[name] = final
-    values.update({new: values[variable.name] for new, variable in names.items()})
+    values.update(_named(values, names))
     _restore_gradients(main, program, versions)
+    values = pir.read_through_assignments(program, values)
     inner = frozenset(name for block in main.blocks[1:] for name in block.vars).difference(values)
     return pir.Graph(program, pir.made_names(pir.operations(program), values)), inner
+
+
+def _named(
+    values: Mapping[str, paddle.Tensor], names: Mapping[str, paddle.Tensor]
+) -> dict[str, paddle.Tensor]:
+    """The values of the old variables in ``names``, by their further names."""
+    faults: list[PurdistError] = []
+    named = {}
+    for new, variable in names.items():
+        old = getattr(variable, "name", None)
+        if old is None or old not in values:
+            got = type(variable).__name__ if old is None else f"the variable {old!r}"
+            faults.append(
+                ForeignValueError(
+                    f"Expected names[{new!r}] to be a variable of the program, got {got}.",
+                    "Give what a layer of this very program returned, outside while and if "
+                    "regions.",
+                )
+            )
+        elif new in values and new != old:
+            faults.append(
+                NameClashError(
+                    f"Expected names[{new!r}] to be a new name, got that of another variable.",
+                    "Choose another name.",
+                )
+            )
+        else:
+            named[new] = values[old]
+    if faults:
+        raise together(faults)
+    return named
 
 
 def _restore_gradients(
@@ -45,7 +78,7 @@ def _restore_gradients(
     the input of a matmul) as if they stopped gradients, and forgets all flags of a
     parameter. Flow is derived afresh, and over that goes what the old program says.
     """
-    program.global_block().refresh_stopgradient()
+    pir.refresh_gradients(program)
     for old in main.list_vars():
         for value in filter(pir.is_tensor, versions.get(old.name, ())):
             value.stop_gradient = old.stop_gradient

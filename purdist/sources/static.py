@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import numpy as np
 import paddle
 
 from purdist import pir, scopes
@@ -26,7 +27,7 @@ from purdist.variables import Variable, describe_values
 def from_static(
     main: paddle.static.Program,
     *,
-    scope: paddle.static.Scope | None = None,
+    scope: pir.Scope | None = None,
     place: pir.Place | str | None = None,
     names: Mapping[str, paddle.Tensor] | None = None,
     share: bool = False,
@@ -73,45 +74,72 @@ def from_static(
         else:
             source, inner = legacy.translate(main, dict(names or {}))
         _check_forward(source.program)
+        origin = Origin.of(main, scope, pir.parameter_names(pir.operations(source.program)))
+        inference = pir.copy(source)
+        pir.set_inference(pir.operations(inference.program))
         return enter(
             source,
+            inference,
             scope,
             pir.place_of(place),
             share=share,
-            origin=Origin.of(main, scope, pir.parameter_names(pir.operations(source.program))),
+            origins=(origin,),
             inner=inner,
         )
 
 
 def enter(
-    source: pir.Graph,
-    scope: paddle.static.Scope,
+    training: pir.Graph,
+    inference: pir.Graph,
+    scope: pir.Scope,
     place: pir.Place,
     *,
     share: bool,
-    origin: Origin,
-    inner: frozenset[str],
+    origins: tuple[Origin, ...] = (),
+    inner: frozenset[str] = frozenset(),
 ) -> Program:
-    """A `Program` of a graph that trains, with the graph that infers derived from it."""
-    training = pir.adopt(source, without_memory=_without_memory(source, scope))
-    inference = pir.copy(training)
-    pir.set_inference(pir.operations(inference.program))
+    """A `Program` of the two graphs of a network, with the weights that are in ``scope``."""
+    training, inference = (
+        pir.without_unset(pir.adopt(life, without_memory=_without_memory(life, scope)))
+        for life in (training, inference)
+    )
     _check_deterministic(inference.program)
+    scratch: set[str] = set()
+    for life in (training, inference):
+        pir.mend_loops(life.program)
+        scratch |= _keep_scratch(life)
+    pir.write_to_copies(inference.program)
     program = Program(
         training,
         inference,
         scopes.new_scope(),
         place,
         describe_values(training, inference),
-        origins=(origin,),
+        origins=origins,
         inner=inner,
     )
-    _check_weights(scope, [program.variables[name] for name in program.weights])
+    weights = [name for name in program.weights if name not in scratch]
+    _check_weights(scope, [program.variables[name] for name in weights])
     if share:
-        scopes.share(scope, program.scope, program.weights)
+        scopes.share(scope, program.scope, weights)
     else:
-        scopes.copy(scope, program.scope, program.weights, place)
+        scopes.copy(scope, program.scope, weights, place)
+    for variable in map(program.variable, scratch):
+        array = np.zeros(variable.shape, pir.array_dtype(variable.dtype))
+        scopes.put(program.scope, variable.name, array, place)
     return program
+
+
+def _keep_scratch(graph: pir.Graph) -> set[str]:
+    """The parameters that are no weights: as an LSTM has one, an op writes them unread.
+
+    Paddle frees their memory after a run, and wants it at the next. Here they keep it.
+    """
+    own = pir.own_names(pir.operations(graph.program))
+    scratch = {name: v for name, v in own.items() if pir.is_parameter(v) and not v.persistable}
+    for value in scratch.values():
+        value.persistable = True
+    return set(scratch)
 
 
 def _check_names(main: paddle.static.Program, names: Mapping[str, paddle.Tensor]) -> None:
@@ -122,8 +150,8 @@ def _check_names(main: paddle.static.Program, names: Mapping[str, paddle.Tensor]
         if not pir.is_value(value) or value.id not in reachable:
             faults.append(
                 ForeignValueError(
-                    f"Expected names[{name!r}] to be a value of the program, got another "
-                    f"{type(value).__name__}.",
+                    f"Expected names[{name!r}] to be a value of the program, got "
+                    f"{'one from elsewhere' if pir.is_value(value) else type(value).__name__}.",
                     "Give what an op of this very program returned, outside while and if regions.",
                 )
             )
@@ -161,12 +189,12 @@ def _check_deterministic(program: paddle.static.Program) -> None:
         )
 
 
-def _without_memory(source: pir.Graph, scope: paddle.static.Scope) -> frozenset[str]:
+def _without_memory(source: pir.Graph, scope: pir.Scope) -> frozenset[str]:
     names = pir.parameter_names(pir.operations(source.program))
     return frozenset(name for name in names if scopes.tensor_of(scope, name) is None)
 
 
-def _check_weights(scope: paddle.static.Scope, weights: list[Variable]) -> None:
+def _check_weights(scope: pir.Scope, weights: list[Variable]) -> None:
     faults: list[PurdistError] = []
     absent = [w for w in weights if scopes.tensor_of(scope, w.name) is None]
     if absent:

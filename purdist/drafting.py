@@ -1,0 +1,255 @@
+"""`Draft`: a program while losses are added to it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+
+import attrs
+import paddle
+from paddle.utils import unique_name
+
+from purdist import pir, scopes
+from purdist.errors import (
+    DtypeMismatchError,
+    ForeignValueError,
+    NameClashError,
+    ShapeMismatchError,
+)
+from purdist.losses.schedule import Schedule
+from purdist.losses.spec import LossSpec
+from purdist.program import Program
+from purdist.variables import FLOATS, NewInput, describe_values
+
+
+class Draft:
+    """A copy of a program while losses are added to its training graph.
+
+    Terms are built there once. The graph that infers gets the same ops by copying, so
+    that a function with side effects runs once and a layer it makes exists once.
+    """
+
+    def __init__(self, source: Program) -> None:
+        self._source = source
+        self._graph = pir.copy(source.training)
+        self._seen = {op.id() for op in self._operations()}
+        self._legal = pir.value_ids(self._operations())
+        self._new_operations: list[pir.Operation] = []
+        self._new_values: dict[str, paddle.Tensor] = {}
+        self._read: set[str] = set()
+        self._inputs: dict[str, paddle.Tensor] = {}
+        self._computed: dict[tuple[object, ...], pir.Operation] = {}
+        self._moving: set[str] = set()
+        self._scope = scopes.new_scope()
+
+    def add_term(self, term: str, spec: LossSpec) -> paddle.Tensor:
+        """Builds one spec under its name and initialises its parameters."""
+        startup = paddle.static.Program()
+        with self._growing(term, startup):
+            values = {key: self._value(key, name) for key, name in spec.variables.items()}
+            result = self._take(term, _scalar(term, spec.build(values)))
+        pir.rename_parameters(pir.operations(startup), lambda name: _name_under(term, name))
+        scopes.initialise(self._scope, startup, self._source.place)
+        return result
+
+    def add_total(
+        self, name: str, terms: Mapping[str, paddle.Tensor], weights: Sequence[float | Schedule]
+    ) -> dict[str, Schedule]:
+        """Adds the weighted sum, in the widest dtype among the terms.
+
+        Returns:
+            The name of each weight that moves, and how: it is a number in the scope, for
+            `train` to overwrite, and no part of the graph.
+        """
+        dtype = max(
+            (v.dtype for v in terms.values()),
+            key=lambda dtype: FLOATS.index(pir.dtype_name(dtype)),
+        )
+        schedules: dict[str, Schedule] = {}
+        startup = paddle.static.Program()
+        with self._growing(name, startup):
+            parts = []
+            for (term, value), weight in zip(terms.items(), weights, strict=True):
+                if isinstance(weight, Schedule):
+                    factor = _number_in_scope(f"{name}/{term}.weight", dtype, weight.at(0))
+                    schedules[f"{name}/{term}.weight"] = weight
+                else:
+                    # Paddle rounds a Python number to float32 before it multiplies.
+                    factor = paddle.full([], weight, dtype)
+                parts.append(value.astype(dtype) * factor)
+            if schedules:
+                _number_in_scope(f"{name}/step", "int64", 0)
+            total = parts[0]
+            for part in parts[1:]:
+                total = total + part
+            self._take(name, total)
+        scopes.initialise(self._scope, startup, self._source.place)
+        self._moving = {*schedules, f"{name}/step"} if schedules else set()
+        return schedules
+
+    def finish(self, losses: Sequence[str], *, prune: bool) -> Program:
+        """The program with what was added, in both lives."""
+        source = self._source
+        added = pir.Graph(self._graph.program, self._new_values)
+        training = pir.Graph(self._graph.program, {**self._graph.values, **self._new_values})
+        inference, inferred = self._inference()
+        variables = {**source.variables, **describe_values(added, inferred, owner="loss")}
+        for name in self._moving:
+            variables[name] = attrs.evolve(variables[name], role="buffer")
+        if prune:
+            kept = [k for k, v in variables.items() if v.owner == "student" and v.role != "input"]
+            kept += self._moving
+            training = pir.cut(training, filter(training.values.__contains__, (*kept, *losses)))
+            inference = pir.cut(inference, filter(inference.values.__contains__, (*kept, *losses)))
+        program = Program(
+            training,
+            inference,
+            self._scope,
+            source.place,
+            {k: v for k, v in variables.items() if k in training.values or k in inference.values},
+            origins=source.origins,
+            inner=source.inner,
+        )
+        source.hand_weights_to(
+            self._scope, source.place, names=set(program.weights).intersection(source.weights)
+        )
+        return program
+
+    def _inference(self) -> tuple[pir.Graph, pir.Graph]:
+        """The graph that infers with the losses, and what of it is new."""
+        source = self._source.inference
+        graph = pir.copy(source)
+        if not self._read.issubset(source.values):
+            return graph, pir.Graph(graph.program, {})  # a loss on what only training computes
+        mapping = pir.mapping_between(self._graph, graph, self._read)
+        clones = pir.transplant(self._new_operations, mapping, graph.program)
+        pir.set_inference(clones)
+        new = pir.without_unset(
+            pir.Graph(
+                graph.program,
+                {name: mapping.look_up(value) for name, value in self._new_values.items()},
+            )
+        )
+        return pir.Graph(graph.program, {**graph.values, **new.values}), new
+
+    def _operations(self) -> list[pir.Operation]:
+        return list(pir.operations(self._graph.program))
+
+    def _unseen(self) -> list[pir.Operation]:
+        return [op for op in self._operations() if op.id() not in self._seen]
+
+    @contextmanager
+    def _growing(self, name: str, startup: paddle.static.Program) -> Iterator[None]:
+        """Whatever is built inside lands in the training graph, or, on an error, nowhere."""
+        try:
+            with (
+                paddle.static.program_guard(self._graph.program, startup),
+                unique_name.guard(f"{name}/"),
+            ):
+                yield
+        except Exception as error:
+            # Ops that read another program's values would crash when the graph is dropped. Others
+            # stay: whoever looks at the traceback may look at their values.
+            new = self._unseen()
+            if not (self._legal | pir.value_ids(new)).issuperset(pir.read_ids(new)):
+                pir.erase(new)
+            if "EagerParamBase" in str(error) or "got Tensor" in str(error):
+                raise _foreign(name, "a dygraph layer or tensor") from error
+            raise
+
+    def _value(self, key: str, name: str | NewInput) -> paddle.Tensor:
+        """What a spec gets for a variable: no gradient leaves through a teacher's."""
+        if isinstance(name, NewInput):
+            if name.name not in self._source.variables:
+                return self._new_input(name)
+            name = name.name
+        value = self._graph.values[name]
+        self._read.add(name)
+        listened = key.startswith("teacher") or self._source.variables[name].owner == "teacher"
+        return value.detach() if listened and not value.stop_gradient else value
+
+    def _new_input(self, new: NewInput) -> paddle.Tensor:
+        if new.name not in self._inputs:
+            self._inputs[new.name] = paddle.static.data(new.name, list(new.shape), new.dtype)
+        return self._inputs[new.name]
+
+    def _take(self, name: str, result: paddle.Tensor) -> paddle.Tensor:
+        """Accepts what was built since the last time; ``result`` of it is called ``name``.
+
+        What an earlier loss has computed already is not computed again.
+        """
+        new = self._unseen()
+        legal = self._legal | pir.value_ids(new)
+        if not legal.issuperset({*pir.read_ids(new), result.id}):
+            raise _foreign(name, "a value or layer of another program")
+        self._name_parameters(name, new)
+        identity = result.id
+        result = pir.merge_twins(new, self._computed).get(identity, result)
+        new = self._unseen()
+        self._new_values.update(pir.made_names(new, {name: result}, prefix=f"{name}/"))
+        self._new_values.setdefault(name, result)  # a value that was there before
+        self._new_operations += new
+        self._seen.update(op.id() for op in new)
+        self._legal |= pir.value_ids(new)
+        return result
+
+    def _name_parameters(self, term: str, new: Sequence[pir.Operation]) -> None:
+        for name in pir.parameter_names(new):
+            if name in self._source.variables:
+                raise NameClashError(
+                    f"{term}: Expected the name of a new parameter, got "
+                    f"ParamAttr(name={name!r}), which the program has.",
+                    "Leave the name out: what a loss makes lives under the loss's name.",
+                )
+        pir.rename_parameters(new, lambda name: _name_under(term, name))
+
+
+def _number_in_scope(name: str, dtype: paddle.dtype | str, value: float) -> paddle.Tensor:
+    """A weight that no optimizer touches."""
+    parameter = paddle.create_parameter(
+        [],
+        dtype,
+        attr=paddle.ParamAttr(name, trainable=False),
+        default_initializer=paddle.nn.initializer.Constant(value),
+    )
+    parameter.stop_gradient = True
+    return parameter
+
+
+def _name_under(term: str, name: str) -> str:
+    """``term/name``. Paddle has put ``term/`` before the names it made, once or twice."""
+    below = f"{term}/"
+    while name.startswith(below):
+        name = name.removeprefix(below)
+    return below + name
+
+
+def _scalar(term: str, value: paddle.Tensor) -> paddle.Tensor:
+    """``value`` if it is a floating-point scalar, with its axes of size 1 taken off."""
+    if not pir.is_value(value):
+        raise ForeignValueError(
+            f"{term}: Expected one value of the program, got {type(value).__name__}.",
+            "Return what the ops on the function's arguments compute.",
+        )
+    if any(size != 1 for size in value.shape):
+        raise ShapeMismatchError(
+            f"{term}: Expected a scalar, got a value of shape {list(value.shape)}.",
+            "Reduce it, with .mean() or .sum().",
+        )
+    if pir.dtype_name(value.dtype) not in FLOATS:
+        raise DtypeMismatchError(
+            f"{term}: Expected a floating-point scalar, got {pir.dtype_name(value.dtype)}.",
+            "Cast it with .astype('float32').",
+        )
+    if pir.dtype_name(value.dtype) in ("float16", "bfloat16"):
+        value = value.astype("float32")  # what is summed up and told keeps its digits
+    return value.reshape([]) if value.shape else value
+
+
+def _foreign(term: str, what: str) -> ForeignValueError:
+    return ForeignValueError(
+        f"{term}: Expected the loss to compute with its arguments and with layers it makes "
+        f"itself, got {what} from outside.",
+        "Make the layer inside the function; it becomes part of the program, trainable, under "
+        "the term's name.",
+    )

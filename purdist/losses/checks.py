@@ -1,0 +1,254 @@
+"""What a loss asks of its arguments, as attrs validators, and of the variables it reads.
+
+A check of variables raises before anything is built. A size of -1 is unknown and agrees
+with every other.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import attrs
+
+from purdist.errors import (
+    DtypeMismatchError,
+    InvalidArgumentError,
+    PurdistError,
+    ShapeMismatchError,
+    together,
+)
+from purdist.variables import FLOATS, Variable, shapes_agree
+
+# --- arguments --------------------------------------------------------------------------
+
+
+def is_number(value: object) -> bool:
+    """Whether ``value`` is a finite number; True and False are none."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def positive(_: object, attribute: attrs.Attribute[float], value: float) -> None:
+    """An attrs validator: a finite number above zero."""
+    if not (is_number(value) and value > 0):
+        raise _wrong(attribute, "a finite number above 0", value)
+
+
+def not_negative(_: object, attribute: attrs.Attribute[float], value: float) -> None:
+    """An attrs validator: a finite number of at least zero."""
+    if not (is_number(value) and value >= 0):
+        raise _wrong(attribute, "a finite number of at least 0", value)
+
+
+def at_least_one(_: object, attribute: attrs.Attribute[float], value: float) -> None:
+    """An attrs validator: a finite number of at least one."""
+    if not (is_number(value) and value >= 1):
+        raise _wrong(attribute, "a finite number of at least 1", value)
+
+
+def count(_: object, attribute: attrs.Attribute[int], value: object) -> None:
+    """An attrs validator: a whole number above zero."""
+    if not (isinstance(value, int) and not isinstance(value, bool) and value > 0):
+        raise _wrong(attribute, "a whole number above 0", value)
+
+
+def _wrong(attribute: attrs.Attribute[Any], expected: str, value: object) -> InvalidArgumentError:
+    return InvalidArgumentError(
+        f"Expected {attribute.name} to be {expected}, got {value!r}.",
+        f"Write {attribute.name}={attribute.default!r} or leave it out."
+        if attribute.default is not attrs.NOTHING
+        else f"Give {attribute.name} such a number.",
+    )
+
+
+# --- dtypes -----------------------------------------------------------------------------
+
+
+def check_floats(variables: Mapping[str, Variable]) -> None:
+    """Refuses variables that are not all of one floating-point dtype.
+
+    Raises:
+        DtypeMismatchError: One is not, or two differ.
+    """
+    faults: list[PurdistError] = [
+        DtypeMismatchError(
+            f"Expected {key} to be floating-point, got {variable.spec}.",
+            "Name a variable that a network computes, such as its logits or a feature map.",
+        )
+        for key, variable in variables.items()
+        if variable.dtype not in FLOATS
+    ]
+    if not faults and len({v.dtype for v in variables.values()}) > 1:
+        told = ", ".join(f"{key} {variable.spec}" for key, variable in variables.items())
+        faults.append(
+            DtypeMismatchError(
+                f"Expected variables of one dtype, got {told}.",
+                "Cast in one of the networks, or build both for one dtype.",
+            )
+        )
+    if faults:
+        raise together(faults)
+
+
+def check_labels(label: Variable, logits: Variable) -> None:
+    """Refuses labels that are not one integer a row of ``logits``.
+
+    Raises:
+        DtypeMismatchError: They are not integers.
+        ShapeMismatchError: Their rank is not 1, or they are more or fewer than the rows.
+    """
+    if label.dtype not in ("int32", "int64"):
+        raise DtypeMismatchError(
+            f"Expected label to be int64 or int32, got {label.spec}.",
+            "Give the numbers of the classes, not their probabilities.",
+        )
+    check_rank({"label": label}, 1, "[N]")
+    if not shapes_agree(label.shape, logits.shape[:1]):
+        raise ShapeMismatchError(
+            f"Expected a label for each row of {logits.spec}, got {label.spec}.",
+            "Leave the size of the batch unknown (-1), or give both the same.",
+        )
+
+
+# --- shapes -----------------------------------------------------------------------------
+
+
+def check_rank(
+    variables: Mapping[str, Variable], rank: int, axes: str, *, or_more: bool = False
+) -> None:
+    """Refuses variables that are not of that rank, or of that rank ``or_more``.
+
+    Raises:
+        ShapeMismatchError: One is not.
+    """
+    least = "at least " if or_more else ""
+    faults = [
+        ShapeMismatchError(
+            f"Expected {key} to have rank {least}{rank}, {axes}, got rank "
+            f"{len(variable.shape)}: {variable.spec}.",
+            "Name a variable of that rank, or reshape this one in its network.",
+        )
+        for key, variable in variables.items()
+        if len(variable.shape) < rank or (len(variable.shape) > rank and not or_more)
+    ]
+    if faults:
+        raise together(faults)
+
+
+def check_same_shape(variables: Mapping[str, Variable], one: str, other: str) -> None:
+    """Refuses two variables whose shapes cannot be equal.
+
+    Raises:
+        ShapeMismatchError: They cannot. The text names the axis.
+    """
+    a, b = variables[one], variables[other]
+    if not shapes_agree(a.shape, b.shape):
+        raise ShapeMismatchError(
+            f"Expected {one} and {other} to have the same shape, got {a.spec} and {b.spec}: "
+            f"{_differing(a.shape, b.shape)}.",
+            "Name variables of the same shape, or adapt one to the other in a CustomLoss.",
+        )
+
+
+def check_same_axes(
+    variables: Mapping[str, Variable],
+    one: str,
+    other: str,
+    axes: Mapping[int, str],
+    *,
+    remedy: str = "Name two layers between which the size of the map stays the same.",
+) -> None:
+    """Refuses two variables whose sizes differ on one of ``axes``.
+
+    Raises:
+        ShapeMismatchError: They do. The text names the axis.
+    """
+    a, b = variables[one], variables[other]
+    wanted = [a.shape[axis] for axis in axes]
+    got = [b.shape[axis] for axis in axes]
+    if not shapes_agree(wanted, got):
+        raise ShapeMismatchError(
+            f"Expected {one} and {other} to share {', '.join(axes.values())}, got {a.spec} and "
+            f"{b.spec}: {_differing(wanted, got, tuple(axes))}.",
+            remedy,
+        )
+
+
+def check_same_batch(variables: Mapping[str, Variable], one: str, other: str) -> None:
+    """Refuses two variables that are not of one batch.
+
+    Raises:
+        ShapeMismatchError: Their sizes differ on axis 0.
+    """
+    remedy = "Teacher and student must see the same samples: look at what merge was given."
+    check_same_axes(variables, one, other, {0: "N"}, remedy=remedy)
+
+
+def check_known(variables: Mapping[str, Variable], axes: Mapping[int, str], why: str) -> None:
+    """Refuses variables of which a size that the graph is built by is not known.
+
+    Args:
+        variables: Whose sizes are looked at.
+        axes: Axis -> its name.
+        why: What the size is needed for.
+
+    Raises:
+        ShapeMismatchError: A size is -1.
+    """
+    faults = [
+        ShapeMismatchError(
+            f"Expected {key} to have a known size on axis {axis} ({name}), which {why}, got "
+            f"{variable.spec}.",
+            "Build the network for inputs of a known size; the batch may stay unknown.",
+        )
+        for key, variable in variables.items()
+        for axis, name in axes.items()
+        if variable.shape[axis] == -1
+    ]
+    if faults:
+        raise together(faults)
+
+
+def check_poolable(variables: Mapping[str, Variable], one: str, other: str) -> None:
+    """Refuses two maps [N, C, H, W] that differ in size where a size is not known.
+
+    Raises:
+        ShapeMismatchError: They differ, and a size to average down to is -1.
+    """
+    a, b = variables[one], variables[other]
+    if not shapes_agree(a.shape[2:], b.shape[2:]):
+        check_known({one: a, other: b}, {2: "H", 3: "W"}, "the larger map is averaged down to")
+
+
+def check_classes(logits: Variable, least: int, why: str, remedy: str) -> None:
+    """Refuses logits of fewer than ``least`` classes, on the last axis.
+
+    Raises:
+        ShapeMismatchError: They are fewer.
+    """
+    classes = logits.shape[-1]
+    if classes != -1 and classes < least:
+        raise ShapeMismatchError(
+            f"Expected at least {least} classes, {why}, got {classes}: {logits.spec}.",
+            remedy,
+        )
+
+
+def check_deviating(logits: Variable) -> None:
+    """Refuses logits of one class: a row of them has no standard deviation.
+
+    Raises:
+        ShapeMismatchError: There is one class.
+    """
+    check_classes(logits, 2, "or a row has no deviation", "Take L2Loss between single answers.")
+
+
+def _differing(one: Sequence[int], other: Sequence[int], axes: Sequence[int] = ()) -> str:
+    if len(one) != len(other):
+        return f"rank {len(one)} against {len(other)}"
+    return ", ".join(
+        f"axis {axis} is {a} against {b}"
+        for axis, a, b in zip(axes or range(len(one)), one, other, strict=True)
+        if a != b and -1 not in (a, b)
+    )

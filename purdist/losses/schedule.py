@@ -1,0 +1,199 @@
+"""`Schedule`: a weight that depends on the step."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping
+from typing import ClassVar, TypeAlias
+
+import attrs
+
+from purdist.errors import InvalidArgumentError
+from purdist.losses.checks import count, is_number
+
+
+@attrs.frozen
+class Schedule(ABC):
+    """A number for each step, counted from 0: a frozen value, such as the weight of a loss.
+
+    Schedules are made here and composed: a product multiplies them step by step, and
+    `piecewise` puts one behind the other::
+
+        warm = Schedule.warmup(500) * 0.9
+        Schedule.piecewise({0: warm, 2000: Schedule.cosine(0.9, 0.0, 8000)}) * KDLoss("t", "s")
+
+    A schedule is evaluated in Python, outside the graph.
+    """
+
+    kind: ClassVar[str]
+
+    @abstractmethod
+    def at(self, step: int) -> float:
+        """The number at ``step``, 0 or above."""
+
+    @staticmethod
+    def constant(value: float) -> Schedule:
+        """``value`` at every step."""
+        return Constant(value)
+
+    @staticmethod
+    def linear(start: float, end: float, steps: int) -> Schedule:
+        """From ``start`` at step 0 to ``end`` at step ``steps`` and after, in equal strides."""
+        return Linear(start, end, steps)
+
+    @staticmethod
+    def warmup(steps: int) -> Schedule:
+        """From 0 at step 0 to 1 at step ``steps`` and after, in equal strides."""
+        return Linear(0.0, 1.0, steps)
+
+    @staticmethod
+    def cosine(start: float, end: float, steps: int) -> Schedule:
+        """From ``start`` to ``end`` at step ``steps`` and after, along half a cosine."""
+        return Cosine(start, end, steps)
+
+    @staticmethod
+    def piecewise(pieces: Mapping[int, Schedule | float]) -> Schedule:
+        """Each piece from its step on, until that of the next one.
+
+        Args:
+            pieces: First step -> what holds from there, a schedule or a number. One begins
+                at step 0. A schedule counts its steps from where its piece begins.
+        """
+        return Piecewise(tuple(pieces.items()))
+
+    def __mul__(self, factor: float | Schedule) -> Schedule:
+        if isinstance(factor, Schedule):
+            return _product(self, factor)
+        # Not for numbers alone: `schedule * loss` is the loss's to answer.
+        return _product(self, Constant(factor)) if is_number(factor) else NotImplemented
+
+    def __rmul__(self, factor: float) -> Schedule:
+        return self * factor
+
+
+def _number(_: object, attribute: attrs.Attribute[float], value: float) -> None:
+    if not is_number(value):
+        raise InvalidArgumentError(
+            f"Expected {attribute.name} of a schedule to be a finite number, got {value!r}."
+        )
+
+
+def _progress(step: int, steps: int) -> float:
+    """How much of ``steps`` is done at ``step``, at most 1."""
+    return min(step / steps, 1.0)
+
+
+@attrs.frozen
+class Constant(Schedule):
+    """What `Schedule.constant` makes."""
+
+    kind: ClassVar[str] = "constant"
+
+    value: float = attrs.field(validator=_number)
+
+    def at(self, step: int) -> float:  # noqa: ARG002
+        return float(self.value)
+
+    def __repr__(self) -> str:
+        return f"Schedule.constant({self.value!r})"
+
+
+@attrs.frozen
+class Linear(Schedule):
+    """What `Schedule.linear` and `Schedule.warmup` make."""
+
+    kind: ClassVar[str] = "linear"
+
+    start: float = attrs.field(validator=_number)
+    end: float = attrs.field(validator=_number)
+    steps: int = attrs.field(validator=count)
+
+    def at(self, step: int) -> float:
+        done = _progress(step, self.steps)
+        return self.start * (1 - done) + self.end * done
+
+    def __repr__(self) -> str:
+        return f"Schedule.linear({self.start!r}, {self.end!r}, {self.steps!r})"
+
+
+@attrs.frozen
+class Cosine(Schedule):
+    """What `Schedule.cosine` makes."""
+
+    kind: ClassVar[str] = "cosine"
+
+    start: float = attrs.field(validator=_number)
+    end: float = attrs.field(validator=_number)
+    steps: int = attrs.field(validator=count)
+
+    def at(self, step: int) -> float:
+        left = (1 + math.cos(math.pi * _progress(step, self.steps))) / 2
+        return self.start * left + self.end * (1 - left)
+
+    def __repr__(self) -> str:
+        return f"Schedule.cosine({self.start!r}, {self.end!r}, {self.steps!r})"
+
+
+_Pieces: TypeAlias = tuple[tuple[int, Schedule], ...]
+
+
+def _as_pieces(pieces: Iterable[tuple[int, Schedule | float]]) -> _Pieces:
+    scheduled = (
+        (step, piece if isinstance(piece, Schedule) else Constant(piece)) for step, piece in pieces
+    )
+    return tuple(sorted(scheduled, key=lambda pair: pair[0]))
+
+
+def _begin_at_zero(_: object, __: object, pieces: _Pieces) -> None:
+    starts = [step for step, _ in pieces]
+    if starts[:1] != [0] or len(set(starts)) < len(starts):
+        raise InvalidArgumentError(
+            f"Expected one piece to begin at step 0 and each other later, got steps {starts}.",
+            "Write Schedule.piecewise({0: ..., 1000: ...}).",
+        )
+
+
+@attrs.frozen
+class Piecewise(Schedule):
+    """What `Schedule.piecewise` makes."""
+
+    kind: ClassVar[str] = "piecewise"
+
+    pieces: _Pieces = attrs.field(converter=_as_pieces, validator=_begin_at_zero)
+
+    def at(self, step: int) -> float:
+        begin, piece = next(pair for pair in reversed(self.pieces) if pair[0] <= step)
+        return piece.at(step - begin)
+
+    def __repr__(self) -> str:
+        return f"Schedule.piecewise({dict(self.pieces)!r})"
+
+
+@attrs.frozen
+class Product(Schedule):
+    """What the multiplication of schedules makes."""
+
+    kind: ClassVar[str] = "product"
+
+    factors: tuple[Schedule, ...]
+
+    def at(self, step: int) -> float:
+        return math.prod(factor.at(step) for factor in self.factors)
+
+    def __repr__(self) -> str:
+        return " * ".join(map(repr, self.factors))
+
+
+def _product(*schedules: Schedule) -> Schedule:
+    """Their product in the form that equal products share: one number, and what moves."""
+    factors = [f for s in schedules for f in (s.factors if isinstance(s, Product) else (s,))]
+    number = math.prod(f.value for f in factors if isinstance(f, Constant))
+    moving = [f for f in factors if not isinstance(f, Constant)]
+    if number != 1 or not moving:
+        moving.insert(0, Constant(number))
+    return moving[0] if len(moving) == 1 else Product(tuple(moving))
+
+
+SCHEDULES: tuple[type[Schedule], ...] = (Constant, Linear, Cosine, Piecewise, Product)
+"""Every kind of schedule."""

@@ -1,0 +1,177 @@
+"""Changing a program that is nobody's yet: its mode, its names, what it computes twice."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+import paddle
+
+from purdist.pir.looking import (
+    PARAMETER,
+    Operation,
+    attributes,
+    identity,
+    is_parameter,
+    is_pure,
+    op_of,
+    operations,
+    parameter_name,
+    written_parameters,
+)
+
+_SET_PARAMETER = "builtin.set_parameter"
+
+_INFERENCE = {"is_test": True, "use_global_stats": True, "trainable_statistics": False}
+_TRAINING = {"is_test": False, "use_global_stats": False}
+
+
+def set_inference(ops: Iterable[Operation]) -> None:
+    """Turns ``ops`` to inference mode, while and if regions included.
+
+    Dropout lets everything through, batch norm uses, and does not touch, the statistics
+    it has gathered, no value takes a gradient and no parameter is trainable.
+    """
+    ops = list(ops)
+    _set_mode(ops, _INFERENCE)
+    freeze(ops)
+
+
+def set_training(ops: Iterable[Operation]) -> None:
+    """Turns ``ops`` that infer to training mode, while and if regions included."""
+    _set_mode(ops, _TRAINING)
+
+
+def _set_mode(ops: Iterable[Operation], attributes: Mapping[str, bool]) -> None:
+    for op in ops:
+        for attribute, on in attributes.items():
+            if op.has_attr(attribute):
+                op.set_bool_attr(attribute, on)
+        for block in op.blocks() if op.num_regions() else ():
+            _set_mode(block.ops, attributes)
+
+
+def freeze(ops: Iterable[Operation]) -> None:
+    """Lets no value of ``ops`` take a gradient, in regions neither, and trains no parameter."""
+    for op in ops:
+        for value in op.results():
+            if identity(value):
+                value.stop_gradient = True
+        if op.name() == PARAMETER:
+            op.result(0).trainable = False
+        for block in op.blocks() if op.num_regions() else ():
+            for argument in block.args():
+                argument.stop_gradient = True
+            freeze(block.ops)
+
+
+def write_to_copies(program: paddle.static.Program) -> None:
+    """Lets what ``program`` writes to weights land in copies of them, new at every run.
+
+    Inference mode switches off no write but that of a normalisation.
+    """
+    written = written_parameters(program)
+    for op, following in itertools.pairwise(list(operations(program))):
+        if op.name() == PARAMETER and parameter_name(op) in written:
+            with paddle.static.program_guard(program):
+                copied = paddle.assign(op.result(0))
+            op.replace_all_uses_with([copied])
+            op_of(copied).operand(0).set_source(op.result(0))
+            op_of(copied).move_before(following)
+
+
+def merge_twins(
+    ops: Iterable[Operation], known: dict[tuple[object, ...], Operation]
+) -> dict[str, paddle.Tensor]:
+    """Erases each of ``ops`` that computes what an earlier one has computed already.
+
+    Args:
+        ops: In order. They must be nobody's yet.
+        known: What was computed earlier; grows.
+
+    Returns:
+        Id of a value that is gone -> the value that stands in for it.
+    """
+    replaced: dict[str, paddle.Tensor] = {}
+    for op in ops:
+        if not is_pure(op):
+            continue
+        twin = known.setdefault(_computation(op), op)
+        if twin is not op:
+            for gone, stays in zip(op.results(), twin.results(), strict=True):
+                if identity(gone):
+                    replaced[gone.id] = stays
+            op.replace_all_uses_with(twin.results())
+            op.erase()
+    return replaced
+
+
+def _computation(op: Operation) -> tuple[object, ...]:
+    """What tells ``op`` from every op that computes something else."""
+    read = tuple(identity(value) for value in op.operands_source())
+    return op.name(), read, tuple(attributes(op).items())
+
+
+def to_front(program: paddle.static.Program, values: Sequence[paddle.Tensor]) -> None:
+    """Makes ``values``, which are feeds and weights, the first that ``program`` computes."""
+    for value in reversed(values):
+        first = program.global_block().front()
+        if first.id() != op_of(value).id():
+            op_of(value).move_before(first)
+
+
+def rename_parameters(ops: Iterable[Operation], rename: Callable[[str], str]) -> None:
+    """Gives the weights that ``ops`` declare, or set, other names."""
+    for op in ops:
+        if op.name() in (PARAMETER, _SET_PARAMETER):
+            op.set_str_attr("parameter_name", rename(parameter_name(op)))
+
+
+def erase(ops: Sequence[Operation]) -> None:
+    """Takes ``ops`` out of their program, the last first.
+
+    A program that holds operands of another crashes when the two are collected.
+    """
+    for op in reversed(ops):
+        op.erase()
+
+
+def refresh_gradients(program: paddle.static.Program) -> None:
+    """Derives afresh which values stop gradients, in while and if regions too."""
+    program.global_block().refresh_stopgradient()
+    for op in operations(program, regions=True):
+        for block in op.blocks() if op.num_regions() else ():
+            # A while op reads its condition, then what its region begins with.
+            for argument, given in zip(block.args(), op.operands_source()[1:], strict=True):
+                argument.stop_gradient = given.stop_gradient
+            block.refresh_stopgradient()
+
+
+def read_through_assignments(
+    program: paddle.static.Program, values: Mapping[str, paddle.Tensor]
+) -> dict[str, paddle.Tensor]:
+    """Lets what reads an overwritten variable read what it was overwritten with.
+
+    Old programs loop, and assign, by writing over a variable (``assign_out_``). No gradient
+    flows through that, and it destroys what the backward pass reads. Writes to weights, which
+    outlive the run, stay as they are.
+
+    Returns:
+        ``values``, the overwritten ones replaced.
+    """
+    state: set[str] = set()
+    read: dict[str, paddle.Tensor] = {}
+    done = []
+    for op in operations(program, regions=True):
+        if op.name() != "pd_op.assign_out_":
+            continue
+        source, target = op.operands_source()
+        if is_parameter(target) or target.id in state:
+            state.add(op.result(0).id)
+            continue
+        read[op.result(0).id] = source
+        op.replace_all_uses_with([source])
+        done.append(op)
+    replaced = {name: read.get(value.id, value) for name, value in values.items()}
+    erase(done)
+    return replaced

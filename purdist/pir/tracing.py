@@ -1,0 +1,262 @@
+"""Tracing dygraph layers: the graph that ``paddle.jit.to_static`` records, and who made what."""
+
+from __future__ import annotations
+
+import copy
+import types
+import warnings
+from collections import OrderedDict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any, NoReturn
+
+import attrs
+import paddle
+from paddle.base.libpaddle import pir
+from paddle.jit.dy2static import parameter_recorder
+from paddle.nn.functional import common
+
+from purdist.pir.looking import DATA, PARAMETER, Operation, operations
+
+
+@attrs.frozen(eq=False)
+class Call:
+    """One call of a layer as it was traced.
+
+    Attributes:
+        layer: Who was called.
+        output: What came out, values as nested as the layer returned them.
+        operations: The ops of the call itself, not those of calls within.
+    """
+
+    layer: paddle.nn.Layer
+    output: object
+    operations: Sequence[Operation]
+
+
+@attrs.frozen(eq=False)
+class Trace:
+    """What a layer did when it was called once, as a graph.
+
+    Attributes:
+        program: The graph. It ends with the layer's last op.
+        weights: The tensors with memory that it reads, each with its value in the graph.
+        calls: The calls in the order they ended, the layer's own last.
+    """
+
+    program: paddle.static.Program
+    weights: Sequence[tuple[paddle.Tensor, paddle.Tensor]]
+    calls: Sequence[Call]
+
+
+class UntraceableError(Exception):
+    """A layer cannot be called with graph values.
+
+    Attributes:
+        layer: In whose forward it failed.
+    """
+
+    def __init__(self, layer: paddle.nn.Layer) -> None:
+        self.layer = layer
+        super().__init__(type(layer).__name__)
+
+
+def trace(layer: paddle.nn.Layer, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Trace:
+    """Calls ``layer`` with graph values and records what it computes.
+
+    Its hooks fire, as in any call. What the call leaves in the layer is undone.
+
+    Args:
+        layer: Who is called, in the mode it is in.
+        args: The positional arguments, feeds given as named ``InputSpec``.
+        kwargs: The arguments by keyword, likewise.
+
+    Raises:
+        UntraceableError: The call failed, for the reason that is its cause.
+    """
+    recorder = _Recorder()
+    with (
+        untouched(layer),
+        _alpha_dropout_of_any_size(),
+        _values_without_numbers(),
+        _nothing_recorded_of_failures(),
+        recorder.listening_to(layer.sublayers(include_self=True)),
+    ):
+        static = paddle.jit.to_static(
+            types.MethodType(_call, layer), input_spec=[list(args), dict(kwargs)], full_graph=True
+        )
+        try:
+            with warnings.catch_warnings():
+                # Which is as it should be: the values of a graph do not change.
+                warnings.filterwarnings("ignore", "In static graph mode, .* inplace operation")
+                traced = static.concrete_program
+        except Exception as error:
+            raise UntraceableError(recorder.innermost or layer) from error
+    program = traced.main_program
+    return Trace(program, list(zip(*traced.parameters, strict=True)), recorder.calls(program))
+
+
+@contextmanager
+def _nothing_recorded_of_failures() -> Iterator[None]:
+    """Has Paddle forget what it recorded of a trace that failed.
+
+    It goes by the address of the program, and the next program may have the same.
+    """
+    records = (
+        parameter_recorder._global_parameter_recorder.params_dict,
+        parameter_recorder._global_parameter_recorder.tensor2value,
+        parameter_recorder._global_inplace_map.params_dict,
+    )
+    found = [set(record) for record in records]
+    try:
+        yield
+    finally:
+        for record, known in zip(records, found, strict=True):
+            for program in set(record) - known:
+                del record[program]
+
+
+@contextmanager
+def _values_without_numbers() -> Iterator[None]:
+    """Inside, numpy is told that it cannot have a graph value, which would end the process."""
+
+    def refuse(*_: object, **__: object) -> NoReturn:
+        raise TypeError("numpy wants the numbers of a tensor, and a graph has none")
+
+    pir.Value.__array__ = refuse
+    try:
+        yield
+    finally:
+        del pir.Value.__array__
+
+
+@contextmanager
+def _alpha_dropout_of_any_size() -> Iterator[None]:
+    """Alpha dropout inside takes a batch of unknown size, which Paddle's own does not."""
+    found = common._feature_alpha_dropout_impl
+
+    def drop(
+        x: paddle.Tensor, *, feature_dropout: bool, p: float, training: bool, name: str | None
+    ) -> paddle.Tensor:
+        if not training or -1 not in x.shape or not 0 < p < 1:
+            return found(x, feature_dropout=feature_dropout, p=p, training=training, name=name)
+        # Klambauer et al., Self-Normalizing Neural Networks, NeurIPS 2017, section 2: what is
+        # dropped goes to where SELU saturates, and `a` and `b` keep mean and variance.
+        saturation = -1.6732632423543772 * 1.0507009873554805
+        a: float = ((1 - p) * (1 + p * saturation**2)) ** -0.5
+        b = -a * saturation * p
+        sizes = paddle.shape(x)
+        if feature_dropout:
+            sizes = paddle.concat([sizes[:2], paddle.ones([x.ndim - 2], sizes.dtype)])
+        kept = paddle.cast(paddle.uniform(sizes, "float32", 0.0, 1.0) >= p, x.dtype)
+        return (x * kept + (1.0 - kept) * saturation) * a + b
+
+    common._feature_alpha_dropout_impl = drop
+    try:
+        yield
+    finally:
+        common._feature_alpha_dropout_impl = found
+
+
+def _call(self: paddle.nn.Layer, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
+    # Paddle takes the method apart, and expects its first argument to be called self. A
+    # call of the layer, and not of its forward, is what its own hooks listen to.
+    return self(*args, **kwargs)
+
+
+@contextmanager
+def untouched(layer: paddle.nn.Layer) -> Iterator[None]:
+    """Undoes what happens to ``layer`` and its sublayers inside, save to their weights.
+
+    Attributes, hooks, modes, and what the lists, dictionaries and sets among the attributes
+    hold: a layer that keeps features in itself would be left with values of a graph that is
+    gone, and to touch one of those ends the process.
+    """
+    attributes = [sublayer.__dict__ for sublayer in layer.sublayers(include_self=True)]
+    holders = attributes + [
+        held
+        for own in attributes
+        for held in own.values()
+        if type(held) in (dict, OrderedDict, list, set)
+    ]
+    found = [(holder, copy.copy(holder)) for holder in holders]
+    try:
+        yield
+    finally:
+        for holder, content in found:
+            holder.clear()
+            if isinstance(holder, list):
+                holder.extend(content)
+            else:
+                holder.update(content)
+
+
+class _Recorder:
+    """Listens to the calls of layers.
+
+    Ops are numbered as they are made, so the numbers of the newest op when a call begins and
+    when it ends tell which ops are its.
+    """
+
+    def __init__(self) -> None:
+        self._newest = -1
+        self._open: list[tuple[paddle.nn.Layer, int]] = []
+        self._ended: list[tuple[paddle.nn.Layer, object, int, int]] = []
+
+    @contextmanager
+    def listening_to(self, layers: Iterable[paddle.nn.Layer]) -> Iterator[None]:
+        """Has hooks on ``layers``, the last to fire, and takes them off again."""
+        with ExitStack() as hooks:
+            for layer in layers:
+                hooks.callback(layer.register_forward_pre_hook(self._begin).remove)
+                hooks.callback(layer.register_forward_post_hook(self._end).remove)
+            yield
+
+    def _begin(self, layer: paddle.nn.Layer, _: object) -> None:
+        self._open.append((layer, self._mark()))
+
+    def _end(self, layer: paddle.nn.Layer, _: object, output: object) -> None:
+        opened, begin = self._open.pop()
+        while opened is not layer:  # a call within that raised, and was caught
+            opened, begin = self._open.pop()
+        self._ended.append((layer, output, begin, self._mark()))
+
+    @property
+    def innermost(self) -> paddle.nn.Layer | None:
+        """Who is being called, None outside all calls."""
+        return self._open[-1][0] if self._open else None
+
+    def _mark(self) -> int:
+        """The number of the newest op."""
+        self._newest = max(self._newest, _newest(paddle.static.default_main_program()))
+        return self._newest
+
+    def calls(self, program: paddle.static.Program) -> list[Call]:
+        """The calls that ended, each with its own ops."""
+        made = sorted(
+            (op for op in operations(program, regions=True) if op.name() not in (PARAMETER, DATA)),
+            key=lambda op: -op.id(),
+        )
+        calls = []
+        waiting: list[Operation] = []
+        for layer, output, begin, end in self._ended:  # a call within ends before the call around
+            while made and made[-1].id() <= end:
+                waiting.append(made.pop())
+            own: list[Operation] = []
+            while waiting and waiting[-1].id() > begin:
+                own.append(waiting.pop())
+            calls.append(Call(layer, output, own[::-1]))
+        return calls
+
+
+def _newest(program: paddle.static.Program) -> int:
+    """The highest number among the last ops of ``program`` and of their regions."""
+    highest = -1
+    blocks = [program.global_block()]
+    while blocks:
+        block = blocks.pop()
+        if not block.empty():
+            last = block.back()
+            highest = max(highest, last.id())
+            blocks.extend(last.blocks() if last.num_regions() else ())
+    return highest
