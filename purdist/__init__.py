@@ -8,6 +8,7 @@ The road is one way, and every step makes a new value::
 
 from purdist.applying import apply
 from purdist.caching import TeacherCache, cache_teacher
+from purdist.checkpoints import load_weights, save_weights, to_layer
 from purdist.cutting import cut
 from purdist.errors import (
     CorruptFileError,
@@ -59,6 +60,8 @@ from purdist.losses import (
 from purdist.merging import merge
 from purdist.program import Distillation, Program, Step, Training
 from purdist.serialising import losses_from_data, losses_to_data
+from purdist.sources.exported import from_exported
+from purdist.sources.layer import from_layer
 from purdist.sources.static import from_static
 from purdist.training import minimize, train
 from purdist.variables import NewInput, Variable
@@ -117,11 +120,16 @@ __all__ = [
     "cache_teacher",
     "cut",
     "export",
+    "from_exported",
+    "from_layer",
     "from_static",
+    "load_weights",
     "losses_from_data",
     "losses_to_data",
     "merge",
     "minimize",
+    "save_weights",
     "student_of",
+    "to_layer",
     "train",
 ]

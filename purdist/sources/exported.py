@@ -1,0 +1,130 @@
+"""The door for models on disk: `from_exported`."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TypeVar
+
+import paddle
+
+from purdist import pir, scopes
+from purdist.errors import MissingFileError
+from purdist.program import Program
+from purdist.sources import legacy
+from purdist.sources.static import enter
+from purdist.variables import FLOATS
+
+T = TypeVar("T")
+
+
+def from_exported(path: str | os.PathLike[str], *, place: pir.Place | str | None = None) -> Program:
+    """A network from what ``paddle.jit.save``, ``save_inference_model`` or `export` wrote.
+
+    Both forms are read: ``path.json`` with ``path.pdiparams``, and the old ``path.pdmodel``
+    with ``path.pdiparams``, whose variable names are all kept. Feeds and weights have the names
+    they have in the file. An output has the name it was exported under; where Paddle made that
+    up (``fetch_name_0``), and in the old form, it is ``output``, too, or ``output.0``, ... if
+    there are several.
+
+    The file holds the graph that infers; the one that trains is derived from it. All
+    floating-point weights are trainable, running statistics apart: a file does not tell what
+    was frozen for good. Dropout drops again where the file has its op, as that of a layer in
+    eval mode does; what an export leaves out, such as ``Dropout2D``, stays out.
+
+    Args:
+        path: Where it is, without a suffix.
+        place: Where the program lives and runs, Paddle's current place by default.
+
+    Raises:
+        MissingFileError: There is no such model, or there are no weights beside it.
+        CorruptFileError: A file is cut off, damaged or of another format, or the weights are
+            not those of the graph.
+        RandomInferenceError: The network draws random numbers as it infers.
+    """
+    path = os.fspath(path)
+    place = pir.place_of(place)
+    with pir.building():
+        inference, inner, kinds = _read(path)
+        scope = scopes.new_scope()
+        for name, array in pir.read_weights(Path(f"{path}.pdiparams"), kinds):
+            scopes.put(scope, name, array, place)
+        training = pir.copy(inference)
+        pir.set_training(pir.operations(training.program))
+        _let_learn(training.program)
+        pir.set_inference(pir.operations(inference.program))
+        return enter(training, inference, scope, place, share=True, inner=inner)
+
+
+def _read(path: str) -> tuple[pir.Graph, frozenset[str], Mapping[str, pir.Kind]]:
+    """The graph, the names inside its regions, and what its weights should be."""
+    current, old = Path(f"{path}.json"), Path(f"{path}.pdmodel")
+    if current.is_file():
+        return _read_current(current)
+    if old.is_file():
+        return _read_old(old)
+    raise MissingFileError(
+        f"Expected a model at {path!r}, got neither {current.name!r} nor {old.name!r} there.",
+        "Give the path without a suffix, as it was given to paddle.jit.save.",
+    )
+
+
+def _read_current(path: Path) -> tuple[pir.Graph, frozenset[str], Mapping[str, pir.Kind]]:
+    program = pir.read_program(path)
+    ops = list(pir.operations(program))
+    own = pir.own_names(ops)
+    fetched = pir.fetched(program)
+    given = {name: value for name, value in fetched if name not in own}
+    if all(re.fullmatch(r"fetch_name_\d+", name) for name, _ in fetched):
+        given = {**_numbered([value for _, value in fetched]), **given}
+    kinds = {
+        name: (tuple(value.shape), pir.dtype_name(value.dtype))
+        for name, value in own.items()
+        if pir.is_parameter(value) and value.persistable
+    }
+    return pir.Graph(program, pir.made_names(ops, given)), frozenset(), kinds
+
+
+def _read_old(path: Path) -> tuple[pir.Graph, frozenset[str], Mapping[str, pir.Kind]]:
+    model = pir.read_old_model(path)
+    variables = model.program.blocks[0].vars
+    names = {name: variables[old] for name, old in _numbered(model.outputs).items()}
+    source, inner = legacy.translate(model.program, names)
+    pir.to_front(source.program, [source.values[name] for name in model.inputs])
+    values = pir.made_names(pir.operations(source.program), source.values)
+    return pir.Graph(source.program, values), inner, model.weights
+
+
+def _numbered(outputs: Sequence[T]) -> dict[str, T]:
+    if len(outputs) == 1:
+        return {"output": outputs[0]}
+    return {f"output.{k}": output for k, output in enumerate(outputs)}
+
+
+def _let_learn(program: paddle.static.Program) -> None:
+    """Makes the floating-point weights of ``program`` trainable, running statistics apart.
+
+    The file may hold the flags of a network that was frozen. Where it stops a gradient that
+    is on its way to a trainable weight, that stays so.
+    """
+    ops = list(pir.operations(program))
+    stops = [
+        result
+        for op in ops
+        for result in filter(pir.identity, op.results())
+        if result.stop_gradient
+        and not all(v.stop_gradient for v in filter(pir.identity, op.operands_source()))
+    ]
+    statistics = pir.written_parameters(program)
+    for name, value in pir.own_names(ops).items():
+        weight = pir.is_parameter(value)
+        learns = weight and pir.dtype_name(value.dtype) in FLOATS and name not in statistics
+        value.stop_gradient = not learns
+        if weight:
+            value.is_parameter = value.trainable = learns
+            value.need_clip = True
+    pir.refresh_gradients(program)
+    for value in stops:
+        value.stop_gradient = True
