@@ -1,0 +1,3 @@
+from paddle import Tensor
+
+def fetch(x: Tensor, name: str, col: int, /) -> Tensor: ...

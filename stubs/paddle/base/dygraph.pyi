@@ -1,0 +1,3 @@
+from contextlib import AbstractContextManager
+
+def guard() -> AbstractContextManager[None]: ...

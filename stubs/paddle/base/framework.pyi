@@ -1,0 +1,24 @@
+from contextlib import AbstractContextManager
+
+from paddle import Tensor
+from paddle.static import Program as Program
+
+class Parameter(Tensor):
+    """A parameter of an old program."""
+
+class Block:
+    """A block of an old program."""
+
+    vars: dict[str, Tensor]
+
+    def var(self, name: str) -> Tensor: ...
+
+class NameStruct:
+    """Counts the layers of each kind that were called, for the paths they leave on ops."""
+
+    _children: dict[str, list[NameStruct]]
+
+_name_struct: NameStruct
+
+def in_pir_mode() -> bool: ...
+def _dygraph_guard(tracer: None) -> AbstractContextManager[None]: ...

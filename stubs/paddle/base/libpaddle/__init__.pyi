@@ -1,0 +1,1 @@
+from paddle.base.libpaddle import pir as pir

@@ -1,0 +1,56 @@
+from typing import Any, Self, TypeVar
+
+T = TypeVar("T")
+
+class _Repeated(list[T]):
+    def add(self, **fields: Any) -> T: ...
+
+class _Message:
+    @classmethod
+    def FromString(cls, content: bytes) -> Self: ...
+    def SerializeToString(self) -> bytes: ...
+    def HasField(self, name: str) -> bool: ...
+
+class ProgramDesc(_Message):
+    blocks: list[BlockDesc]
+
+class BlockDesc(_Message):
+    ops: list[OpDesc]
+    vars: _Repeated[VarDesc]
+
+class OpDesc(_Message):
+    class Attr(_Message):
+        name: str
+        i: int
+
+    class Var(_Message):
+        parameter: str
+        arguments: list[str]
+
+    type: str
+    attrs: list[Attr]
+    inputs: list[Var]
+    outputs: _Repeated[Var]
+
+class VarDesc(_Message):
+    name: str
+    type: VarType
+    persistable: bool
+    need_check_feed: bool
+
+class VarType(_Message):
+    class Type:
+        @staticmethod
+        def Name(number: int) -> str: ...
+
+    class TensorDesc(_Message):
+        data_type: int
+        dims: list[int]
+
+    class DenseTensorDesc(_Message):
+        tensor: VarType.TensorDesc
+
+    DENSE_TENSOR: int
+    UINT8: int
+    type: int
+    dense_tensor: DenseTensorDesc

@@ -1,0 +1,1 @@
+from paddle.base.framework import in_pir_mode as in_pir_mode

@@ -1,0 +1,76 @@
+from collections.abc import Callable, Sequence
+
+from paddle import Tensor
+from paddle.base.libpaddle.pir import Operation
+from paddle.nn import _ClipGradBase
+from paddle.optimizer import lr as lr
+from paddle.optimizer.lr import LRScheduler
+from paddle.regularizer import WeightDecayRegularizer
+from paddle.static import Program
+
+class Optimizer:
+    _learning_rate: float | LRScheduler
+    _learning_rate_map: dict[Program, Tensor]
+    _parameter_list: list[Tensor] | None
+
+    def __init__(
+        self,
+        learning_rate: float | LRScheduler,
+        parameters: Sequence[Tensor] | None = None,
+        weight_decay: float | WeightDecayRegularizer | None = None,
+        grad_clip: _ClipGradBase | None = None,
+    ) -> None: ...
+    def minimize(
+        self, loss: Tensor, startup_program: Program | None = None
+    ) -> tuple[list[Operation] | None, list[tuple[Tensor, Tensor]]]: ...
+    def backward(self, loss: Tensor) -> list[tuple[Tensor, Tensor]]: ...
+    def apply_gradients(self, params_grads: list[tuple[Tensor, Tensor]], /) -> object: ...
+    def step(self) -> None: ...
+    def clear_grad(self, set_to_zero: bool = True) -> None: ...
+    def get_lr(self) -> float: ...
+
+class SGD(Optimizer):
+    def __init__(
+        self,
+        learning_rate: float | LRScheduler = 0.001,
+        parameters: Sequence[Tensor] | None = None,
+        weight_decay: float | WeightDecayRegularizer | None = None,
+        grad_clip: _ClipGradBase | None = None,
+    ) -> None: ...
+
+class Momentum(Optimizer):
+    def __init__(
+        self,
+        learning_rate: float | LRScheduler = 0.001,
+        momentum: float = 0.9,
+        parameters: Sequence[Tensor] | None = None,
+        use_nesterov: bool = False,
+        weight_decay: float | WeightDecayRegularizer | None = None,
+        grad_clip: _ClipGradBase | None = None,
+    ) -> None: ...
+
+class Adam(Optimizer):
+    def __init__(
+        self,
+        learning_rate: float | LRScheduler = 0.001,
+        beta1: float = 0.9,
+        beta2: float = 0.999,
+        epsilon: float = 1e-8,
+        parameters: Sequence[Tensor] | None = None,
+        weight_decay: float | WeightDecayRegularizer | None = None,
+        grad_clip: _ClipGradBase | None = None,
+    ) -> None: ...
+
+class AdamW(Optimizer):
+    def __init__(
+        self,
+        learning_rate: float | LRScheduler = 0.001,
+        beta1: float = 0.9,
+        beta2: float = 0.999,
+        epsilon: float = 1e-8,
+        parameters: Sequence[Tensor] | None = None,
+        weight_decay: float = 0.01,
+        *,
+        apply_decay_param_fun: Callable[[str], bool] | None = None,
+        grad_clip: _ClipGradBase | None = None,
+    ) -> None: ...

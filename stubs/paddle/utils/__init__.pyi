@@ -1,0 +1,5 @@
+from typing import Any
+
+from paddle.utils import unique_name as unique_name
+
+def flatten(nest: Any) -> list[Any]: ...

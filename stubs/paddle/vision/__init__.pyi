@@ -1,0 +1,1 @@
+from paddle.vision import models as models

@@ -1,0 +1,103 @@
+"""What a type checker refuses: `test_types` asserts these very errors and no others.
+
+It never runs. ``# E: code`` says what mypy reports on the line.
+"""
+
+import numpy as np
+import paddle
+
+import purdist
+from purdist import L2Loss, NewInput, SoftLabelLoss
+
+
+def make_optimizer() -> paddle.optimizer.Optimizer:
+    return paddle.optimizer.Adam(1e-3)
+
+
+def loss_of(student: paddle.Tensor) -> paddle.Tensor:
+    return student.square().mean()
+
+
+def number_of(student: paddle.Tensor) -> float:
+    return 0.0
+
+
+def wrong_order(
+    program: purdist.Program, distillation: purdist.Distillation, training: purdist.Training
+) -> None:
+    purdist.merge(distillation, program, {})  # E: arg-type
+    purdist.merge(program, distillation, {})  # E: arg-type
+    purdist.merge(program, training, {})  # E: arg-type
+    purdist.apply(distillation, [])  # E: arg-type
+    purdist.apply(training, [])  # E: arg-type
+    purdist.minimize(program, make_optimizer)  # E: arg-type
+    purdist.minimize(training, make_optimizer)  # E: arg-type
+    purdist.train(program, [])  # E: arg-type
+    purdist.train(distillation, [])  # E: arg-type
+    purdist.cache_teacher(program, [], "cache")  # E: arg-type
+    purdist.student_of(program.graph)  # E: arg-type
+    purdist.save_weights(training, "weights")  # E: arg-type
+    print(next(purdist.train(training, [])).program)  # E: attr-defined
+    print(program.loss)  # E: attr-defined
+    distillation.run({}, [])  # E: attr-defined
+
+
+def frozen(program: purdist.Program, training: purdist.Training, step: purdist.Step) -> None:
+    program.scope = purdist.student_of(program).scope  # E: misc
+    program.variables["x"] = program.variables["y"]  # E: index
+    program.variables = {}  # E: misc
+    program.variables["x"].shape = (1,)  # E: misc
+    training.loss = "loss"  # E: misc
+    step.loss = 0.0  # E: misc
+    step.terms["l2_0"] = 0.0  # E: index
+    L2Loss("t", "s").weight = 0.5  # E: misc
+    NewInput("label").dtype = "int32"  # E: misc
+
+
+def specs(program: purdist.Program) -> None:
+    L2Loss("t")  # E: call-arg
+    L2Loss(teacher="t", student_var="s")  # E: call-arg
+    L2Loss("t", "s", 0.5)  # E: call-arg
+    L2Loss("t", 1)  # E: arg-type
+    SoftLabelLoss("t", "s", temperature=4.0)  # E: call-arg
+    SoftLabelLoss("t", "s", teacher_temperature="4")  # E: arg-type
+    L2Loss("t", "s", weight="half")  # E: arg-type
+    "half" * L2Loss("t", "s")  # E: operator
+    L2Loss("t", "s") * L2Loss("t", "s")  # E: operator
+    print(L2Loss("t", "s").teacher)  # E: attr-defined
+    purdist.LossSpec()  # E: abstract
+    purdist.CustomLoss(number_of, {"student": "s"})  # E: arg-type
+    purdist.CustomLoss(loss_of, ["s"])  # E: arg-type
+    purdist.apply(program, L2Loss("t", "s"))  # E: arg-type
+    purdist.apply(program, ["l2"])  # E: list-item
+
+
+def arguments(
+    program: purdist.Program, distillation: purdist.Distillation, training: purdist.Training
+) -> None:
+    purdist.from_static("model")  # E: arg-type
+    purdist.from_static(program)  # E: arg-type
+    purdist.from_static(program.graph, scope=program)  # E: arg-type
+    purdist.from_static(program.graph, place=0)  # E: arg-type
+    purdist.from_layer(program, {})  # E: arg-type
+    purdist.from_exported(program)  # E: arg-type
+    purdist.merge(program, program, [("x", "x")])  # E: arg-type
+    purdist.merge(program, program, {}, "cpu")  # E: call-arg
+    purdist.minimize(distillation, make_optimizer, teacher="onnx")  # E: arg-type
+    purdist.train(training, [{"x": 1.0}])  # E: dict-item
+    purdist.train(training, [{"x": np.zeros(1)}], fetch=[0])  # E: list-item
+    program.run({"x": np.zeros(1)}, fetch=[0])  # E: list-item
+    program.descrive()  # E: attr-defined
+
+
+def nothing_is_any(program: purdist.Program, distillation: purdist.Distillation) -> None:
+    number(program.graph)  # E: arg-type
+    number(program.scope)  # E: arg-type
+    number(program.place)  # E: arg-type
+    number(program.variables)  # E: arg-type
+    number(program.run({}, []))  # E: arg-type
+    number(purdist.minimize(distillation, make_optimizer))  # E: arg-type
+    number(0.5 * L2Loss("t", "s"))  # E: arg-type
+
+
+def number(_: int) -> None: ...

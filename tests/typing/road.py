@@ -1,0 +1,189 @@
+"""A user's module, typed strictly: every step of the road has the type it promises.
+
+It never runs. mypy checks it against this project's stubs of Paddle, and `test_types`
+against the types that Paddle itself ships, which are what a user has.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, ClassVar, assert_type
+
+import attrs
+import numpy as np
+import numpy.typing as npt
+import paddle
+
+import purdist
+from purdist import (
+    CrossEntropyLoss,
+    CustomLoss,
+    FspLoss,
+    L2Loss,
+    LossSpec,
+    NewInput,
+    Schedule,
+    SoftLabelLoss,
+    Step,
+    Variable,
+)
+
+
+def network(width: int) -> purdist.Program:
+    main, startup = paddle.static.Program(), paddle.static.Program()
+    with paddle.static.program_guard(main, startup):
+        image = paddle.static.data("image", [None, 1, 28, 28], "float32")
+        features = paddle.nn.functional.relu(paddle.nn.Conv2D(1, width, 3)(image))
+        logits = paddle.nn.Linear(width * 26 * 26, 10)(features.flatten(1))
+    paddle.static.Executor().run(startup)
+    return purdist.from_static(main, names={"features": features, "logits": logits})
+
+
+@attrs.frozen
+class HuberLoss(LossSpec):
+    kind: ClassVar[str] = "huber"
+
+    teacher_var: str
+    student_var: str
+    delta: float = 1.0
+
+    def check(self, variables: Mapping[str, Variable]) -> None:
+        if variables["teacher_var"].shape != variables["student_var"].shape:
+            raise purdist.ShapeMismatchError("Expected one shape, got two.")
+
+    def build(self, values: Mapping[str, paddle.Tensor]) -> paddle.Tensor:
+        distance = (values["teacher_var"] - values["student_var"]).abs()
+        near, far = 0.5 * distance.square(), self.delta * (distance - 0.5 * self.delta)
+        return paddle.where(distance < self.delta, near, far).mean()
+
+
+def cosine(teacher: paddle.Tensor, student: paddle.Tensor) -> paddle.Tensor:
+    return (1 - paddle.nn.functional.cosine_similarity(teacher, student)).mean()
+
+
+def batches(steps: int) -> Iterator[dict[str, npt.NDArray[Any]]]:
+    numbers = np.random.default_rng(0)
+    for _ in range(steps):
+        yield {
+            "image": numbers.normal(size=(8, 1, 28, 28)).astype(np.float32),
+            "label": numbers.integers(0, 10, 8),
+        }
+
+
+def make_optimizer() -> paddle.optimizer.Optimizer:
+    return paddle.optimizer.Adam(paddle.optimizer.lr.CosineAnnealingDecay(1e-3, T_max=100))
+
+
+# --- the steps ----------------------------------------------------------------------------
+
+teacher, student = network(32), network(8)
+assert_type(teacher, purdist.Program)
+
+merged = purdist.merge(teacher, student, {"image": "image"}, place="cpu", name_prefix="t_")
+assert_type(merged, purdist.Program)
+
+losses: list[LossSpec] = [
+    0.5 * SoftLabelLoss("t_logits", "logits", teacher_temperature=4.0),
+    HuberLoss("t_logits", "logits", delta=2.0, weight=0.1, name="near") * 2,
+    CustomLoss(cosine, {"teacher": "t_logits", "student": "logits"}),
+    CrossEntropyLoss("logits", NewInput("label"), label_smoothing=0.1),
+]
+distillation = purdist.apply(merged, losses)
+assert_type(distillation, purdist.Distillation)
+assert_type(purdist.apply(student, [CrossEntropyLoss("logits", "label")]), purdist.Distillation)
+
+training = purdist.minimize(distillation, make_optimizer)
+assert_type(training, purdist.Training)
+assert_type(purdist.minimize(distillation, lambda: paddle.optimizer.SGD(0.1)), purdist.Training)
+assert_type(purdist.minimize(distillation, make_optimizer, teacher="inference"), purdist.Training)
+
+steps = purdist.train(training, batches(10), fetch=["logits"], seed=0, progress=True)
+assert_type(steps, Iterator[Step])
+
+for trained in (training, distillation, merged):
+    assert_type(purdist.student_of(trained), purdist.Program)
+purdist.export(training, "student", ["logits"])
+assert_type(purdist.from_exported("student"), purdist.Program)
+before, after = purdist.cut(merged, ["t_logits"])
+assert_type(before, purdist.Program)
+assert_type(after, purdist.Program)
+
+cache = purdist.cache_teacher(distillation, batches(10), "teacher")
+assert_type(cache, purdist.TeacherCache)
+
+# --- layers -------------------------------------------------------------------------------
+
+
+class Perceptron(paddle.nn.Layer):
+    def __init__(self) -> None:
+        super().__init__()
+        self.hidden = paddle.nn.Linear(784, 32)
+        self.logits = paddle.nn.Linear(32, 10)
+
+    def forward(self, image: paddle.Tensor) -> paddle.Tensor:
+        hidden: paddle.Tensor = self.hidden(image.flatten(1))
+        logits: paddle.Tensor = self.logits(paddle.tanh(hidden))
+        return logits
+
+
+layer = Perceptron()
+traced = purdist.from_layer(layer, {"image": paddle.static.InputSpec([None, 1, 28, 28])})
+assert_type(traced, purdist.Program)
+assert_type(purdist.to_layer(traced, layer), Perceptron)
+purdist.save_weights(traced, "weights.safetensors")
+assert_type(purdist.load_weights(traced, "weights.safetensors"), purdist.Program)
+
+# --- what the values hold -----------------------------------------------------------------
+
+assert_type(merged.graph, paddle.static.Program)
+assert_type(merged.inference_graph, paddle.static.Program)
+assert_type(merged.scope, purdist.pir.Scope)
+assert_type(merged.place, paddle.CPUPlace | paddle.CUDAPlace)
+assert_type(merged.variables, Mapping[str, Variable])
+assert_type(merged.inputs, tuple[str, ...])
+assert_type(merged.parameters, tuple[str, ...])
+assert_type(merged.run(next(batches(1)), ["logits"]), dict[str, npt.NDArray[Any]])
+assert_type(merged.describe("t_*"), str)
+
+variable = merged.variables["logits"]
+assert_type(variable.name, str)
+assert_type(variable.shape, tuple[int, ...])
+assert_type(variable.dtype, str)
+assert_type(variable.trainable, bool)
+
+assert_type(distillation.program, purdist.Program)
+assert_type(distillation.loss, str)
+assert_type(distillation.terms, tuple[str, ...])
+assert_type(training.program, purdist.Program)
+assert_type(training.loss, str)
+assert_type(training.terms, tuple[str, ...])
+
+for step in steps:
+    assert_type(step.index, int)
+    assert_type(step.loss, float)
+    assert_type(step.terms, Mapping[str, float])
+    assert_type(step.fetched, Mapping[str, npt.NDArray[Any]])
+
+# --- losses keep their kind ---------------------------------------------------------------
+
+l2 = L2Loss("t_features", "features")
+assert_type(0.5 * l2, L2Loss)
+assert_type(l2 * 2, L2Loss)
+assert_type(3 * (l2 * 0.5), L2Loss)
+assert_type(0.5 * FspLoss("t1", "t2", "s1", "s2"), FspLoss)
+assert_type(0.5 * HuberLoss("t", "s"), HuberLoss)
+assert_type(0.5 * CustomLoss(cosine, {"teacher": "t", "student": "s"}), CustomLoss)
+assert_type((2 * HuberLoss("t", "s")).delta, float)
+assert_type(l2.name, str | None)
+assert_type(l2.weight, float | Schedule)
+assert_type(Schedule.constant(0.5) * 2, Schedule)
+assert_type(l2.variables, Mapping[str, str | NewInput])
+specs: Sequence[LossSpec] = [l2, 0.5 * HuberLoss("t", "s")]
+assert_type({l2: "hashable"}, dict[L2Loss, str])
+
+# --- errors are also the built-ins that fit -----------------------------------------------
+
+
+def told(error: purdist.UnknownVariableError) -> KeyError:
+    assert_type(error.problem, str)
+    assert_type(error.remedy, str)
+    assert_type(error.faults, tuple[purdist.PurdistError, ...])
+    return error
