@@ -1,0 +1,165 @@
+"""The demonstration: ``python -m purdist``.
+
+A small network learns from a large one to read handwritten digits. How that is done with
+purdist is told in ``purdist/demo/digits.py``; here are the options and the order of things.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections import defaultdict
+from collections.abc import Sequence
+from difflib import get_close_matches
+from pathlib import Path
+
+import paddle
+from tqdm import tqdm
+
+import purdist
+from purdist.demo.catalogue import LESSONS
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Trains the networks, prints a table, draws a picture and exports the student if asked."""
+    options = _options().parse_args(arguments)
+    try:
+        # Here and not above, because they import what need not be there.
+        from purdist.demo import digits, report  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        missing = str(error.name).partition(".")[0]
+        if missing not in ("matplotlib", "sklearn"):
+            raise
+        sys.exit(
+            f"The demonstration needs scikit-learn and matplotlib, got no module {missing!r}.\n"
+            "Install them: pip install 'purdist[demo]'."
+        )
+
+    paddle.enable_static()
+    lesson = LESSONS[options.loss]
+    lessons = [lesson] if lesson.baseline is None else [lesson.baseline, lesson]
+    scans, test = digits.load_scans()
+    print(f"{len(scans['label'])} scans to learn from, {len(test['label'])} others to test on.")
+    print("The student is taught by:", *lesson.all_losses, sep="\n    ")
+    print(
+        f"Labels: the teacher has those of all scans, the student alone "
+        f"{digits.LABELS_PER_CLASS} of each digit, the student that is taught by a loss "
+        f"{'those of all scans' if lesson.labelled else 'none'}."
+    )
+    results: dict[str, list[digits.Outcome]] = defaultdict(list)
+    epochs = options.seeds * options.epochs * (2 + len(lessons))
+    # Paddle's C++ code logs a few lines at first. The bar waits until they are through.
+    with tqdm(total=epochs, unit="epoch", delay=1) as bar:
+        for seed in range(options.seeds):
+            course = digits.Course(scans, test, options.epochs, seed, after_epoch=bar.update)
+            bar.set_description(f"seed {seed}: teacher", refresh=False)
+            teacher = digits.teach(course)
+            results["teacher"].append(teacher)
+            bar.set_description(f"seed {seed}: student alone", refresh=False)
+            results["student alone"].append(digits.alone(course, lesson.student))
+            for taught in lessons:
+                who = f"student by {taught.title}"
+                bar.set_description(f"seed {seed}: {who}", refresh=False)
+                results[who].append(digits.distill(course, teacher.network, taught))
+
+    print(f"Accuracy on the test scans: mean, lowest and highest; seeds: {options.seeds}.\n")
+    print(report.table(results))
+    report.draw(results, options.picture)
+    print(f"\nThe learning curves are in {options.picture}.")
+    if options.export is not None:
+        student = results[f"student by {lesson.title}"][0]
+        purdist.export(student.network, options.export, ["logits"])
+        print(_how_to_load(options.export, lesson.title, student.accuracies[-1]))
+
+
+def _options() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m purdist",
+        description="A convolutional teacher learns from labelled scans of handwritten digits. A "
+        "small student learns from 10 labelled scans per digit alone, and once more from the "
+        "teacher by a loss, mostly without any label. Tells how well each reads scans that none "
+        "has seen.",
+    )
+    parser.add_argument(
+        "--loss",
+        type=_loss,
+        default="soft_label",
+        metavar="NAME",
+        help=f"what to teach by (default: %(default)s): {', '.join(LESSONS)}",
+    )
+    parser.add_argument(
+        "--seeds",
+        type=_count,
+        default=5,
+        metavar="N",
+        help="how often to do it all anew, with seeds 0 to N - 1 (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--epochs",
+        type=_count,
+        default=20,
+        metavar="N",
+        help="how long each network learns (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--picture",
+        type=_target,
+        default="digits.png",
+        metavar="PATH",
+        help="where the picture of the learning curves goes, a PNG (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--export",
+        type=_target,
+        metavar="PATH",
+        help="write the student by the loss, that of seed 0, to PATH.json and PATH.pdiparams",
+    )
+    return parser
+
+
+def _loss(text: str) -> str:
+    if text not in LESSONS:
+        near = " or ".join(map(repr, get_close_matches(text, LESSONS)))
+        raise argparse.ArgumentTypeError(
+            f"expected the name of a loss, got {text!r}: "
+            f"{f'did you mean {near}?' if near else '--help lists them'}"
+        )
+    return text
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number above 0, got {text!r}")
+    return int(text)
+
+
+def _target(text: str) -> Path:
+    """A file that can be written, so far as that can be told before training."""
+    path = Path(text)
+    if path.is_dir():
+        raise argparse.ArgumentTypeError(f"expected a file, got the folder {text!r}")
+    if not path.parent.is_dir():
+        raise argparse.ArgumentTypeError(
+            f"expected a file in a folder that exists, got {text!r}: make {str(path.parent)!r}"
+        )
+    if not os.access(path.parent, os.W_OK):
+        raise argparse.ArgumentTypeError(
+            f"expected a file in a folder that you may write to, got {text!r}"
+        )
+    return path
+
+
+def _how_to_load(path: Path, title: str, accuracy: float) -> str:
+    return (
+        f"The student by {title} of seed 0, accuracy {accuracy:.4f}, is in {path}.json and "
+        f"{path}.pdiparams. To load it:\n\n"
+        "    paddle.enable_static()\n"
+        "    program, feeds, fetches = paddle.static.load_inference_model(\n"
+        f"        {str(path)!r}, paddle.static.Executor()\n"
+        "    )"
+    )
+
+
+if __name__ == "__main__":
+    main()
