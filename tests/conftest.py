@@ -1,0 +1,39 @@
+"""What every test runs in."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+
+import hypothesis
+import paddle
+import pytest
+from paddle.base import framework
+from paddle.utils import unique_name
+
+hypothesis.settings.register_profile("dev", deadline=None, max_examples=50)
+hypothesis.settings.register_profile("ci", deadline=None, max_examples=200, derandomize=True)
+hypothesis.settings.load_profile("ci" if "CI" in os.environ else "dev")
+
+
+@pytest.fixture(autouse=True)
+def paddle_of_its_own(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Each test begins in static mode, with programs, scope, counters and seed that are new."""
+    monkeypatch.setattr(framework, "_name_struct", framework.NameStruct())
+    paddle.enable_static()
+    with (
+        paddle.static.program_guard(paddle.static.Program(), paddle.static.Program()),
+        paddle.static.scope_guard(paddle.static.Scope()),
+        unique_name.guard(),
+    ):
+        paddle.seed(0)
+        yield
+    paddle.enable_static()
+
+
+@pytest.fixture
+def dynamic(paddle_of_its_own: None) -> Iterator[None]:
+    """Dynamic mode, as a process starts in."""
+    paddle.disable_static()
+    yield
+    paddle.enable_static()

@@ -1,0 +1,176 @@
+"""`cache_teacher`: what a teacher says, kept on disk."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import paddle
+import pytest
+
+import purdist
+from purdist.program import Feed
+from tests.nets import images, numbers, program, untouched
+
+IMAGES = numbers(7, 40, 1, 4, 4)
+
+
+def distilled(*, seed: int = 1) -> purdist.Distillation:
+    teacher = program(images("y", channels=5), seed=seed)
+    merged = purdist.merge(teacher, program(images()), {"y": "x"})
+    return purdist.apply(
+        merged,
+        [
+            purdist.SoftLabelLoss("teacher_logits", "logits"),
+            purdist.CrossEntropyLoss("logits", purdist.NewInput("label")),
+        ],
+    )
+
+
+def batches(size: int = 16) -> list[Feed]:
+    return [
+        {"x": IMAGES[k : k + size], "label": np.arange(len(IMAGES))[k : k + size] % 4}
+        for k in range(0, len(IMAGES), size)
+    ]
+
+
+def momentum() -> paddle.optimizer.Optimizer:
+    return paddle.optimizer.Momentum(0.05)
+
+
+def listened(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The sizes of the batches that a network computes from now on."""
+    sizes: list[int] = []
+    run = purdist.Program.run
+
+    def counting(self: purdist.Program, feed: Feed, fetch: list[str]) -> object:
+        sizes.append(len(next(iter(feed.values()))))
+        return run(self, feed, fetch)
+
+    monkeypatch.setattr(purdist.Program, "run", counting)
+    return sizes
+
+
+def test_a_row_is_what_the_teacher_says_to_it(tmp_path: Path) -> None:
+    distillation = distilled()
+    with untouched(distillation.program):
+        cache = purdist.cache_teacher(distillation, batches(), tmp_path / "cache")
+    assert len(cache) == 40
+    said = distillation.program.run({"x": IMAGES}, ["teacher_logits"])["teacher_logits"]
+    rows = np.random.RandomState(0).permutation(40)[:7]
+    np.testing.assert_allclose(cache[rows]["teacher_logits"], said[rows], rtol=1e-6)
+    np.testing.assert_allclose(cache[2:5]["teacher_logits"], said[2:5], rtol=1e-6)
+
+
+def test_training_on_it_is_training_with_the_teacher(tmp_path: Path) -> None:
+    distillation = distilled()
+    cache = purdist.cache_teacher(distillation, batches(), tmp_path / "cache")
+    theirs = [v for v in cache.distillation.program.variables.values() if v.owner == "teacher"]
+    assert [(v.name, v.role) for v in theirs] == [("teacher_logits", "input")]
+    order = [np.random.RandomState(k).permutation(40)[:8] for k in range(20)]
+    labels = np.arange(40) % 4
+    feeds: list[Feed] = [{"x": IMAGES[rows], "label": labels[rows]} for rows in order]
+    heard: list[Feed] = [{**f, **cache[rows]} for f, rows in zip(feeds, order, strict=True)]
+    one = purdist.train(purdist.minimize(distillation, momentum), feeds, seed=2)
+    other = purdist.train(purdist.minimize(cache.distillation, momentum), heard, seed=2)
+    for whole, cached in zip(one, other, strict=True):
+        np.testing.assert_allclose(cached.loss, whole.loss, rtol=1e-5)
+
+
+def test_a_finished_cache_is_read_and_nothing_is_computed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = purdist.cache_teacher(distilled(), batches(), tmp_path / "cache")
+    sizes = listened(monkeypatch)
+    again = purdist.cache_teacher(distilled(), batches(), tmp_path / "cache")
+    assert sizes == []
+    np.testing.assert_array_equal(again[:]["teacher_logits"], first[:]["teacher_logits"])
+
+
+def test_a_killed_call_is_taken_up_where_it_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def dying() -> Iterator[Feed]:
+        yield from batches()[:2]
+        raise KeyboardInterrupt
+
+    path = tmp_path / "cache"
+    with pytest.raises(KeyboardInterrupt):
+        purdist.cache_teacher(distilled(), dying(), path)
+    assert not path.exists()
+    with (tmp_path / "cache.part" / "0.bin").open("ab") as file:
+        file.write(b"half a row")  # written, and not yet in the manifest
+    sizes = listened(monkeypatch)
+    cache = purdist.cache_teacher(distilled(), batches(), path)
+    assert sizes == [8]
+    monkeypatch.undo()
+    assert not (tmp_path / "cache.part").exists()
+    said = distilled().program.run({"x": IMAGES}, ["teacher_logits"])["teacher_logits"]
+    np.testing.assert_allclose(cache[:]["teacher_logits"], said, rtol=1e-6)
+
+
+def test_a_cache_of_other_data_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "cache"
+    purdist.cache_teacher(distilled(), batches(), path)
+    other = [*batches()[:1], {**batches()[1], "x": batches()[1]["x"] + 1}, batches()[2]]
+    for stale in (other, batches()[:2], batches(8)):
+        with pytest.raises(purdist.StaleCacheError, match="got others"):
+            purdist.cache_teacher(distilled(), stale, path)
+    with pytest.raises(purdist.StaleCacheError) as caught:
+        purdist.cache_teacher(distilled(), batches()[:2], path)
+    assert str(caught.value) == (
+        f"Expected the batches that the cache in {path} was made from, 3 of them, got others (2 "
+        "until they differed or ended).\n"
+        "Give the same batches in the same order, or delete it, or choose another path."
+    )
+
+
+def test_to_go_on_with_other_data_is_refused(tmp_path: Path) -> None:
+    def dying() -> Iterator[Feed]:
+        yield from batches()[:2]
+        raise KeyboardInterrupt
+
+    path = tmp_path / "cache"
+    with pytest.raises(KeyboardInterrupt):
+        purdist.cache_teacher(distilled(), dying(), path)
+    for stale in (batches()[1:], batches()[:1]):
+        with pytest.raises(purdist.StaleCacheError, match="got others"):
+            purdist.cache_teacher(distilled(), stale, path)
+
+
+def test_a_cache_of_another_teacher_is_refused(tmp_path: Path) -> None:
+    purdist.cache_teacher(distilled(seed=1), batches(), tmp_path / "cache")
+    with pytest.raises(purdist.StaleCacheError, match="the teacher's graph and weights are others"):
+        purdist.cache_teacher(distilled(seed=2), batches(), tmp_path / "cache")
+
+
+def test_a_folder_of_something_else_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(purdist.StaleCacheError, match="a folder without a manifest"):
+        purdist.cache_teacher(distilled(), batches(), tmp_path)
+
+
+def test_a_truncated_file_is_refused(tmp_path: Path) -> None:
+    purdist.cache_teacher(distilled(), batches(), tmp_path / "cache")
+    file = tmp_path / "cache" / "0.bin"
+    file.write_bytes(file.read_bytes()[:-1])
+    with pytest.raises(purdist.StaleCacheError, match="639 bytes"):
+        purdist.cache_teacher(distilled(), batches(), tmp_path / "cache")
+
+
+def test_a_variable_without_rows_is_refused(tmp_path: Path) -> None:
+    def summed() -> dict[str, paddle.Tensor]:
+        feature = paddle.static.data("y", [None, 1, 4, 4], "float32")
+        return {"sum": paddle.matmul(feature.flatten(1), feature.flatten(1), transpose_x=True)}
+
+    merged = purdist.merge(program(summed), program(images()), {"y": "x"})
+    loss = purdist.CustomLoss(
+        lambda teacher, student: teacher.mean() * student.mean(),
+        {"teacher": "teacher_sum", "student": "logits"},
+    )
+    with pytest.raises(purdist.InvalidArgumentError) as caught:
+        purdist.cache_teacher(purdist.apply(merged, [loss]), [{"x": IMAGES[:5]}], tmp_path / "c")
+    assert str(caught.value) == (
+        "Expected a variable with a row for each of the 5 that are fed, got 'teacher_sum' of "
+        "shape [16, 16].\nListen to a variable whose first axis is the batch."
+    )

@@ -1,0 +1,97 @@
+"""`from_layer`: the program is the layer, in both of its modes, and the layer stays as it was."""
+
+from __future__ import annotations
+
+import functools
+import operator
+from collections.abc import Mapping
+
+import numpy as np
+import paddle
+import pytest
+
+import purdist
+from purdist import pir
+from purdist.sources.layer import held_by
+from tests import layers
+from tests.layers import CASES
+from tests.nets import Array, read
+
+pytestmark = pytest.mark.usefixtures("dynamic")
+
+
+def mean_square(value: paddle.Tensor) -> paddle.Tensor:
+    return value.square().mean()
+
+
+def total(outputs: Mapping[str, paddle.Tensor]) -> paddle.Tensor:
+    """The loss of `one_step`."""
+    return functools.reduce(operator.add, map(mean_square, outputs.values()))
+
+
+def one_step(
+    program: purdist.Program, outputs: list[str], feed: dict[str, Array]
+) -> purdist.Training:
+    """A step of gradient descent at rate 1 on the squares of the outputs."""
+    losses = [purdist.CustomLoss(mean_square, {"value": name}) for name in outputs]
+    training = purdist.minimize(purdist.apply(program, losses), lambda: paddle.optimizer.SGD(1.0))
+    list(purdist.train(training, [feed]))
+    return training
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_outputs_are_the_layers_to_the_bit(name: str) -> None:
+    case = CASES[name]
+    expected = case.call(layers.layer(name))
+    got = layers.program(name).run(case.feed, list(expected))
+    for output, tensor in expected.items():
+        np.testing.assert_array_equal(got[output], tensor.numpy())
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_variable_of_a_sublayer_is_what_it_put_out(name: str) -> None:
+    case, program = CASES[name], layers.program(name)
+    expected = layers.outputs_of_sublayers(case, layers.layer(name))
+    reachable = [path for path in expected if path in program.variables]
+    got = program.run(case.feed, reachable) if reachable else {}
+    for path in reachable:
+        np.testing.assert_array_equal(got[path], expected[path], err_msg=path)
+    # The calls from inside a loop or branch are one in the graph, and out of reach.
+    assert {root(path) for path in expected.keys() - set(reachable)} <= set(
+        map(root, program.inner)
+    )
+    assert reachable or name in ("lstm", "gru", "cell")
+
+
+def root(path: str) -> str:
+    return path.partition("#")[0].partition(".")[0]
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_step_changes_weights_and_statistics_as_in_dygraph(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A deep network that normalises few samples makes 1 of 1e-7: what is compared here is the
+    # graph, on the same kernels. `test_kernels` holds the fast ones against these.
+    monkeypatch.setattr(pir, "with_fast_convolutions", lambda graph, _: graph)
+    case = CASES[name]
+    layer = layers.without_dropout(layers.layer(name))
+    layer.train()
+    program = purdist.from_layer(layer, case.inputs())
+    outputs = case.call(layer)
+    sum((mean_square(tensor) for tensor in outputs.values()), paddle.zeros([])).backward()
+    trained = one_step(program, list(outputs), dict(case.feed))
+    before, after = read(program.scope), read(trained.program.scope)
+    compared = 0
+    for path, tensor, parameter in held_by(layer):
+        if path not in program.weights:
+            continue
+        if parameter and tensor.grad is not None:
+            gradient, expected = before[path] - after[path], tensor.grad.numpy()
+            # Taken from the difference of two weights, it is no finer than they are.
+            scale = max(1.0, np.abs(expected).max(), np.abs(before[path]).max())
+            assert np.abs(gradient - expected).max() <= 1e-6 * scale, path
+            compared += 1
+        elif not parameter and tensor._is_initialized():
+            np.testing.assert_allclose(after[path], tensor.numpy(), rtol=1e-6, atol=1e-6)
+    assert compared > 0

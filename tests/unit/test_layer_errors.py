@@ -1,0 +1,180 @@
+"""`from_layer`: what it says when it cannot."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import paddle
+import pytest
+from paddle import nn
+from paddle.static import InputSpec
+
+import purdist
+
+pytestmark = pytest.mark.usefixtures("dynamic")
+
+ROW = InputSpec([None, 4])
+
+
+class Computing(nn.Layer):
+    """Wants numbers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = nn.Linear(4, 4)
+
+    def forward(self, x: paddle.Tensor) -> paddle.Tensor:
+        answer: paddle.Tensor = self.linear(x)
+        return answer * float(np.asarray(x).sum())
+
+
+class Taking(nn.Layer):
+    def forward(self, x: paddle.Tensor, y: paddle.Tensor, scale: float = 1.0) -> paddle.Tensor:
+        return (x + y) * scale
+
+
+def told(layer: Any, inputs: Any) -> tuple[type[purdist.PurdistError], str]:
+    with pytest.raises(purdist.PurdistError) as caught:
+        purdist.from_layer(layer, inputs)
+    return type(caught.value), str(caught.value)
+
+
+def test_a_forward_that_wants_numbers() -> None:
+    assert told(Computing(), {"x": ROW}) == (
+        purdist.TracingError,
+        "Expected Computing to compute with graph values, it failed: TypeError: numpy wants the "
+        "numbers of a tensor, and a graph has none\n"
+        "In forward and hooks, use Paddle's ops on tensors: their numbers are not there yet.",
+    )
+
+
+def test_the_sublayer_that_wants_numbers_is_named() -> None:
+    layer = nn.Sequential(nn.Linear(4, 4), nn.Sequential(Computing()))
+    kind, text = told(layer, {"x": ROW})
+    assert kind is purdist.TracingError
+    assert text.startswith(
+        "Expected Sequential to compute with graph values, it failed at its sublayer '1.0', "
+        "Computing: TypeError: numpy wants the numbers of a tensor"
+    )
+
+
+def test_a_shape_that_does_not_fit() -> None:
+    kind, text = told(nn.Sequential(nn.Linear(4, 4), nn.Linear(5, 2)), {"x": ROW})
+    assert kind is purdist.TracingError
+    assert "at its sublayer '1', Linear: ValueError: " in text
+    assert "matmul" in text
+
+
+@pytest.mark.parametrize(
+    ("inputs", "text"),
+    [
+        (
+            [ROW],
+            "Expected each InputSpec to have a name, got InputSpec(shape=(-1, 4), "
+            "dtype=paddle.float32, name=None, stop_gradient=False).\n"
+            "Write InputSpec(shape, dtype, name='x'), or inputs={'x': InputSpec(shape, dtype)}.",
+        ),
+        (
+            {"x": np.zeros([2, 4])},
+            "Expected an InputSpec for each feed, got ndarray for 'x'.\n"
+            "Write paddle.static.InputSpec([None, 3, 224, 224], 'float32'), None for a size that "
+            "varies.",
+        ),
+        (
+            {},
+            "Expected inputs to be a mapping from feed name to InputSpec, got {}.\n"
+            "Write inputs={'x': paddle.static.InputSpec([None, 3, 224, 224])}.",
+        ),
+        (
+            InputSpec([None, 4], name="x"),
+            "Expected inputs to be a mapping from feed name to InputSpec, got "
+            "InputSpec(shape=(-1, 4), dtype=paddle.float32, name=x, stop_gradient=False).\n"
+            "Write inputs={'x': paddle.static.InputSpec([None, 3, 224, 224])}.",
+        ),
+        (
+            {"a": ROW},
+            "Expected inputs for Taking.forward(x: 'paddle.Tensor', y: 'paddle.Tensor', "
+            "scale: 'float' = 1.0) -> 'paddle.Tensor', got 'a': missing a required argument: "
+            "'y'.\n"
+            "Give an InputSpec for each tensor that forward needs.",
+        ),
+        (
+            {"a": ROW, "b": ROW, "c": ROW, "d": ROW},
+            "Expected inputs for Taking.forward(x: 'paddle.Tensor', y: 'paddle.Tensor', "
+            "scale: 'float' = 1.0) -> 'paddle.Tensor', got 'a', 'b', 'c', 'd': too many "
+            "positional arguments.\n"
+            "Give an InputSpec for each tensor that forward needs.",
+        ),
+    ],
+)
+def test_inputs_that_do_not_fit(inputs: Any, text: str) -> None:
+    assert told(Taking(), inputs) == (purdist.InvalidArgumentError, text)
+
+
+@pytest.mark.parametrize(
+    ("layer", "inputs", "name", "why"),
+    [
+        (nn.Sequential(("fc", nn.Linear(4, 2))), {"fc": ROW}, "fc", "a sublayer or weight"),
+        (nn.Linear(4, 2), {"weight": ROW}, "weight", "a sublayer or weight"),
+        (Taking(), [InputSpec([4], name="x")] * 2, "x", "another feed"),
+    ],
+)
+def test_feed_names_that_are_taken(layer: nn.Layer, inputs: Any, name: str, why: str) -> None:
+    assert told(layer, inputs) == (
+        purdist.NameClashError,
+        f"Expected each feed to have a name of its own, got {name!r}, which is that of {why}.\n"
+        "Choose another feed name.",
+    )
+
+
+def test_what_is_no_layer() -> None:
+    assert told("resnet18", {"x": ROW}) == (
+        purdist.InvalidArgumentError,
+        "Expected a paddle.nn.Layer, got str.\n"
+        "A static program goes to from_static, a path to from_exported.",
+    )
+
+
+def test_a_layer_that_was_made_in_static_mode() -> None:
+    paddle.enable_static()
+    layer = nn.Sequential(nn.Linear(4, 2))
+    assert told(layer, {"x": ROW}) == (
+        purdist.InvalidArgumentError,
+        "Expected a layer made in dynamic mode, got Sequential made in static mode.\n"
+        "Make it under paddle.disable_static(), or hand the program it is part of to "
+        "from_static.",
+    )
+
+
+def test_a_layer_without_memory() -> None:
+    with paddle.LazyGuard():
+        layer = nn.Linear(4, 2)
+    assert told(layer, {"x": ROW}) == (
+        purdist.UninitializedWeightsError,
+        "Expected Linear to hold 2 weights, got no memory for 2 of them: weight, bias.\n"
+        "Initialise the layer first: it was made under paddle.LazyGuard.",
+    )
+
+
+class Drawing(nn.Layer):
+    def __init__(self) -> None:
+        super().__init__()
+        self.noise = nn.Sequential(Noise())
+
+    def forward(self, x: paddle.Tensor) -> paddle.Tensor:
+        return self.noise(x)
+
+
+class Noise(nn.Layer):
+    def forward(self, x: paddle.Tensor) -> paddle.Tensor:
+        return x + paddle.rand([4])
+
+
+def test_a_layer_that_is_random_in_eval_mode() -> None:
+    kind, text = told(Drawing(), {"x": ROW})
+    assert kind is purdist.RandomInferenceError
+    assert text.startswith(
+        "Expected a network that infers without random numbers, got the op 'uniform' in the "
+        "layer 'noise.0', which inference mode does not switch off.\n"
+    )

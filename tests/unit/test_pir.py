@@ -1,0 +1,169 @@
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+
+import paddle
+import pytest
+from paddle.utils import unique_name
+
+from purdist import pir
+from tests import nets
+from tests.nets import Net
+
+
+def names_of(net: Net, **given: paddle.Tensor) -> list[str]:
+    return list(pir.made_names(pir.operations(net.main), given))
+
+
+def test_values_are_named_in_program_order_by_op() -> None:
+    net = Net.of(nets.linear(sizes=(6, 5, 4)))
+    weights = [f"dense_{k}.{kind}" for k in (1, 0) for kind in "bw"]
+    assert names_of(net) == [*weights, "x", "matmul_0", "add_0", "tanh_0", "matmul_1", "add_1"]
+    assert names_of(net, out=net.names["logits"])[-2:] == ["matmul_1", "out"]
+
+
+def test_further_results_of_an_op_are_numbered_after_a_point() -> None:
+    def forward() -> dict[str, paddle.Tensor]:
+        values, places = paddle.topk(paddle.static.data("x", [None, 6]), 2)
+        return {"values": values, "places": places}
+
+    net = Net.of(forward)
+    assert [name for name in names_of(net) if name.startswith("topk")] == ["topk_0", "topk_0.1"]
+
+
+def test_a_made_name_never_meets_another() -> None:
+    def forward() -> dict[str, paddle.Tensor]:
+        value = paddle.static.data("tanh_0", [None, 6])
+        return {"out": paddle.tanh(paddle.tanh(value))}
+
+    net = Net.of(forward)
+    assert names_of(net) == ["tanh_0", "tanh_0_", "tanh_1"]
+    ops = list(pir.operations(net.main))
+    under = pir.made_names(ops, {}, prefix="loss/", taken=["loss/tanh_1"])
+    assert list(under) == ["tanh_0", "loss/tanh_0", "loss/tanh_1_"]
+
+
+def test_operations_in_regions_are_listed_on_request() -> None:
+    net = Net.of(nets.looping())
+    outside = [pir.short_name(op) for op in pir.operations(net.main)]
+    inside = [pir.short_name(op) for op in pir.operations(net.main, regions=True)]
+    assert "batch_norm" not in outside
+    assert inside.count("batch_norm") == 2
+    assert [name for name in inside if name == "while"] == ["while"]
+
+
+def test_running_statistics_are_the_parameters_that_ops_write() -> None:
+    statistics = {"batch_norm2d_0.w_1", "batch_norm2d_0.w_2"}
+    net = Net.of(nets.images())
+    assert pir.written_parameters(net.main) == statistics
+    assert pir.written_parameters(Net.of(nets.linear()).main) == set()
+    inferring = pir.copy(pir.Graph(net.main, {}))
+    pir.set_inference(pir.operations(inferring.program))
+    assert pir.written_parameters(inferring.program) == set()
+    assert pir.written_parameters(net.main) == statistics
+
+
+def test_inference_mode_goes_into_regions() -> None:
+    graph = pir.copy(pir.Graph(Net.of(nets.looping()).main, {}))
+    assert pir.random_operations(graph.program) == [("dropout", "")] * 2
+    pir.set_inference(pir.operations(graph.program))
+    assert pir.random_operations(graph.program) == []
+    modes = [
+        op.attrs()["is_test"]
+        for op in pir.operations(graph.program, regions=True)
+        if op.has_attr("is_test")
+    ]
+    assert modes == [True] * 4
+
+
+def test_a_copy_carries_what_optimizers_ask_of_parameters() -> None:
+    def forward() -> dict[str, paddle.Tensor]:
+        decay = paddle.regularizer.L2Decay(0.5)
+        attr = paddle.ParamAttr(learning_rate=0.25, regularizer=decay, need_clip=False)
+        layer = paddle.nn.Linear(6, 4, weight_attr=attr)
+        return {"out": layer(paddle.static.data("x", [None, 6]))}
+
+    net = Net.of(forward)
+    graph = pir.Graph(net.main, pir.made_names(pir.operations(net.main), net.names))
+    for made in (pir.copy(graph), pir.cut(graph, ["out"]), pir.adopt(graph, without_memory=())):
+        weight = made.values["linear_0.w_0"]
+        assert weight.optimize_attr == {"learning_rate": 0.25}
+        assert str(weight.regularizer) == "L2Decay, coeff=0.500000"
+        assert not weight.need_clip
+        assert weight.trainable
+        assert made.values["linear_0.b_0"].need_clip
+
+
+def test_optimizer_ops_are_told_by_name() -> None:
+    net = Net.of(nets.linear())
+    assert pir.optimizer_operations(net.main) == []
+    with paddle.static.program_guard(net.main, net.startup):
+        paddle.optimizer.AdamW(0.1).minimize(net.names["logits"].mean())
+    found = pir.optimizer_operations(net.main)
+    assert "adamw_" in found
+    assert "matmul_grad" in found
+
+
+def _dynamic() -> AbstractContextManager[object]:
+    return paddle.base.dygraph.guard()
+
+
+@pytest.mark.parametrize("mode", [nullcontext, _dynamic, paddle.pir_utils.OldIrGuard])
+def test_building_is_static_and_pir_inside_and_as_found_outside(
+    mode: Callable[[], AbstractContextManager[object]],
+) -> None:
+    with mode(), nets.untouched():
+        with pir.building():
+            assert not paddle.in_dynamic_mode()
+            assert paddle.framework.in_pir_mode()
+            assert unique_name.generate("linear") == "linear_0"
+            paddle.seed(5)
+            paddle.nn.Linear(2, 2)(paddle.static.data("x", [None, 2]))
+            with pir.building():
+                assert unique_name.generate("linear") == "linear_0"
+            assert pir.is_program(paddle.static.default_main_program())
+        with pytest.raises(ZeroDivisionError):
+            _break_off()
+
+
+def _break_off() -> None:
+    with pir.building():
+        paddle.nn.Linear(2, 2)
+        raise ZeroDivisionError
+
+
+def test_one_thread_builds_at_a_time() -> None:
+    texts: set[str] = set()
+
+    def build() -> None:
+        for _ in range(20):
+            with pir.building():
+                value = paddle.static.data("x", [None, 3])
+                paddle.nn.Linear(3, 2)(paddle.nn.Linear(3, 3)(value))
+                texts.add(str(paddle.static.default_main_program()))
+
+    threads = [threading.Thread(target=build) for _ in range(4)]
+    with nets.untouched():
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert len(texts) == 1
+
+
+def test_a_seed_is_a_random_state() -> None:
+    with nets.untouched():
+        one, same, other = (pir.seeded(seed) for seed in (1, 1, 2))
+        assert pir.random_state_text(one) == pir.random_state_text(same)
+        assert pir.random_state_text(one) != pir.random_state_text(other)
+        with pir.random_state(one) as now:
+            assert pir.random_state_text(now()) == pir.random_state_text(one)
+
+
+def test_a_place_is_the_current_one_unless_given() -> None:
+    assert str(pir.place_of(None)) == "Place(cpu)"
+    assert str(pir.place_of("cpu")) == "Place(cpu)"
+    place = paddle.CPUPlace()
+    assert pir.place_of(place) is place

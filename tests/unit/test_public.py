@@ -1,0 +1,74 @@
+"""What a user may import: all that `purdist.__all__` names, documented, and nothing else."""
+
+from __future__ import annotations
+
+import builtins
+import inspect
+import pkgutil
+import re
+from types import ModuleType
+
+import pytest
+
+import purdist
+
+PUBLIC = sorted(purdist.__all__)
+
+
+def test_the_names_are_sorted_and_each_stands_once() -> None:
+    assert list(purdist.__all__) == sorted(set(purdist.__all__), key=_capitals_first)
+
+
+def _capitals_first(name: str) -> tuple[bool, str]:
+    return not name[0].isupper(), name
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_a_public_name_is_ours_and_documented(name: str) -> None:
+    thing = getattr(purdist, name)
+    text = inspect.getdoc(thing)
+    assert text
+    assert text.splitlines()[0].endswith((".", ":"))
+    assert thing.__module__.partition(".")[0] == "purdist"
+    assert thing.__name__ == name
+
+
+def test_nothing_else_is_public() -> None:
+    modules = {module.name for module in pkgutil.iter_modules(purdist.__path__)}
+    reachable = {name for name in vars(purdist) if not name.startswith("_")}
+    assert reachable - set(purdist.__all__) <= modules
+    assert all(isinstance(getattr(purdist, n), ModuleType) for n in reachable - set(PUBLIC))
+
+
+def _functions() -> list[str]:
+    return [name for name in PUBLIC if inspect.isfunction(getattr(purdist, name))]
+
+
+@pytest.mark.parametrize("name", _functions())
+def test_a_function_documents_its_arguments_and_what_it_raises(name: str) -> None:
+    function = getattr(purdist, name)
+    arguments = _section("Args", inspect.getdoc(function) or "")
+    parameters = list(inspect.signature(function).parameters)
+    assert arguments == parameters or (not arguments and len(parameters) == 1)
+    for kind in _section("Raises", inspect.getdoc(function) or ""):
+        assert kind in purdist.__all__ or hasattr(builtins, kind)
+
+
+def _section(name: str, text: str) -> list[str]:
+    """What a section of a docstring has entries for."""
+    found = re.search(rf"^{name}:\n((?:    .*\n|\n)+)", text + "\n", re.MULTILINE)
+    return re.findall(r"^    (\w+):", found.group(1), re.MULTILINE) if found else []
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_a_public_error_is_a_purdist_error(name: str) -> None:
+    thing = getattr(purdist, name)
+    is_error = inspect.isclass(thing) and issubclass(thing, Exception)
+    assert is_error == name.endswith("Error")
+    if is_error:
+        assert issubclass(thing, purdist.PurdistError)
+
+
+def test_every_error_that_there_is_is_public() -> None:
+    kinds = {name for name, thing in vars(purdist.errors).items() if inspect.isclass(thing)}
+    assert {name for name in kinds if name.endswith("Error")} <= set(purdist.__all__)

@@ -1,0 +1,20 @@
+"""The Python in the README runs as it stands, each block in a process of its own."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from tests.nets import ROOT, in_a_process
+
+BLOCKS = re.findall(r"^```python\n(.*?)^```", (ROOT / "README.md").read_text("utf-8"), re.M | re.S)
+
+
+def test_there_is_something_to_run() -> None:
+    assert BLOCKS
+
+
+@pytest.mark.parametrize("block", BLOCKS, ids=[block.split("\n", 1)[0] for block in BLOCKS])
+def test_a_block_runs(block: str, tmp_path: object) -> None:
+    in_a_process(f"import os; os.chdir({str(tmp_path)!r})\n" + block)

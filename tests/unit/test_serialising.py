@@ -1,0 +1,192 @@
+"""Losses to plain data and back."""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import purdist
+from purdist import (
+    AttentionTransferLoss,
+    ContrastiveLoss,
+    CrossEntropyLoss,
+    CustomLoss,
+    DKDLoss,
+    HintLoss,
+    InvalidArgumentError,
+    KDLoss,
+    L2Loss,
+    LossSpec,
+    MiniLMLoss,
+    NewInput,
+    ReviewKDLoss,
+    Schedule,
+    losses_from_data,
+    losses_to_data,
+)
+from tests.own_loss import PseudoHuberLoss
+from tests.properties.test_loss_laws import CASES
+from tests.unit.test_schedule import schedules
+
+weights = st.floats(0.1, 10) | schedules
+variables = st.sampled_from(("labels", "y")) | st.builds(
+    NewInput, st.just("y"), st.tuples(st.integers(-1, 3)), st.sampled_from(("int64", "int32"))
+)
+losses: st.SearchStrategy[LossSpec] = st.one_of(
+    st.builds(KDLoss, st.text(min_size=1), st.just("s"), st.floats(0.1, 9), st.booleans()),
+    st.builds(DKDLoss, st.just("t"), st.just("s"), variables, beta=st.floats(0, 9)),
+    st.builds(HintLoss, st.just("t"), st.just("s"), st.sampled_from((None, "conv", "linear"))),
+    st.builds(ContrastiveLoss, st.just("t"), st.just("s"), st.integers(1, 256)),
+    st.builds(ReviewKDLoss, st.lists(st.tuples(st.text(), st.text()), min_size=1, max_size=3)),
+    st.builds(
+        MiniLMLoss,
+        *[st.just(name) for name in "abcdef"],
+        relations=st.lists(st.sampled_from(("qq", "qk", "vv")), min_size=1, max_size=3),
+        mask=variables | st.none(),
+    ),
+    st.builds(PseudoHuberLoss, st.just("t"), st.just("s"), name=st.text(min_size=1)),
+)
+losses = st.builds(lambda loss, weight: loss * weight, losses, weights)
+
+
+@given(st.lists(losses, max_size=3))
+def test_losses_come_back_from_json(specs: list[LossSpec]) -> None:
+    data = json.loads(json.dumps(losses_to_data(specs)))
+    assert losses_from_data(data, own=[PseudoHuberLoss]) == tuple(specs)
+
+
+@pytest.mark.parametrize("spec", [case.spec for case in CASES], ids=lambda spec: repr(spec)[:60])
+def test_every_loss_of_the_catalogue_comes_back(spec: LossSpec) -> None:
+    if isinstance(spec, CustomLoss):
+        with pytest.raises(InvalidArgumentError, match="Expected losses that are data"):
+            losses_to_data([spec])
+    else:
+        data = losses_to_data([spec])
+        assert data[0]["kind"] == spec.kind
+        assert losses_from_data(data, own=[PseudoHuberLoss]) == (spec,)
+
+
+def test_what_is_as_by_default_is_left_out() -> None:
+    specs = [CrossEntropyLoss("logits", NewInput("label")), 0.5 * KDLoss("t", "s", temperature=4.0)]
+    assert losses_to_data(specs) == [
+        {"kind": "cross_entropy", "student_var": "logits", "label": {"name": "label"}},
+        {"kind": "kd", "teacher_var": "t", "student_var": "s", "weight": 0.5},
+    ]
+
+
+def test_an_experiments_losses_live_in_toml() -> None:
+    text = """
+        [[losses]]
+        kind = "cross_entropy"
+        student_var = "logits"
+        label = {name = "label", dtype = "int32"}
+
+        [[losses]]
+        kind = "attention_transfer"
+        teacher_var = "teacher_f"
+        student_var = "f"
+        p = 1
+        name = "attention"
+
+        [[losses]]
+        kind = "review_kd"
+        pairs = [["teacher_a", "a"], ["teacher_b", "b"]]
+        [losses.weight]
+        kind = "piecewise"
+        pieces = [[0, {kind = "linear", start = 0, end = 2, steps = 10}], [50, 0.5]]
+    """
+    ramp = Schedule.piecewise({0: Schedule.linear(0, 2, 10), 50: 0.5})
+    assert losses_from_data(tomllib.loads(text)["losses"]) == (
+        CrossEntropyLoss("logits", NewInput("label", dtype="int32")),
+        AttentionTransferLoss("teacher_f", "f", p=1, name="attention"),
+        ReviewKDLoss([("teacher_a", "a"), ("teacher_b", "b")], weight=ramp),
+    )
+
+
+KD = {"kind": "kd", "teacher_var": "t", "student_var": "s"}
+
+
+@pytest.mark.parametrize(
+    ("data", "told"),
+    [
+        (
+            [KD, {**KD, "temprature": 3.0}],
+            "losses[1].temprature: Expected a field of KDLoss, one of weight, name, teacher_var, "
+            "student_var, temperature, standardize.\nDid you mean temperature?",
+        ),
+        ([{**KD, "temperature": "hot"}], "losses[0].temperature: Expected a number, got 'hot'."),
+        ([{**KD, "temperature": True}], "losses[0].temperature: Expected a number, got True."),
+        ([{**KD, "standardize": 1}], "losses[0].standardize: Expected true or false, got 1."),
+        ([{**KD, "teacher_var": 4}], "losses[0].teacher_var: Expected a text, got 4."),
+        (
+            [{"kind": "kd", "student_var": "s"}],
+            "losses[0].teacher_var: Expected a value, got none.\nIt has no default.",
+        ),
+        (
+            [{**KD, "temperature": -1}],
+            "losses[0]: Expected temperature to be a finite number above 0, got -1.0.\n"
+            "Write temperature=4.0 or leave it out.",
+        ),
+        (
+            [{**KD, "weight": {"kind": "linear", "start": 0, "end": 1, "steps": 1.5}}],
+            "losses[0].weight.steps: Expected a whole number, got 1.5.",
+        ),
+        (
+            [{**KD, "weight": {"kind": "linnear"}}],
+            "losses[0].weight: Expected kind to be one of constant, linear, cosine, piecewise, "
+            "product, got 'linnear'.\nDid you mean linear?",
+        ),
+        (
+            [{"kind": "dkd", "teacher_var": "t", "student_var": "s", "label": {"nam": "y"}}],
+            "2 faults:\n1. losses[0].label.name: Expected a value, got none.\nIt has no default.\n"
+            "2. losses[0].label.nam: Expected a field of NewInput, one of name, shape, dtype.\n"
+            "Did you mean name?",
+        ),
+        (
+            [{"kind": "review_kd", "pairs": [["a", "b"], ["c", 1], ["d"]]}],
+            "2 faults:\n1. losses[0].pairs[1][1]: Expected a text, got 1.\n"
+            "2. losses[0].pairs[2]: Expected a list of 2, got ['d'].",
+        ),
+        (
+            [{"kind": "review_kd", "pairs": "ab"}],
+            "losses[0].pairs: Expected a list, got 'ab'.",
+        ),
+        (
+            [{"kind": "hint", "teacher_var": "t", "student_var": "s", "adaptor": "1x1"}],
+            "losses[0].adaptor: Expected one of 'conv', 'conv_bn_relu', 'linear', got '1x1'.",
+        ),
+        (["kd"], "losses[0]: Expected a loss, got 'kd'.\nWrite a table: {kind = ..., ...}."),
+        ({"losses": []}, "losses: Expected a list, got {'losses': []}."),
+    ],
+)
+def test_what_is_wrong_is_told_by_path(data: Any, told: str) -> None:
+    with pytest.raises(InvalidArgumentError) as caught:
+        losses_from_data(data)
+    assert str(caught.value) == told
+
+
+def test_an_unknown_kind_is_told_with_the_near_one() -> None:
+    with pytest.raises(InvalidArgumentError) as caught:
+        losses_from_data([{"kind": "kdd"}])
+    assert caught.value.problem.startswith("losses[0]: Expected kind to be one of cross_entropy, ")
+    assert caught.value.problem.endswith(", got 'kdd'.")
+    assert caught.value.remedy == "Did you mean kd?"
+
+
+def test_a_loss_of_ones_own_is_known_when_it_is_named() -> None:
+    data = losses_to_data([PseudoHuberLoss("t", "s", 2.0)])
+    assert data == [{"kind": "pseudo_huber", "teacher_var": "t", "student_var": "s", "delta": 2.0}]
+    with pytest.raises(InvalidArgumentError, match="got 'pseudo_huber'"):
+        losses_from_data(data)
+    assert losses_from_data(data, own=[PseudoHuberLoss]) == (PseudoHuberLoss("t", "s", 2.0),)
+
+
+def test_kinds_are_told_apart() -> None:
+    kinds = [spec.kind for spec in purdist.losses.CATALOGUE]
+    assert len(set(kinds)) == len(kinds)
+    assert L2Loss.kind in kinds

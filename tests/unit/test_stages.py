@@ -1,0 +1,166 @@
+"""The teacher as a stage of its own, in Paddle Inference."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+import numpy as np
+import paddle
+import pytest
+
+import purdist
+from purdist import stages
+from purdist.program import Feed
+from tests.nets import images, linear, numbers, program, untouched
+
+
+def distilled(*, teacher_reads: str = "x") -> purdist.Distillation:
+    merged = purdist.merge(
+        program(images("y", channels=5), seed=1), program(images()), {"y": teacher_reads}
+    )
+    return purdist.apply(
+        merged,
+        [
+            purdist.SoftLabelLoss("teacher_logits", "logits"),
+            purdist.CustomLoss(_pooled, {"teacher": "teacher_normed", "student": "normed"}),
+        ],
+    )
+
+
+def _pooled(teacher: paddle.Tensor, student: paddle.Tensor) -> paddle.Tensor:
+    # A list of tensors of both networks: it is the loss's, not the teacher's.
+    both = paddle.concat([teacher.mean([1, 2, 3]), student.mean([1, 2, 3])])
+    return both.square().mean()
+
+
+def batches(count: int) -> list[Feed]:
+    return [{"x": numbers(k, 6, 1, 4, 4)} for k in range(count)]
+
+
+def momentum() -> paddle.optimizer.Optimizer:
+    return paddle.optimizer.Momentum(0.05)
+
+
+def test_it_is_cut_at_what_the_losses_listen_to() -> None:
+    assert stages.listened(distilled().program) == ("teacher_normed", "teacher_logits")
+
+
+def test_the_student_does_not_listen_to_its_own_input() -> None:
+    one = purdist.merge(program(linear("y")), program(linear()), {"y": "x"})
+    loss = purdist.L2Loss("teacher_logits", "logits")
+    assert stages.listened(purdist.apply(one, [loss]).program) == ("teacher_logits",)
+
+
+def test_the_losses_are_those_of_one_graph() -> None:
+    distillation = distilled()
+    whole = purdist.minimize(distillation, momentum)
+    staged = purdist.minimize(distillation, momentum, teacher="inference")
+    one = [step.loss for step in purdist.train(whole, batches(100), seed=3)]
+    other = [step.loss for step in purdist.train(staged, batches(100), seed=3)]
+    np.testing.assert_allclose(other[0], one[0], rtol=1e-5)
+    np.testing.assert_allclose(other[99], one[99], rtol=1e-3)
+
+
+def test_nothing_handed_over_is_changed() -> None:
+    distillation = distilled()
+    with untouched(distillation.program):
+        training = purdist.minimize(distillation, momentum, teacher="inference")
+        steps = purdist.train(training, batches(3))
+        for _ in steps:
+            pass
+
+
+def test_the_program_is_whole_and_fed_as_ever() -> None:
+    training = purdist.minimize(distilled(), momentum, teacher="inference")
+    assert training.program.inputs == ("x",)
+    before = training.program.run(batches(1)[0], ["loss"])["loss"]
+    for _ in purdist.train(training, batches(1) * 20):
+        pass
+    assert training.program.run(batches(1)[0], ["loss"])["loss"] < before
+
+
+def test_steps_come_in_turn_and_batches_are_read_one_ahead() -> None:
+    read = []
+
+    def reading() -> Iterator[Feed]:
+        for k, feed in enumerate(batches(4)):
+            read.append(k)
+            yield feed
+
+    training = purdist.minimize(distilled(), momentum, teacher="inference")
+    seen = [(step.index, len(read)) for step in purdist.train(training, reading())]
+    assert seen == [(0, 2), (1, 3), (2, 4), (3, 4)]
+
+
+def test_no_batches_are_no_steps() -> None:
+    training = purdist.minimize(distilled(), momentum, teacher="inference")
+    assert list(purdist.train(training, [])) == []
+
+
+def test_a_bad_batch_is_told_after_the_step_before_it() -> None:
+    training = purdist.minimize(distilled(), momentum, teacher="inference")
+    steps = purdist.train(training, [*batches(1), {"x": numbers(0, 6, 1, 4)}])
+    assert next(steps).index == 0
+    with pytest.raises(purdist.ShapeMismatchError):
+        next(steps)
+    assert training.progress.steps == 1
+
+
+def test_an_error_of_the_batches_stops_both() -> None:
+    def broken() -> Iterator[Feed]:
+        yield from batches(2)
+        raise RuntimeError("the disk is gone")
+
+    training = purdist.minimize(distilled(), momentum, teacher="inference")
+    running = threading.active_count()
+    with pytest.raises(RuntimeError, match="the disk is gone"):
+        list(purdist.train(training, broken()))
+    assert threading.active_count() == running
+
+
+def test_to_stop_early_stops_both() -> None:
+    training = purdist.minimize(distilled(), momentum, teacher="inference")
+    running = threading.active_count()
+    steps = purdist.train(training, batches(5))
+    next(steps)
+    steps.close()  # type: ignore[attr-defined]
+    assert threading.active_count() == running
+
+
+def test_a_program_without_a_teacher_is_refused() -> None:
+    loss = purdist.CrossEntropyLoss("logits", purdist.NewInput("label"))
+    alone = purdist.apply(program(linear()), [loss])
+    with pytest.raises(purdist.InvalidArgumentError) as caught:
+        purdist.minimize(alone, momentum, teacher="inference")
+    assert str(caught.value) == (
+        "Expected a program whose losses listen to a teacher, got one without.\n"
+        "Merge a teacher into it first, or train it as it is."
+    )
+
+
+def test_a_teacher_that_reads_what_the_student_learns_is_refused() -> None:
+    student = program(linear(sizes=(6, 6, 4)))
+    hidden = next(n for n, v in student.variables.items() if v.shape == (-1, 6) and v.op == "add")
+    merged = purdist.merge(program(linear("y")), student, {"y": hidden})
+    distillation = purdist.apply(merged, [purdist.L2Loss("teacher_logits", "logits")])
+    with pytest.raises(purdist.InvalidArgumentError) as caught:
+        purdist.minimize(distillation, momentum, teacher="inference")
+    assert str(caught.value) == (
+        "Expected a teacher that reads feeds alone, got one that reads what the student computes "
+        "with dense_0.b [6] float32, dense_0.w [6, 6] float32, which training changes.\n"
+        "Train with teacher='graph', without a cache."
+    )
+
+
+def test_what_the_engine_says_is_handed_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_: object) -> None:
+        raise RuntimeError("no kernel for frobnicate")
+
+    monkeypatch.setattr(paddle.inference, "create_predictor", refuse)
+    with pytest.raises(purdist.EngineError) as caught:
+        purdist.minimize(distilled(), momentum, teacher="inference")
+    assert str(caught.value) == (
+        "Expected Paddle Inference to take the teacher, got: no kernel for frobnicate\n"
+        "Use teacher='graph', which runs it beside the student."
+    )

@@ -1,0 +1,269 @@
+from __future__ import annotations
+
+import numpy as np
+import paddle
+import pytest
+
+import purdist
+from tests import nets
+from tests.nets import Net
+
+
+def feed(*shape: int) -> dict[str, nets.Array]:
+    return {"x": nets.numbers(0, 3, *shape)}
+
+
+def by_paddle(net: Net, value: paddle.Tensor, feed: dict[str, nets.Array]) -> nets.Array:
+    """What Paddle's executor makes of a network as it stands."""
+    executor = paddle.static.Executor()
+    (array,) = executor.run(net.main, feed=feed, fetch_list=[value], scope=net.scope)
+    return np.asarray(array)
+
+
+def test_a_pir_network_computes_what_paddle_computes() -> None:
+    net = Net.of(nets.linear())
+    expected = by_paddle(net, net.names["logits"], feed(6))
+    assert net.program().run(feed(6), ["logits"])["logits"].tobytes() == expected.tobytes()
+
+
+def test_values_without_a_name_get_one_by_op_and_number() -> None:
+    program = nets.program(nets.linear(sizes=(6, 5, 5, 4)))
+    computed = [name for name, v in program.variables.items() if v.role == "activation"]
+    assert computed == [
+        *("matmul_0", "add_0", "tanh_0"),
+        *("matmul_1", "add_1", "tanh_1"),
+        *("matmul_2", "logits"),
+    ]
+    assert program.inputs == ("x",)
+    assert set(program.parameters) == {f"dense_{k}.{kind}" for k in range(3) for kind in "wb"}
+
+
+def test_a_made_name_gives_way_to_a_given_one() -> None:
+    def forward() -> dict[str, paddle.Tensor]:
+        value = paddle.static.data("x", [None, 6])
+        first, second = paddle.tanh(value), paddle.exp(value)
+        return {"tanh_0": second, "exp_0": first}
+
+    program = nets.program(forward)
+    got = program.run(feed(6), ["tanh_0", "exp_0"])
+    assert got["exp_0"] == pytest.approx(np.tanh(feed(6)["x"]), rel=1e-6)
+    assert got["tanh_0"] == pytest.approx(np.exp(feed(6)["x"]), rel=1e-6)
+
+
+def test_one_value_may_have_several_names() -> None:
+    net = Net.of(nets.linear())
+    names = {"logits": net.names["logits"], "answers": net.names["logits"]}
+    program = purdist.from_static(net.main, scope=net.scope, names=names)
+    assert program.variables["answers"] is program.variables["logits"]
+    assert program.variables["answers"].name == "logits"
+    got = program.run(feed(6), ["logits", "answers"])
+    assert got["logits"].tobytes() == got["answers"].tobytes()
+    assert "another name of logits" in program.describe("answers")
+
+
+def test_what_is_known_of_every_role() -> None:
+    program = nets.program(nets.images())
+    known = {name: program.variables[name] for name in program.variables}
+    roles = {
+        "x": ("input", False, False),
+        "conv2d_0.w_0": ("parameter", True, True),
+        "batch_norm2d_0.w_0": ("parameter", True, True),
+        "batch_norm2d_0.w_1": ("buffer", False, True),
+        "batch_norm2d_0.w_2": ("buffer", False, True),
+        "logits": ("activation", False, False),
+    }
+    for name, expected in roles.items():
+        variable = known[name]
+        assert (variable.role, variable.trainable, variable.changes) == expected, name
+        assert variable.owner == "student"
+    assert (known["x"].shape, known["x"].dtype) == ((-1, 1, 4, 4), "float32")
+    assert known["dropped"].op == "dropout"
+    assert known["normed"].layer == "BatchNorm2D"
+    assert set(program.weights) - set(program.parameters) == {
+        "batch_norm2d_0.w_1",
+        "batch_norm2d_0.w_2",
+    }
+
+
+def test_inference_mode_reaches_into_regions() -> None:
+    program = nets.program(nets.looping())
+    before = nets.weights(program)
+    once, twice = (program.run(feed(6), ["logits"])["logits"] for _ in range(2))
+    assert once.tobytes() == twice.tobytes()
+    assert nets.moved(before, nets.weights(program)) == set()
+
+
+def test_batch_norm_infers_with_what_it_gathered() -> None:
+    net = Net.of(nets.images())
+    by_paddle(net, net.names["logits"], feed(1, 4, 4))  # gathers
+    program = net.program()
+    held = nets.weights(program)
+    got = program.run(feed(1, 4, 4), ["convolved", "normed"])
+    mean, variance = (held[f"batch_norm2d_0.w_{k}"].reshape(1, 3, 1, 1) for k in (1, 2))
+    expected = (got["convolved"] - mean) / np.sqrt(variance + 1e-5)
+    assert got["normed"] == pytest.approx(expected, rel=1e-4, abs=1e-5)
+
+
+def test_a_frozen_parameter_is_known_as_frozen() -> None:
+    def forward() -> dict[str, paddle.Tensor]:
+        attr = paddle.ParamAttr(trainable=False)
+        layer = paddle.nn.Linear(6, 4, weight_attr=attr)
+        return {"logits": layer(paddle.static.data("x", [None, 6]))}
+
+    program = nets.program(forward)
+    weight, bias = (program.variables[f"linear_0.{kind}_0"] for kind in "wb")
+    assert (weight.role, weight.trainable, weight.changes) == ("parameter", False, False)
+    assert (bias.role, bias.trainable, bias.changes) == ("parameter", True, True)
+    assert "frozen" in program.describe("linear_0.w_0")
+    assert "frozen" not in program.describe("linear_0.b_0")
+
+
+def test_the_global_scope_is_the_default() -> None:
+    net = Net.of(nets.linear(), initialised=False)
+    paddle.static.Executor().run(net.startup)
+    program = purdist.from_static(net.main, names=net.names)
+    assert nets.moved(nets.weights(program), nets.read(paddle.static.global_scope())) == set()
+
+
+def test_a_loaded_inference_model_goes_through_the_door(tmp_path: object) -> None:
+    net, path = Net.of(nets.images()), f"{tmp_path}/model"
+    executor, value = paddle.static.Executor(), net.names["logits"]
+    with paddle.static.scope_guard(net.scope), paddle.static.program_guard(net.main):
+        image = next(
+            op.result(0) for op in net.main.global_block().ops if op.name() == "pd_op.data"
+        )
+        paddle.static.save_inference_model(path, [image], [value], executor, program=net.main)
+    scope = paddle.static.Scope()
+    with paddle.static.scope_guard(scope):
+        main, _, fetches = paddle.static.load_inference_model(path, executor)
+    program = purdist.from_static(main, scope=scope, names={"logits": fetches[0]})
+    got = program.run(feed(1, 4, 4), ["logits"])["logits"]
+    expected = net.program().run(feed(1, 4, 4), ["logits"])["logits"]
+    assert got == pytest.approx(expected, rel=1e-5, abs=1e-6)
+
+
+def counting() -> dict[str, paddle.Tensor]:
+    """A network that keeps a weight of its own up to date as it computes."""
+    value = paddle.static.data("x", [None, 6])
+    total = paddle.create_parameter([1], "float32", name="total")
+    total.stop_gradient = True
+    mean = nets.dense(value, 6, 4)
+    after = paddle.assign(total * 0.5 + mean.mean().reshape([1]).detach(), output=total)
+    return {"logits": mean * after}
+
+
+def test_what_a_network_writes_to_its_weights_stays_where_it_infers() -> None:
+    program = nets.program(counting)
+    assert program.variables["total"].role == "buffer"
+    before = nets.weights(program)
+    once, twice = (program.run(feed(6), ["logits"])["logits"] for _ in range(2))
+    assert once.tobytes() == twice.tobytes()
+    merged = purdist.merge(program, nets.program(nets.linear("z", (6, 4))), {"x": "z"})
+    training = purdist.minimize(
+        purdist.apply(merged, [purdist.L2Loss("teacher_logits", "logits")]),
+        lambda: paddle.optimizer.SGD(0.1),
+    )
+    batch = {"z": feed(6)["x"]}
+    for step in purdist.train(training, [batch] * 2, fetch=["teacher_logits"]):
+        assert step.fetched["teacher_logits"].tobytes() == once.tobytes()
+    assert nets.moved(before, nets.weights(program)) == set()
+
+
+def test_what_a_network_writes_to_its_weights_is_written_where_it_trains() -> None:
+    program = nets.program(counting)
+    spec = purdist.CustomLoss(lambda logits: logits.mean(), {"logits": "logits"})
+    training = purdist.minimize(purdist.apply(program, [spec]), lambda: paddle.optimizer.SGD(0.1))
+    before = nets.weights(training.program)
+    list(purdist.train(training, [feed(6)]))
+    assert "total" in nets.moved(before, nets.weights(training.program))
+
+
+# --- old programs -----------------------------------------------------------------------
+
+
+def old_network() -> dict[str, paddle.Tensor]:
+    image = paddle.static.data("x", [None, 1, 4, 4])
+    hidden = paddle.static.nn.conv2d(image, 3, 3, padding=1, name="c1", act="relu")
+    hidden = paddle.static.nn.batch_norm(hidden, name="bn")
+    hidden = paddle.nn.functional.dropout(hidden, 0.5)
+    return {"logits": paddle.static.nn.fc(hidden, 4, name="f1")}
+
+
+def test_every_name_of_an_old_program_is_kept() -> None:
+    with nets.old_form():
+        net = Net.of(old_network)
+        program = net.program()
+        kept = {v.name for v in net.main.list_vars()} - {"feed", "fetch"}
+    assert kept <= set(program.variables)
+    assert {"c1.tmp_1", "c1.w_0", "bn.w_1", "f1.b_0"} <= kept
+    answers = net.names["logits"].name
+    assert program.variables["logits"] is program.variables[answers]
+    assert program.inputs == ("x",)
+    roles = {
+        name: program.variables[name].role for name in ("c1.w_0", "bn.w_0", "bn.w_1", "bn.w_2")
+    }
+    assert roles == {
+        "c1.w_0": "parameter",
+        "bn.w_0": "parameter",
+        "bn.w_1": "buffer",
+        "bn.w_2": "buffer",
+    }
+
+
+def test_an_old_network_infers_as_its_clone_for_test() -> None:
+    with nets.old_form():
+        net = Net.of(old_network)
+        program = net.program()
+        test = net.main.clone(for_test=True)
+        answers = net.names["logits"].name
+        (expected,) = paddle.static.Executor().run(
+            test, feed=feed(1, 4, 4), fetch_list=[answers], scope=net.scope
+        )
+    assert program.run(feed(1, 4, 4), ["logits"])["logits"].tobytes() == expected.tobytes()
+
+
+def test_a_variable_written_twice_means_its_last_version() -> None:
+    def forward() -> dict[str, paddle.Tensor]:
+        value = paddle.assign(paddle.static.data("x", [None, 6]))
+        paddle.assign(value * 2.0, output=value)
+        paddle.assign(value + 1.0, output=value)
+        return {"out": value}
+
+    with nets.old_form():
+        program = nets.program(forward)
+    assert program.run(feed(6), ["out"])["out"] == pytest.approx(feed(6)["x"] * 2 + 1, rel=1e-6)
+
+
+def test_an_input_that_a_loop_writes_over_is_still_fed() -> None:
+    def forward() -> dict[str, paddle.Tensor]:
+        _, out = paddle.static.nn.while_loop(
+            lambda k, _: k < 3,
+            lambda k, value: [k + 1, value * 2.0],
+            [paddle.full([1], 0, "int64"), paddle.static.data("x", [None, 6])],
+        )
+        return {"out": paddle.static.nn.fc(out, 4)}
+
+    with nets.old_form():
+        program = nets.program(forward)
+    assert program.inputs == ("x",)
+    got = program.run(feed(6), ["x", "fc_0.tmp_0"])
+    assert got["x"].tobytes() == feed(6)["x"].tobytes()
+    weight = nets.weights(program)["fc_0.w_0"]
+    assert got["fc_0.tmp_0"] == pytest.approx(feed(6)["x"] * 8 @ weight, rel=1e-5, abs=1e-6)
+
+
+def test_an_old_variable_of_any_name_may_be_named_again() -> None:
+    with nets.old_form():
+        net = Net.of(old_network)
+        names = {"hidden": net.main.blocks[0].var("c1.tmp_1")}
+        program = purdist.from_static(net.main, scope=net.scope, names=names)
+    assert program.variables["hidden"].name == "c1.tmp_1"
+
+
+def test_old_programs_go_through_the_door_in_either_mode() -> None:
+    with nets.old_form():
+        net = Net.of(old_network)
+        inside = net.program()
+    outside = net.program()
+    got = [program.run(feed(1, 4, 4), ["logits"])["logits"] for program in (inside, outside)]
+    assert got[0].tobytes() == got[1].tobytes()

@@ -1,0 +1,248 @@
+"""Nothing that is handed over is changed, and Paddle's process-wide state is as found."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
+
+import attrs
+import paddle
+import pytest
+from paddle.utils import unique_name
+
+import purdist
+from tests import nets
+from tests.nets import Array, Net
+
+
+@attrs.frozen
+class Road:
+    """Everything a user holds on the way from two networks to a training."""
+
+    teacher_net: Net
+    student_net: Net
+    teacher: purdist.Program
+    student: purdist.Program
+    merged: purdist.Program
+    distillation: purdist.Distillation
+    training: purdist.Training
+    folder: Path
+
+    def all(self) -> list[Net | purdist.Program]:
+        programs = (self.distillation.program, self.training.program)
+        held = (self.teacher_net, self.student_net, self.teacher, self.student, self.merged)
+        return [*held, *programs]
+
+
+def adapted(teacher: paddle.Tensor, student: paddle.Tensor) -> paddle.Tensor:
+    student = paddle.nn.Linear(4, 4)(student)
+    return (paddle.nn.functional.dropout(student, 0.5) - teacher).square().mean()
+
+
+VARIABLES = {"teacher": "teacher_logits", "student": "logits"}
+SPECS = [
+    purdist.L2Loss("teacher_logits", "logits"),
+    purdist.SoftLabelLoss("teacher_logits", "logits", weight=0.5),
+    purdist.CustomLoss(adapted, VARIABLES),
+]
+
+
+def make_optimizer() -> paddle.optimizer.Optimizer:
+    schedule = paddle.optimizer.lr.StepDecay(0.1, step_size=2)
+    return paddle.optimizer.Adam(schedule, grad_clip=paddle.nn.ClipGradByGlobalNorm(1.0))
+
+
+def feed() -> dict[str, Array]:
+    return {"x": nets.numbers(0, 3, 1, 4, 4)}
+
+
+def a_road(folder: Path) -> Road:
+    teacher_net, student_net = Net.of(nets.images("y"), seed=1), Net.of(nets.images(), seed=2)
+    teacher, student = teacher_net.program(), student_net.program()
+    merged = purdist.merge(teacher, student, {"y": "x"})
+    distillation = purdist.apply(merged, SPECS)
+    training = purdist.minimize(distillation, make_optimizer)
+    return Road(teacher_net, student_net, teacher, student, merged, distillation, training, folder)
+
+
+@functools.cache
+def the_road() -> Road:
+    """One for all tests that must leave it as it is."""
+    return a_road(Path())
+
+
+@pytest.fixture
+def road(tmp_path: Path) -> Road:
+    return attrs.evolve(the_road(), folder=tmp_path)
+
+
+@pytest.fixture
+def new_road(tmp_path: Path) -> Road:
+    return a_road(tmp_path)
+
+
+@contextmanager
+def _dynamic() -> Iterator[None]:
+    paddle.disable_static()
+    try:
+        paddle.nn.Linear(2, 2)  # names and random numbers of the user's own
+        yield
+    finally:
+        paddle.enable_static()
+
+
+@contextmanager
+def _busy() -> Iterator[None]:
+    """Static mode with something in the default programs and in the global scope."""
+    layer = paddle.nn.Linear(3, 2)
+    out = layer(paddle.static.data("mine", [None, 3]))
+    paddle.static.Executor().run(paddle.static.default_startup_program())
+    assert unique_name.generate(purdist.pir.op_of(out).name())
+    yield
+
+
+MODES: dict[str, Callable[[], AbstractContextManager[object]]] = {
+    "static": nullcontext,
+    "busy": _busy,
+    "dynamic": _dynamic,
+    "old": paddle.pir_utils.OldIrGuard,
+}
+
+
+def _exported(road: Road) -> dict[str, bytes]:
+    purdist.export(road.training, road.folder / "student", ["logits"])
+    return {path.name: path.read_bytes() for path in sorted(road.folder.iterdir())}
+
+
+CALLS: dict[str, Callable[[Road], object]] = {
+    "from_static": lambda road: road.student_net.program(),
+    "merge": lambda road: purdist.merge(road.teacher, road.student, {"y": "x"}),
+    "apply": lambda road: purdist.apply(road.merged, SPECS).program,
+    "apply unpruned": lambda road: purdist.apply(road.merged, SPECS, prune=False).program,
+    "apply again": lambda road: purdist.apply(road.distillation.program, SPECS).program,
+    "minimize": lambda road: purdist.minimize(road.distillation, make_optimizer).program,
+    "student_of": lambda road: purdist.student_of(road.training),
+    "run": lambda road: {
+        name: array.tobytes()
+        for name, array in road.training.program.run(
+            feed(), ["logits", "teacher_logits", "loss"]
+        ).items()
+    },
+    "describe": lambda road: str(road.merged),
+    "export": _exported,
+}
+
+
+@pytest.mark.parametrize("call", CALLS)
+@pytest.mark.parametrize("mode", MODES)
+def test_a_call_changes_nothing_and_repeats_itself(mode: str, call: str, road: Road) -> None:
+    with MODES[mode](), nets.untouched(*road.all()):
+        first, second = (CALLS[call](road) for _ in range(2))
+    if isinstance(first, purdist.Program) and isinstance(second, purdist.Program):
+        assert first is not second
+        assert nets.held(first) == nets.held(second)
+        assert first.variables == second.variables
+    else:
+        assert first
+        assert first == second
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_train_changes_the_scope_of_its_training_alone(mode: str, new_road: Road) -> None:
+    before = nets.weights(new_road.training.program)
+    others = new_road.all()[:-1]
+    with MODES[mode](), nets.untouched(*others):
+        steps = purdist.train(new_road.training, [feed()] * 3, fetch=["dropped"])
+        state = nets.random_state()
+        for _ in steps:
+            assert nets.random_state() == state
+    moved = nets.moved(before, nets.weights(new_road.training.program))
+    trained = {n for n in before if not n.startswith("teacher_")}
+    assert moved == trained
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_two_trainings_of_one_distillation_are_alike(mode: str, road: Road) -> None:
+    with MODES[mode]():
+        runs = []
+        for _ in range(2):
+            training = purdist.minimize(road.distillation, make_optimizer)
+            steps = list(purdist.train(training, [feed()] * 3, seed=5))
+            runs.append((steps, nets.held(training.program)))
+    (first, one), (second, other) = runs
+    assert first == second
+    assert one == other
+
+
+def _breaks(teacher: paddle.Tensor, student: paddle.Tensor) -> paddle.Tensor:
+    paddle.nn.Linear(4, 4)(student)
+    raise ZeroDivisionError
+
+
+def _unlike() -> paddle.optimizer.Optimizer:
+    paddle.seed(99)
+    raise ZeroDivisionError
+
+
+FAILURES: dict[str, Callable[[Road], object]] = {
+    "from_static": lambda road: purdist.from_static(
+        road.student_net.main, scope=paddle.static.Scope()
+    ),
+    "merge": lambda road: purdist.merge(road.teacher, road.merged, {"y": "x"}),
+    "apply": lambda road: purdist.apply(
+        road.merged, [SPECS[0], purdist.CustomLoss(_breaks, VARIABLES)]
+    ),
+    "minimize": lambda road: purdist.minimize(road.distillation, _unlike),
+    "run": lambda road: road.merged.run({}, ["logits"]),
+    "train": lambda road: list(purdist.train(road.training, [{}])),
+    "export": lambda road: purdist.export(road.training, road.folder / "student", []),
+}
+
+
+@pytest.mark.parametrize("call", FAILURES)
+@pytest.mark.parametrize("mode", MODES)
+def test_a_call_that_fails_changes_nothing(mode: str, call: str, road: Road) -> None:
+    weights = nets.weights(road.training.program)
+    # A step that is never taken is compiled, which declares names in the training's scope.
+    with (
+        MODES[mode](),
+        nets.untouched(*road.all()[:-1]),
+        pytest.raises((purdist.PurdistError, ZeroDivisionError)),
+    ):
+        FAILURES[call](road)
+    assert nets.moved(weights, nets.weights(road.training.program)) == set()
+    assert list(road.folder.iterdir()) == []
+
+
+def test_what_the_user_does_later_does_not_reach_a_program(new_road: Road) -> None:
+    before = new_road.student.run(feed(), ["logits"])
+    with paddle.static.program_guard(new_road.student_net.main, new_road.student_net.startup):
+        paddle.optimizer.SGD(1.0).minimize(new_road.student_net.names["logits"].mean())
+    run = functools.partial(paddle.static.Executor().run, scope=new_road.student_net.scope)
+    run(new_road.student_net.startup)
+    run(new_road.student_net.main, feed=feed())
+    assert nets.moved(before, new_road.student.run(feed(), ["logits"])) == set()
+
+
+def test_weights_that_are_shared_are_the_users_own() -> None:
+    net = Net.of(nets.linear())
+    shared = purdist.from_static(net.main, scope=net.scope, names=net.names, share=True)
+    copied = net.program()
+    batch = {"x": nets.numbers(0, 2, 6)}
+    net.scope.var("dense_1.b").get_tensor().set(nets.numbers(1, 4), paddle.CPUPlace())
+    told, untold = shared.run(batch, ["logits"]), copied.run(batch, ["logits"])
+    assert nets.moved(told, untold) == {"logits"}
+    assert nets.moved(told, net.program().run(batch, ["logits"])) == set()
+    # What can change is copied all the same as soon as something is made of it.
+    training = purdist.minimize(
+        purdist.apply(shared, [purdist.CustomLoss(_mean, {"logits": "logits"})]),
+        lambda: paddle.optimizer.SGD(0.1),
+    )
+    with nets.untouched(net, shared):
+        list(purdist.train(training, [batch]))
+
+
+def _mean(logits: paddle.Tensor) -> paddle.Tensor:
+    return logits.mean()
