@@ -1,0 +1,52 @@
+"""A teacher in the graph, in Paddle Inference or in a cache says the same."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import paddle
+from hypothesis import given, settings
+
+from purdist import KDLoss, L2Loss, apply, cache_teacher, cut, minimize, train
+from tests.properties.pairs import Pair, computed, differing, pairs
+
+
+def sgd() -> paddle.optimizer.Optimizer:
+    return paddle.optimizer.SGD(0.05)
+
+
+@settings(max_examples=25)
+@given(pairs)
+def test_all_ways_to_run_a_teacher_train_alike(pair: Pair) -> None:
+    distillation = apply(pair.merged(), [KDLoss(*pair.heads), 0.1 * L2Loss(*pair.heads)])
+    images = pair.student.images(12, seed=3)
+    order = [np.random.RandomState(k).permutation(12)[:4] for k in range(4)]
+    feeds = [{"image": images[rows]} for rows in order]
+    with tempfile.TemporaryDirectory() as folder:
+        batches = [{"image": images[:8]}, {"image": images[8:]}]
+        cache = cache_teacher(distillation, batches, Path(folder) / "cache")
+        heard = [{**feed, **cache[rows]} for feed, rows in zip(feeds, order, strict=True)]
+    ways = {
+        "graph": train(minimize(distillation, sgd), feeds, seed=5),
+        "inference": train(minimize(distillation, sgd, teacher="inference"), feeds, seed=5),
+        "cache": train(minimize(cache.distillation, sgd), heard, seed=5),
+    }
+    losses = {way: [step.loss for step in steps] for way, steps in ways.items()}
+    for way, told in losses.items():
+        np.testing.assert_allclose(told, losses["graph"], rtol=1e-4, atol=1e-6, err_msg=way)
+        np.testing.assert_allclose(told[0], losses["graph"][0], rtol=1e-5, atol=1e-7, err_msg=way)
+
+
+@settings(max_examples=25)
+@given(pairs)
+def test_both_halves_of_a_cut_are_the_whole(pair: Pair) -> None:
+    whole = pair.student.program(seed=2)
+    feed = {"image": pair.student.images(3)}
+    for at in pair.student.outputs:
+        before, after = cut(whole, [at])
+        rest = computed(after)
+        heard = {**feed, **before.run(feed, [at])}
+        fed = {name: heard[name] for name in after.inputs}
+        assert differing(after.run(fed, rest), whole.run(feed, rest)) == set()
