@@ -74,6 +74,8 @@ def minimize(
     source.hand_weights_to(program.scope, source.place)
     with pir.building():
         step, startup = _forward(source, stage), paddle.static.Program()
+        if pir.has_fast_kernels(program.place):
+            step = pir.flatten_linear_layers(step)
         with paddle.static.program_guard(step.program, startup), unique_name.guard("optimizer/"):
             optimizer = _own_optimizer(make_optimizer)
             with warnings.catch_warnings():
@@ -91,7 +93,7 @@ def minimize(
                 "Name a student variable that is computed from the student's parameters.",
             )
         scopes.initialise(program.scope, startup, program.place)
-        fast = pir.with_fast_convolutions(step, program.place)
+        fast = pir.with_fast_kernels(step) if pir.has_fast_kernels(program.place) else step
     schedule = optimizer._learning_rate
     progress = Progress()
     if isinstance(schedule, LRScheduler):

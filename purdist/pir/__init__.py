@@ -24,7 +24,7 @@ from purdist.pir.files import (
     read_weights,
     save_inference,
 )
-from purdist.pir.kernels import with_fast_convolutions
+from purdist.pir.kernels import flatten_linear_layers, has_fast_kernels, with_fast_kernels
 from purdist.pir.looking import (
     DATA,
     FETCH,
@@ -109,7 +109,9 @@ __all__ = [
     "dynamic",
     "erase",
     "fetched",
+    "flatten_linear_layers",
     "freeze",
+    "has_fast_kernels",
     "identity",
     "is_feed",
     "is_parameter",
@@ -152,7 +154,7 @@ __all__ = [
     "transplant",
     "untouched",
     "value_ids",
-    "with_fast_convolutions",
+    "with_fast_kernels",
     "without_unset",
     "write_to_copies",
     "written_parameters",

@@ -100,7 +100,7 @@ def inferring(merged: purdist.Program, batch: Array) -> Callable[[], object]:
     """The teacher alone, in the executor and on the kernels that a step uses."""
     part = pir.cut(merged.training, ["teacher_output"])
     with pir.building():
-        fast = pir.with_fast_convolutions(part, merged.place)
+        fast = pir.with_fast_kernels(pir.flatten_linear_layers(part))
     run = pir.Runner(fast, ["teacher_output"], merged.scope, merged.place)
     return lambda: run({"x": batch})
 

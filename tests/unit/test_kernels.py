@@ -1,4 +1,4 @@
-"""Convolutions on oneDNN, each held against Paddle's own: value and gradient."""
+"""Kernels of oneDNN, each held against Paddle's own: value and gradient."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from paddle.nn import functional as F  # noqa: N812
 
 import purdist
 from purdist import pir
-from tests.nets import Net, images, numbers, program, read
+from tests.nets import Array, Net, images, numbers, program, read
 
 Build = Callable[[paddle.Tensor], paddle.Tensor]
 
@@ -92,7 +92,7 @@ def test_value_and_gradients_are_those_of_paddles_own_kernels(name: str) -> None
     graph, net = differentiated(CASES[name])
     place = paddle.CPUPlace()
     with pir.building():
-        fast = pir.with_fast_convolutions(graph, place)
+        fast = pir.with_fast_kernels(graph)
     kinds = {kind.removeprefix("onednn_op.") for kind in moved(fast)}
     assert kinds in ({"conv2d", "conv2d_grad"}, kinds | {"depthwise_conv2d_grad"})
     feed = {"x": numbers(1, 5, 3, 9, 9)}
@@ -112,7 +112,7 @@ def test_other_dtypes_stay() -> None:
 
     graph, _ = differentiated(build, dtype="float64")
     with pir.building():
-        assert not moved(pir.with_fast_convolutions(graph, paddle.CPUPlace()))
+        assert not moved(pir.with_fast_kernels(graph))
 
 
 def test_training_is_that_of_plain_paddle_over_many_steps() -> None:
@@ -152,3 +152,100 @@ def test_what_a_convolution_computes_can_be_fetched_in_training() -> None:
     step = next(purdist.train(training, [feed], fetch=["convolved"]))
     expected = network.run({"x": feed["x"]}, ["convolved"])["convolved"]
     np.testing.assert_allclose(step.fetched["convolved"], expected, rtol=1e-5, atol=1e-6)
+
+
+def linear(before: int, after: int) -> Build:
+    def build(value: paddle.Tensor) -> paddle.Tensor:
+        return paddle.nn.Linear(before, after)(value)
+
+    return build
+
+
+def transformer(value: paddle.Tensor) -> paddle.Tensor:
+    return paddle.nn.TransformerEncoderLayer(128, 4, 256, dropout=0.0)(value)
+
+
+def turned(value: paddle.Tensor) -> paddle.Tensor:
+    weight = paddle.create_parameter([128, 128], "float32", name="turned")
+    return paddle.matmul(value, weight, transpose_y=True)
+
+
+def with_itself(value: paddle.Tensor) -> paddle.Tensor:
+    value = paddle.nn.Linear(128, 128)(value)
+    return paddle.matmul(value, value, transpose_y=True)
+
+
+LINEAR: dict[str, tuple[tuple[int | None, ...], Build, Counter[str]]] = {
+    "rows": (
+        (None, 128),
+        chain(linear(128, 128), F.relu, linear(128, 160)),
+        # The first takes no gradient to the feed, without which the kernel would crash.
+        Counter({"onednn_op.matmul": 2, "onednn_op.matmul_grad": 1}),
+    ),
+    "sequences": (
+        (None, 6, 128),
+        chain(linear(128, 128), F.relu, linear(128, 160)),
+        Counter({"onednn_op.matmul": 2, "onednn_op.matmul_grad": 1}),
+    ),
+    "sequences of a known batch": (
+        (5, 6, 128),
+        chain(linear(128, 128), F.relu, linear(128, 160)),
+        Counter({"onednn_op.matmul": 2, "onednn_op.matmul_grad": 1}),
+    ),
+    "of unknown length": (
+        (None, None, 128),
+        linear(128, 128),
+        Counter(),
+    ),
+    "a transformer": (
+        (None, 6, 128),
+        transformer,
+        Counter({"onednn_op.matmul": 6, "onednn_op.matmul_grad": 3}),
+    ),
+    "a turned weight": ((None, 128), turned, Counter()),
+    "with itself": (
+        (None, 6, 128),
+        with_itself,
+        Counter({"onednn_op.matmul": 1}),
+    ),
+    "small": ((None, 16), linear(16, 16), Counter()),
+}
+
+
+@pytest.mark.parametrize("name", LINEAR)
+def test_linear_layers_train_as_on_paddles_own_kernels(
+    name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shape, build, expected = LINEAR[name]
+
+    def forward() -> dict[str, paddle.Tensor]:
+        return {"out": build(paddle.static.data("x", list(shape)))}
+
+    network = program(forward)
+    loss = purdist.CustomLoss(lambda x: (x.square() + x.sin()).mean(), {"x": "out"})
+    sizes = [5 if k == 0 else 6 if size is None else size for k, size in enumerate(shape)]
+    feeds = [{"x": numbers(k, *sizes)} for k in range(5)]
+
+    def trained() -> tuple[pir.Graph, list[float], dict[str, Array], list[Array]]:
+        training = purdist.minimize(
+            purdist.apply(network, [loss]), lambda: paddle.optimizer.SGD(0.3)
+        )
+        steps = list(purdist.train(training, feeds, fetch=["out"]))
+        weights = read(training.program.scope)
+        return (
+            training.step,
+            [step.loss for step in steps],
+            {n: weights[n] for n in training.program.weights},
+            [step.fetched["out"] for step in steps],
+        )
+
+    graph, losses, weights, outs = trained()
+    assert moved(graph) == expected
+    monkeypatch.setattr(pir, "has_fast_kernels", lambda _: False)
+    graph, own_losses, own_weights, own_outs = trained()
+    assert not moved(graph)
+    np.testing.assert_allclose(losses, own_losses, rtol=1e-5)
+    for out, own in zip(outs, own_outs, strict=True):
+        np.testing.assert_allclose(out, own, rtol=1e-4, atol=1e-5)
+    for key, weight in weights.items():
+        np.testing.assert_allclose(weight, own_weights[key], rtol=1e-4, atol=1e-5, err_msg=key)
