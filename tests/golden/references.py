@@ -116,7 +116,7 @@ def spherical(t: Array, s: Array, temperature: float) -> float:
 def dkd(t: Array, s: Array, y: Array, alpha: float, beta: float, temperature: float) -> float:
     total = 0.0
     for row_t, row_s, label in zip(t / temperature, s / temperature, y, strict=True):
-        p, q = softmax(row_t), softmax(row_s)
+        p, q = softmax(np.asarray(row_t)), softmax(np.asarray(row_s))
         right = kl(np.array([p[label], 1 - p[label]]), np.array([q[label], 1 - q[label]]))
         others = kl(softmax(np.delete(row_t, label)), softmax(np.delete(row_s, label)))
         total += float(alpha * right + beta * others)
