@@ -26,8 +26,6 @@ from purdist.pir.files import (
 )
 from purdist.pir.kernels import flatten_linear_layers, has_fast_kernels, with_fast_kernels
 from purdist.pir.looking import (
-    DATA,
-    FETCH,
     PARAMETER,
     Kind,
     Operation,
@@ -84,8 +82,6 @@ from purdist.pir.state import (
 from purdist.pir.tracing import Call, Trace, UntraceableError, trace, untouched
 
 __all__ = [
-    "DATA",
-    "FETCH",
     "PARAMETER",
     "Call",
     "Graph",
