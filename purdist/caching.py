@@ -160,7 +160,8 @@ def _compute(
                 _check_data(manifest, begun, folder)
                 manifest.rows = begun.rows
                 continue
-            heard = [teacher.run(read, manifest.names)[name] for name in manifest.names]
+            told = teacher.run(read, manifest.names)
+            heard = [told[name] for name in manifest.names]
             _check_rows(manifest, heard, rows=len(next(iter(read.values()))))
             for file, array in zip(files, heard, strict=True):
                 file.write(np.ascontiguousarray(array).tobytes())

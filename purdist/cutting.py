@@ -54,7 +54,7 @@ def part(
     outputs = tuple(outputs)
     with pir.building():
         lives = [
-            pir.cut(life, filter(life.values.__contains__, outputs), inputs)
+            pir.cut(life, life.known(outputs), inputs)
             for life in (program.training, program.inference)
         ]
     training, inference = (

@@ -18,7 +18,7 @@ from purdist.errors import (
 )
 from purdist.losses.schedule import Schedule
 from purdist.losses.spec import LossSpec
-from purdist.program import Program
+from purdist.program import Program, step_counter
 from purdist.variables import FLOATS, NewInput, describe_values
 
 
@@ -78,13 +78,13 @@ class Draft:
                     factor = paddle.full([], weight, dtype)
                 parts.append(value.astype(dtype) * factor)
             if schedules:
-                _number_in_scope(f"{name}/step", "int64", 0)
+                _number_in_scope(step_counter(name), "int64", 0)
             total = parts[0]
             for part in parts[1:]:
                 total = total + part
             self._take(name, total)
         scopes.initialise(self._scope, startup, self._source.place)
-        self._moving = {*schedules, f"{name}/step"} if schedules else set()
+        self._moving = {*schedules, step_counter(name)} if schedules else set()
         return schedules
 
     def finish(self, losses: Sequence[str], *, prune: bool) -> Program:
@@ -98,9 +98,9 @@ class Draft:
             variables[name] = attrs.evolve(variables[name], role="buffer")
         if prune:
             kept = [k for k, v in variables.items() if v.owner == "student" and v.role != "input"]
-            kept += self._moving
-            training = pir.cut(training, filter(training.values.__contains__, (*kept, *losses)))
-            inference = pir.cut(inference, filter(inference.values.__contains__, (*kept, *losses)))
+            kept += [*self._moving, *losses]
+            training = pir.cut(training, training.known(kept))
+            inference = pir.cut(inference, inference.known(kept))
         program = Program(
             training,
             inference,

@@ -314,6 +314,11 @@ class _Compiled:
         return self.runner(feed)
 
 
+def step_counter(loss: str) -> str:
+    """Where the scope of a program whose weights move keeps how many steps were taken."""
+    return f"{loss}/step"
+
+
 @attrs.frozen(eq=False)
 class Distillation:
     """A program with a loss.

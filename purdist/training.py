@@ -19,7 +19,16 @@ from tqdm import tqdm
 
 from purdist import pir, scopes
 from purdist.errors import InvalidArgumentError, PurdistError
-from purdist.program import Distillation, Feed, Program, Progress, Stage, Step, Training
+from purdist.program import (
+    Distillation,
+    Feed,
+    Program,
+    Progress,
+    Stage,
+    Step,
+    Training,
+    step_counter,
+)
 from purdist.stages import make_stage, without_teacher
 
 Gradient: TypeAlias = tuple[paddle.Tensor, paddle.Tensor]
@@ -100,7 +109,7 @@ def minimize(
         progress = Progress(schedule, step.program.lr_name)
     if distillation.schedules:
         # Weights that were loaded may be those of a training that had begun.
-        counter = _counter(distillation.loss)
+        counter = step_counter(distillation.loss)
         progress.steps = int(scopes.values(program.scope, [counter])[counter])
     return Training(
         program,
@@ -123,11 +132,6 @@ def _averaged(gradients: Sequence[Gradient]) -> list[Gradient]:
     return averaged
 
 
-def _counter(loss: str) -> str:
-    """Where the scope of a program whose weights move keeps how many steps were taken."""
-    return f"{loss}/step"
-
-
 def _check_loops(program: Program) -> None:
     for layer, fault in pir.wrong_loops(program.graph):
         raise InvalidArgumentError(
@@ -143,7 +147,7 @@ def _forward(program: Program, stage: Stage | None) -> pir.Graph:
     """The graph of a step before it has gradients: without the teacher if that is a stage."""
     if stage is None:
         return pir.copy(program.training)
-    rest = filter(program.training.values.__contains__, without_teacher(program))
+    rest = program.training.known(without_teacher(program))
     return pir.cut(program.training, rest, stage.names)
 
 
@@ -350,7 +354,7 @@ def _count(training: Training) -> None:
     """Keeps the count of steps where the weights that move are kept."""
     if training.schedules:
         state, program = training.progress, training.program
-        scopes.write(program.scope, _counter(training.loss), state.steps, program.place)
+        scopes.write(program.scope, step_counter(training.loss), state.steps, program.place)
 
 
 def _advance(scheduler: LRScheduler | None, loss: float) -> None:

@@ -46,6 +46,10 @@ class Graph:
     program: paddle.static.Program
     values: Mapping[str, paddle.Tensor]
 
+    def known(self, names: Iterable[str]) -> Iterator[str]:
+        """Those of ``names`` that this graph has: the other life of a network may have others."""
+        return filter(self.values.__contains__, names)
+
 
 def copy(graph: Graph) -> Graph:
     """The whole of ``graph`` once more, in a program of its own."""

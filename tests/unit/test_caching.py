@@ -174,3 +174,18 @@ def test_a_variable_without_rows_is_refused(tmp_path: Path) -> None:
         "Expected a variable with a row for each of the 5 that are fed, got 'teacher_sum' of "
         "shape [16, 16].\nListen to a variable whose first axis is the batch."
     )
+
+
+def test_a_batch_is_computed_once_however_many_variables_are_listened_to(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    merged = purdist.merge(program(images("y"), seed=1), program(images()), {"y": "x"})
+    listening = [
+        purdist.SoftLabelLoss("teacher_logits", "logits"),
+        purdist.L2Loss("teacher_normed", "normed"),
+    ]
+    distillation = purdist.apply(merged, listening)
+    sizes = listened(monkeypatch)
+    cache = purdist.cache_teacher(distillation, [{"x": IMAGES[:5]}], tmp_path / "cache")
+    assert sizes == [5]
+    assert set(cache[:]) == {"teacher_logits", "teacher_normed"}
