@@ -103,7 +103,8 @@ def make_stage(program: Program) -> Stage:
         for name in feeds:
             predictor.get_input_handle(name).copy_from_cpu(np.ascontiguousarray(feed[name]))
         try:
-            predictor.run()
+            with pir.freeing_in_bulk():
+                predictor.run()
         except (RuntimeError, ValueError) as error:
             raise _refused(error) from error
         outputs = map(predictor.get_output_handle, predictor.get_output_names())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,7 @@ from paddle.base import core
 
 from purdist.pir.looking import data_name, is_feed, is_tensor, operations
 from purdist.pir.making import Graph, copy
-from purdist.pir.state import Place, Scope, building, executing
+from purdist.pir.state import Place, Scope, building, executing, freeing_in_bulk
 
 _SMALL = 1 << 14
 """Below so many numbers to an op, handing ops to threads costs more than it gains.
@@ -50,13 +51,17 @@ class Runner:
         self._in_order: bool | None = None
 
     def __call__(
-        self, feed: Mapping[str, npt.NDArray[np.generic]], *, told: bool = True
+        self,
+        feed: Mapping[str, npt.NDArray[np.generic]],
+        *,
+        told: bool = True,
     ) -> list[npt.NDArray[Any]]:
         """Runs once and returns what was asked for, in order, or nothing if not ``told``."""
+        first = self._in_order is None
         if self._in_order is None:
             rows = max((len(array) for array in feed.values() if array.ndim), default=1)
             self._in_order = _mean_size(self._graph, rows) < _SMALL or _processors() == 1
-        with executing(in_order=self._in_order):
+        with executing(in_order=self._in_order), freeing_in_bulk() if first else nullcontext():
             for name in self.feeds:
                 tensor = core.DenseTensor()
                 tensor.set(feed[name], self._place)

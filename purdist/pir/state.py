@@ -23,6 +23,10 @@ Place: TypeAlias = "paddle.CPUPlace | paddle.CUDAPlace"
 RandomState: TypeAlias = "list[core.GeneratorState]"
 
 _IN_ORDER = "FLAGS_enable_pir_in_executor_trace_run"
+_FREE_FROM = "FLAGS_eager_delete_tensor_gb"
+
+_GATHERED = 2.0**-10
+"""How much, in GiB, may lie about before it is freed. A MiB is still in the processor's cache."""
 
 _STATE = threading.RLock()
 """Guards the state: one builder at a time."""
@@ -82,10 +86,33 @@ def executing(*, in_order: bool) -> Iterator[None]:
         if not _flag("FLAGS_enable_pir_api"):
             stack.enter_context(framework._dygraph_guard(None))
             stack.enter_context(paddle.pir_utils.IrGuard())
-        if in_order and not _flag(_IN_ORDER):
-            paddle.set_flags({_IN_ORDER: True})
-            stack.callback(paddle.set_flags, {_IN_ORDER: False})
+        if in_order:
+            stack.enter_context(_flags({_IN_ORDER: True}))
         yield
+
+
+@contextmanager
+def freeing_in_bulk() -> Iterator[None]:
+    """Lets an executor, or a predictor, that runs for the first time free memory in bulk.
+
+    By default it wakes a thread, which spins, for what each op leaves: half the time of a
+    step of small ops, and up to three quarters on one core. It looks at the flag once.
+    """
+    if _flag(_FREE_FROM):
+        yield  # somebody has chosen
+    else:
+        with _flags({_FREE_FROM: _GATHERED}):
+            yield
+
+
+@contextmanager
+def _flags(flags: dict[str, bool | str | float]) -> Iterator[None]:
+    found = paddle.get_flags([*flags])
+    paddle.set_flags(flags)
+    try:
+        yield
+    finally:
+        paddle.set_flags(found)
 
 
 def _flag(name: str) -> bool:

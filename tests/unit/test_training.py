@@ -448,16 +448,20 @@ def test_steps_that_are_not_told_are_taken(make: Callable[[], LRScheduler]) -> N
 
 
 @pytest.mark.parametrize("width", [8, 600])
-def test_flags_are_as_found_however_ops_are_dispatched(width: int) -> None:
+def test_flags_are_as_found_however_the_executor_runs(width: int) -> None:
     """Narrow networks run op by op in order, wide ones on the executor's threads."""
-    flag = "FLAGS_enable_pir_in_executor_trace_run"
     forward = nets.linear(sizes=(width, width, 4))
     feeds = [{"x": nets.numbers(k, 64, width)} for k in range(3)]
-    for found in (False, True):
-        paddle.set_flags({flag: found})
+    flags: tuple[dict[str, bool | str | float], ...] = (
+        {"FLAGS_enable_pir_in_executor_trace_run": False, "FLAGS_eager_delete_tensor_gb": 0.0},
+        {"FLAGS_enable_pir_in_executor_trace_run": True, "FLAGS_eager_delete_tensor_gb": 0.5},
+    )
+    for found in flags:
+        before = paddle.get_flags([*found])
+        paddle.set_flags(found)
         try:
             ours = by_purdist(forward, sgd, feeds)
-            assert paddle.get_flags(flag)[flag] is found
+            assert paddle.get_flags([*found]) == found
         finally:
-            paddle.set_flags({flag: False})
+            paddle.set_flags(before)
         assert_alike(ours, by_paddle(forward, sgd, feeds))
