@@ -5,8 +5,9 @@ from __future__ import annotations
 import copy
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cached_property
+from threading import Event
 from typing import Literal, TypeAlias
 
 import attrs
@@ -283,7 +284,7 @@ class _Stepper:
             needed = needed.difference(stage.names) | stage.feeds
         self.training.program.check_feed(feed, needed)
 
-    def step(self, feed: Feed) -> Step | None:
+    def step(self, feed: Feed, starting: Callable[[], object] = lambda: None) -> Step | None:
         """Trains on a feed that fits, and tells of it if it is due."""
         training, state = self.training, self.training.progress
         index = state.steps
@@ -291,7 +292,7 @@ class _Stepper:
         scheduled = state.scheduler is not None and (index + 1) % self.scheduler_every == 0
         _set_numbers(training)
         with pir.random_state(state.random_state) as now:
-            told = self.run(feed, told=due or scheduled)
+            told = self.run(feed, told=due or scheduled, starting=starting)
             state.random_state = now()
         state.steps += 1
         _count(training)
@@ -328,7 +329,7 @@ def _staged(stepper: _Stepper, batches: Iterable[Feed]) -> Iterator[Step | None]
     with ThreadPoolExecutor(1) as worker:
         while feed is not None:
             following = next(feeds, None)
-            step = worker.submit(stepper.step, {**feed, **heard})
+            step = _begun(worker, stepper, {**feed, **heard})
             try:
                 if following is not None:
                     stepper.check(following)
@@ -338,6 +339,18 @@ def _staged(stepper: _Stepper, batches: Iterable[Feed]) -> Iterator[Step | None]
                 raise
             yield step.result()
             feed = following
+
+
+def _begun(worker: ThreadPoolExecutor, stepper: _Stepper, feed: Feed) -> Future[Step | None]:
+    """Hands a step to ``worker``, and returns once it computes, or has failed.
+
+    Before that it needs the interpreter lock, and would wait for the predictor.
+    """
+    computing = Event()
+    step = worker.submit(stepper.step, feed, computing.set)
+    step.add_done_callback(lambda _: computing.set())
+    computing.wait()
+    return step
 
 
 def _set_numbers(training: Training) -> None:

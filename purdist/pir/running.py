@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from typing import Any
 
@@ -55,8 +55,13 @@ class Runner:
         feed: Mapping[str, npt.NDArray[np.generic]],
         *,
         told: bool = True,
+        starting: Callable[[], object] = lambda: None,
     ) -> list[npt.NDArray[Any]]:
-        """Runs once and returns what was asked for, in order, or nothing if not ``told``."""
+        """Runs once and returns what was asked for, in order, or nothing if not ``told``.
+
+        ``starting`` is called when the feeds are there, right before the interpreter lock is
+        let go.
+        """
         first = self._in_order is None
         if self._in_order is None:
             rows = max((len(array) for array in feed.values() if array.ndim), default=1)
@@ -66,6 +71,7 @@ class Runner:
                 tensor = core.DenseTensor()
                 tensor.set(feed[name], self._place)
                 core.set_feed_variable(self._scope, tensor, name, 0)
+            starting()
             fetched = self._executor.run(list(self.feeds), False)._move_to_list()  # noqa: FBT003
         return [np.array(tensor) for tensor in fetched] if told else []
 

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping
+from typing import Any
 
+import attrs
 import numpy as np
 import paddle
 import pytest
 
 import purdist
-from purdist import stages
+from purdist import pir, stages
 from purdist.program import Feed
-from tests.nets import images, linear, numbers, program, untouched
+from tests.nets import Array, images, linear, numbers, program, untouched
 
 
 def distilled(*, teacher_reads: str = "x") -> purdist.Distillation:
@@ -91,6 +94,43 @@ def test_steps_come_in_turn_and_batches_are_read_one_ahead() -> None:
     training = purdist.minimize(distilled(), momentum, teacher="inference")
     seen = [(step.index, len(read)) for step in purdist.train(training, reading())]
     assert seen == [(0, 2), (1, 3), (2, 4), (3, 4)]
+
+
+def test_the_step_computes_before_the_teacher_takes_the_interpreter_lock(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Or both would compute in turn: the predictor keeps the lock until it is done."""
+    training = purdist.minimize(distilled(), momentum, teacher="inference")
+    stage, run = training.stage, pir.Runner.__call__
+    assert stage
+    log = []
+
+    def late(runner: pir.Runner, feed: Feed, **options: Any) -> list[Array]:
+        time.sleep(0.02)
+        log.append("student")
+        return run(runner, feed, **options)
+
+    def compute(feed: Feed) -> Mapping[str, Array]:
+        log.append("teacher")
+        return stage.compute(feed)
+
+    monkeypatch.setattr(pir.Runner, "__call__", late)
+    watched = attrs.evolve(training, stage=attrs.evolve(stage, compute=compute))
+    list(purdist.train(watched, batches(3)))
+    # The first batch has nothing to overlap with; then each step begins before the teacher.
+    assert log == ["teacher", "student", "teacher", "student", "teacher", "student"]
+
+
+def test_a_step_that_fails_before_it_computes_stops_both(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(runner: pir.Runner, feed: Feed, **options: Any) -> list[Array]:
+        raise RuntimeError("no memory")
+
+    training = purdist.minimize(distilled(), momentum, teacher="inference")
+    running = threading.active_count()
+    monkeypatch.setattr(pir.Runner, "__call__", fails)
+    with pytest.raises(RuntimeError, match="no memory"):
+        list(purdist.train(training, batches(2)))
+    assert threading.active_count() == running
 
 
 def test_no_batches_are_no_steps() -> None:
