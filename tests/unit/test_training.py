@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import platform
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
@@ -465,3 +466,22 @@ def test_flags_are_as_found_however_the_executor_runs(width: int) -> None:
         finally:
             paddle.set_flags(before)
         assert_alike(ours, by_paddle(forward, sgd, feeds))
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="others keep memory as they like")
+def test_memory_of_large_feature_maps_is_kept_from_step_to_step() -> None:
+    code = """
+        import paddle, purdist, resource
+        from tests import nets
+
+        paddle.enable_static()
+        loss = purdist.CustomLoss(lambda x: x.square().mean(), {"x": "logits"})
+        distillation = purdist.apply(nets.program(nets.linear(sizes=(8, 16_384, 4))), [loss])
+        training = purdist.minimize(distillation, lambda: paddle.optimizer.SGD(0.1))
+        feeds = [{"x": nets.numbers(0, 64, 8)}] * 6
+        for step in purdist.train(training, feeds):
+            if step.index == 2:
+                before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        print((resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before) // 3)
+    """
+    assert int(nets.in_a_process(code).split()[-1]) < 1_000
