@@ -19,9 +19,10 @@ from tests.bench.networks import mlp
 from tests.bench.pairs import Pair
 
 
-def resident() -> float:
-    """The memory of this process, in MiB."""
-    return int(Path("/proc/self/statm").read_text().split()[1]) * 4096 / 2**20
+def memory(what: str) -> float:
+    """A line of Linux's account of this process, such as ``VmRSS``, what it has, in MiB."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(what)) / 2**10
 
 
 def watch(what: str, do: Callable[[], object], *, times: int) -> None:
@@ -31,7 +32,7 @@ def watch(what: str, do: Callable[[], object], *, times: int) -> None:
         do()
         if k % (times // 20) == 0:
             gc.collect()
-            seen.append((k, resident()))
+            seen.append((k, memory("VmRSS")))
     half = np.array(seen[len(seen) // 2 :])
     slope, _ = np.polyfit(half[:, 0], half[:, 1], 1)
     told = " ".join(f"{mib:.0f}" for _, mib in seen)

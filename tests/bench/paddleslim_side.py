@@ -89,7 +89,9 @@ def stepping(slim, main, scope, outputs, shape):
     """What takes a step of the merged program."""
     startup = paddle.static.Program()
     executor = paddle.static.Executor(paddle.CPUPlace())
-    with paddle.static.program_guard(main, startup), paddle.static.scope_guard(scope):
+    # Names of its own, or Paddle takes the loss's variables for the networks'.
+    names = paddle.utils.unique_name.guard("step_")
+    with names, paddle.static.program_guard(main, startup), paddle.static.scope_guard(scope):
         loss = slim.soft_label(*outputs, main, 4.0, 4.0)
         paddle.optimizer.Momentum(1e-4).minimize(loss)
         executor.run(startup)

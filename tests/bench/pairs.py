@@ -28,6 +28,7 @@ class Pair:
         shape: Of a batch.
         quarter: The teacher's sublayer at a quarter of its depth.
         early: The student's sublayer that answers to it.
+        calls: How many steps on end make a run.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Pair:
     shape: tuple[int, ...]
     quarter: str
     early: str
+    calls: int = 1
 
     def programs(self) -> tuple[purdist.Program, purdist.Program]:
         """Both through the door, from the same weights every time."""
@@ -75,7 +77,7 @@ PAIRS = {
         lambda: CifarResNet(9),
         lambda: CifarResNet(3),
         (64, 3, 32, 32),
-        "blocks.6",
+        "blocks.6.bn1",
         "blocks.1",
     ),
     "encoder 12 -> 4 layers, d 768, 64 long, batch 8": Pair(
@@ -87,6 +89,6 @@ PAIRS = {
         "encoder.layers.0",
     ),
     "MLP 100 -> 20 layers, width 16, batch 64": Pair(
-        "mlp", lambda: mlp(100), lambda: mlp(20), (64, 16), "49", "9"
+        "mlp", lambda: mlp(100), lambda: mlp(20), (64, 16), "49", "9", calls=20
     ),
 }

@@ -111,9 +111,9 @@ def measure(name: str, pair: Pair, sides: Mapping[str, tuple[str, str]], *, runs
         things = ways(pair, Path(folder))
         for other, (python, script) in sides.items():
             things[other] = stack.enter_context(side(python, script, pair.name))
-        timed = alternate(things, runs=runs)
+        timed = alternate(things, runs=runs, calls=pair.calls)
     parts = timed["student alone"] + timed["teacher alone"]
-    print(f"\n{name}, {runs} runs", flush=True)
+    print(f"\n{name}, {runs} runs of {pair.calls} steps", flush=True)
     for thing, taken in timed.items():
         print(f"  {thing:14s} {taken}")
     for what, (of, to) in {
