@@ -73,7 +73,11 @@ def _product_of_rows(op: Operation) -> paddle.Tensor:
 
 
 def with_fast_kernels(graph: Graph) -> Graph:
-    """``graph`` with its float32 convolutions and products of two large matrices on oneDNN."""
+    """``graph`` with its float32 convolutions and products of two large matrices on oneDNN.
+
+    Only in a process that has made an executor: before that Paddle knows of no oneDNN ops. A
+    training has, to initialise its optimizer.
+    """
     if not any(_is_moved(op) for op in operations(graph.program)):
         return graph
     # The pass moves every op it knows. Its result lies beside the original, op by op, and

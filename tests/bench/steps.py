@@ -2,12 +2,9 @@
 
 ``python -m tests.bench.steps [PAIR ...] [--torch PYTHON] [--paddleslim PYTHON]``, where PYTHON is
 that of an environment with PyTorch, or with paddlepaddle 2.6.2 and PaddleSlim 2.6.0. Fix the
-threads, and pin it, from outside::
+threads, and pin it, from outside; without ``taskset`` the teacher's stage has a core of its own::
 
     OMP_NUM_THREADS=1 taskset -c 0 python -m tests.bench.steps
-
-With ``MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=100000000000`` the C library gives no memory back
-between steps, nor takes it again page by page: a fifth of a step of large feature maps.
 """
 
 from __future__ import annotations
