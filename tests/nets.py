@@ -22,6 +22,7 @@ from paddle.utils.deprecated import VisibleDeprecationWarning
 
 import purdist
 from purdist import pir
+from purdist.testing import unchanged
 
 Array = npt.NDArray[Any]
 Forward = Callable[[], Mapping[str, paddle.Tensor]]
@@ -172,26 +173,16 @@ def random_state() -> str:
     return pir.random_state_text(paddle.get_rng_state())
 
 
-def paddle_state() -> dict[str, object]:
-    """The process-wide state of Paddle that building and running a graph could touch."""
-    return {
-        **pir.process_state(),
-        "global weights": {k: a.tobytes() for k, a in read(paddle.static.global_scope()).items()},
-    }
-
-
 @contextmanager
-def untouched(*nets: Net | purdist.Program) -> Iterator[None]:
-    """Asserts that Paddle's state, and the graphs and weights of ``nets``, come out as they were.
+def untouched(*handed: Net | purdist.Program) -> Iterator[None]:
+    """`unchanged`, and the global scope's weights too.
 
     In dynamic mode the counter that names eager tensors too.
     """
-    before, found = paddle_state(), [held(net) for net in nets]
+    things = [(n.main, n.startup, n.scope) if isinstance(n, Net) else n for n in handed]
     counted = _next_tensor() if paddle.in_dynamic_mode() else 0
-    yield
-    after = paddle_state()
-    assert {k: v for k, v in after.items() if v != before[k]} == {}
-    assert [held(net) for net in nets] == found
+    with unchanged(things, paddle.static.global_scope()):
+        yield
     if paddle.in_dynamic_mode():
         assert _next_tensor() == counted + 1
 
@@ -200,12 +191,12 @@ def _next_tensor() -> int:
     return int(paddle.to_tensor(0.0).name.rpartition("_")[2])
 
 
-def held(net: Net | purdist.Program) -> dict[str, object]:
+def held(network: purdist.Program) -> dict[str, object]:
     """Graphs as text, and all that the scope holds."""
-    graphs = [net.main, net.startup] if isinstance(net, Net) else [net.graph, net.inference_graph]
-    found = {name: array.tobytes() for name, array in read(net.scope).items()}
-    names = sorted(net.scope.local_var_names())
-    return {"graphs": [str(graph) for graph in graphs], "weights": found, "names": names}
+    found = {name: array.tobytes() for name, array in read(network.scope).items()}
+    names = sorted(network.scope.local_var_names())
+    graphs = [str(network.graph), str(network.inference_graph)]
+    return {"graphs": graphs, "weights": found, "names": names}
 
 
 def in_a_process(code: str, **env: str) -> str:

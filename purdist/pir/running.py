@@ -6,6 +6,7 @@ import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -22,14 +23,6 @@ _SMALL = 1 << 14
 
 Measured on two cores, MLPs and transformers of several widths: the executor that takes ops
 in order is up to 1.2 times as fast below, the one with threads 1.2 times above.
-"""
-
-_LEARNT = 31 << 20
-"""How large a block the C library may keep for the next step.
-
-glibc gives what is larger than a bound back to the system at once, and has to take it again
-page by page, which was half of a step with feature maps of 4 MiB. The bound follows the
-largest block up to 32 MiB that was ever freed (mallopt(3), M_MMAP_THRESHOLD).
 """
 
 
@@ -52,7 +45,7 @@ class Runner:
             plan = core.Plan([core.Job("default")], {"default": compiled.program})
             # First, so that it goes first: it holds the scope without keeping it.
             self._executor = core.StandaloneExecutor(anywhere, plan, scope)
-        np.empty(_LEARNT, np.uint8)  # freed again
+        _keep_feature_maps()
         self.feeds = frozenset(data_name(op) for op in operations(graph.program) if is_feed(op))
         self._graph = graph
         self._scope = scope
@@ -83,6 +76,17 @@ class Runner:
             starting()
             fetched = self._executor.run(list(self.feeds), False)._move_to_list()  # noqa: FBT003
         return [np.array(tensor) for tensor in fetched] if told else []
+
+
+@cache
+def _keep_feature_maps() -> None:
+    """Lets the C library keep large blocks for the next step. Once is enough for the process.
+
+    glibc gives what is larger than a bound back to the system at once, and has to take it again
+    page by page, which was half of a step with feature maps of 4 MiB. The bound follows the
+    largest block up to 32 MiB that was ever freed (mallopt(3), M_MMAP_THRESHOLD).
+    """
+    np.empty(31 << 20, np.uint8)  # freed again
 
 
 def _processors() -> int:

@@ -87,7 +87,7 @@ def executing(*, in_order: bool) -> Iterator[None]:
             stack.enter_context(framework._dygraph_guard(None))
             stack.enter_context(paddle.pir_utils.IrGuard())
         if in_order:
-            stack.enter_context(_flags({_IN_ORDER: True}))
+            stack.enter_context(_setting({_IN_ORDER: True}))
         yield
 
 
@@ -101,12 +101,12 @@ def freeing_in_bulk() -> Iterator[None]:
     if _flag(_FREE_FROM):
         yield  # somebody has chosen
     else:
-        with _flags({_FREE_FROM: _GATHERED}):
+        with _setting({_FREE_FROM: _GATHERED}):
             yield
 
 
 @contextmanager
-def _flags(flags: dict[str, bool | str | float]) -> Iterator[None]:
+def _setting(flags: dict[str, bool | str | float]) -> Iterator[None]:
     found = paddle.get_flags([*flags])
     paddle.set_flags(flags)
     try:

@@ -73,7 +73,7 @@ def ways(pair: Pair, folder: Path) -> dict[str, Callable[[], object]]:
     cache = purdist.cache_teacher(whole, [{"x": batch}], folder / "cache")
     things: dict[str, Callable[[], object]] = {
         "student alone": stepping(purdist.minimize(alone, momentum), labelled),
-        "teacher alone": inferring(purdist.merge(teacher, student, {"y": "x"}), batch),
+        "teacher alone": inferring(merged, batch),
         "one graph": stepping(purdist.minimize(whole, momentum), {"x": batch}),
         "a quarter": stepping(purdist.minimize(early, momentum), labelled),
         "inference": stepping(purdist.minimize(whole, momentum, teacher="inference"), {"x": batch}),

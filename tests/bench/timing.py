@@ -40,8 +40,8 @@ def alternate(
 ) -> dict[str, Timed]:
     """Runs each thing in turn, ``runs`` times over after ``warmup`` rounds.
 
-    A run is so many ``calls`` on end, timed each and averaged: things of a millisecond are
-    not called on each other's caches in earnest. What returns a number of seconds is taken
+    A run is the mean of so many ``calls`` on end: a thing of a millisecond, called once, would
+    be timed on caches that the others have filled. What returns a number of seconds is taken
     at its word.
     """
     taken: dict[str, list[float]] = {name: [] for name in things}

@@ -52,6 +52,17 @@ def listened(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     return sizes
 
 
+def kill_after_two_batches(path: Path) -> None:
+    """A call that is killed on the way to a cache at ``path``."""
+
+    def dying() -> Iterator[Feed]:
+        yield from batches()[:2]
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        purdist.cache_teacher(distilled(), dying(), path)
+
+
 def test_a_row_is_what_the_teacher_says_to_it(tmp_path: Path) -> None:
     distillation = distilled()
     with untouched(distillation.program):
@@ -91,13 +102,8 @@ def test_a_finished_cache_is_read_and_nothing_is_computed(
 def test_a_killed_call_is_taken_up_where_it_stopped(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def dying() -> Iterator[Feed]:
-        yield from batches()[:2]
-        raise KeyboardInterrupt
-
     path = tmp_path / "cache"
-    with pytest.raises(KeyboardInterrupt):
-        purdist.cache_teacher(distilled(), dying(), path)
+    kill_after_two_batches(path)
     assert not path.exists()
     with (tmp_path / "cache.part" / "0.bin").open("ab") as file:
         file.write(b"half a row")  # written, and not yet in the manifest
@@ -127,13 +133,8 @@ def test_a_cache_of_other_data_is_refused(tmp_path: Path) -> None:
 
 
 def test_to_go_on_with_other_data_is_refused(tmp_path: Path) -> None:
-    def dying() -> Iterator[Feed]:
-        yield from batches()[:2]
-        raise KeyboardInterrupt
-
     path = tmp_path / "cache"
-    with pytest.raises(KeyboardInterrupt):
-        purdist.cache_teacher(distilled(), dying(), path)
+    kill_after_two_batches(path)
     for stale in (batches()[1:], batches()[:1]):
         with pytest.raises(purdist.StaleCacheError, match="got others"):
             purdist.cache_teacher(distilled(), stale, path)
