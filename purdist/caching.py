@@ -88,8 +88,10 @@ def cache_teacher(
         manifest = _compute(begun, program, teacher, batches, draft)
         draft.replace(target)
     rest = without_teacher(program)
+    # A weight of the teacher that a loss reads is the same for every row: it stays, frozen.
+    weights = [name for name in program.weights if name not in rest]
     listening = attrs.evolve(
-        distillation, program=part(program, rest, names, names=(*rest, *names))
+        distillation, program=part(program, rest, names, names=(*rest, *names, *weights))
     )
     arrays = {
         name: np.memmap(

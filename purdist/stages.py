@@ -24,7 +24,11 @@ from purdist.program import Feed, Program, Stage
 
 
 def listened(program: Program) -> tuple[str, ...]:
-    """The activations of teachers that anything else reads, in program order."""
+    """The activations of teachers that anything else reads, in program order.
+
+    A weight that is read, and what is computed from weights alone, is the same for every batch:
+    that stays with who reads it.
+    """
     values = program.training.values
     others = {
         values[n].id for n, v in program.variables.items() if v.owner != "teacher" and n in values
@@ -44,7 +48,17 @@ def listened(program: Program) -> tuple[str, ...]:
             theirs.add(op.id())
         else:
             read |= pir.read_ids([op])
+    read &= _fed(program)
     return tuple(name for identity, name in names.items() if identity in read)
+
+
+def _fed(program: Program) -> set[str]:
+    """The ids of the values of the graph that trains that depend on a feed."""
+    fed: set[str] = set()
+    for op in pir.operations(program.graph):
+        if pir.is_feed(op) or not fed.isdisjoint(pir.read_ids([op])):
+            fed |= pir.value_ids([op])
+    return fed
 
 
 def _is_teachers(op: pir.Operation, names: Collection[str], theirs: Collection[int]) -> bool:

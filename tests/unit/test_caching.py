@@ -11,7 +11,7 @@ import pytest
 
 import purdist
 from purdist.program import Feed
-from tests.nets import images, numbers, program, untouched
+from tests.nets import Forward, images, numbers, program, untouched
 
 IMAGES = numbers(7, 40, 1, 4, 4)
 
@@ -190,3 +190,60 @@ def test_a_batch_is_computed_once_however_many_variables_are_listened_to(
     cache = purdist.cache_teacher(distillation, [{"x": IMAGES[:5]}], tmp_path / "cache")
     assert sizes == [5]
     assert set(cache[:]) == {"teacher_logits", "teacher_normed"}
+
+
+# --- what a loss reads of a teacher that no feed reaches ----------------------------------
+
+
+def normalised(feed: str) -> Forward:
+    """A linear layer of a weight of length 1, behind a batch norm."""
+
+    def forward() -> dict[str, paddle.Tensor]:
+        value = paddle.nn.BatchNorm1D(6)(paddle.static.data(feed, [None, 6]))
+        weight = paddle.create_parameter([6, 4], "float32", name="weight")
+        direction = weight / weight.square().sum().sqrt()
+        return {"direction": direction, "logits": paddle.matmul(value, direction)}
+
+    return forward
+
+
+def losses(training: purdist.Training, feeds: list[Feed]) -> list[float]:
+    return [step.loss for step in purdist.train(training, feeds)]
+
+
+@pytest.mark.parametrize(
+    ("read", "near"),
+    [
+        ("teacher_weight", "weight"),
+        ("teacher_batch_norm1d_0.w_0", "batch_norm1d_0.w_0"),
+        ("teacher_batch_norm1d_0.w_1", "batch_norm1d_0.b_0"),
+        ("teacher_direction", "direction"),
+    ],
+    ids=["a weight", "a scale", "a running mean", "what is computed from a weight"],
+)
+def test_a_weight_of_the_teacher_stays_where_a_loss_reads_it(
+    read: str, near: str, tmp_path: Path
+) -> None:
+    teacher, student = program(normalised("y"), seed=1), program(normalised("x"))
+    distillation = purdist.apply(
+        purdist.merge(teacher, student, {"y": "x"}),
+        [
+            purdist.KDLoss("teacher_logits", "logits"),
+            purdist.CustomLoss(
+                lambda t, s: (t - s).square().mean(), {"t": read, "s": near}, weight=3.0
+            ),
+        ],
+    )
+    feeds: list[Feed] = [{"x": numbers(k, 8, 6)} for k in range(3)]
+    cache = purdist.cache_teacher(distillation, feeds, tmp_path / "cache")
+    assert set(cache[:1]) == {"teacher_logits"}
+    told: list[Feed] = [{**feed, **cache[8 * k : 8 * k + 8]} for k, feed in enumerate(feeds)]
+    expected = losses(purdist.minimize(distillation, momentum), feeds)
+    engine = purdist.minimize(distillation, momentum, teacher="inference")
+    assert losses(engine, feeds) == pytest.approx(expected, rel=1e-5)
+    training = purdist.minimize(cache.distillation, momentum)
+    assert losses(training, told) == pytest.approx(expected, rel=1e-5)
+    bare = purdist.student_of(training)
+    assert set(bare.weights) == set(student.weights)
+    purdist.export(training, tmp_path / "student", ["logits"])
+    assert "teacher_" not in (tmp_path / "student.json").read_text()
