@@ -53,6 +53,7 @@ from purdist.pir.looking import (
     value_ids,
     written_parameters,
 )
+from purdist.pir.lookups import INDEXING, Lookup, lookups, value_ranges
 from purdist.pir.loops import mend_loops, wrong_loops
 from purdist.pir.making import (
     Graph,
@@ -83,10 +84,12 @@ from purdist.pir.state import (
 from purdist.pir.tracing import Call, Trace, UntraceableError, trace, untouched
 
 __all__ = [
+    "INDEXING",
     "PARAMETER",
     "Call",
     "Graph",
     "Kind",
+    "Lookup",
     "OldModel",
     "Operation",
     "Place",
@@ -117,6 +120,7 @@ __all__ = [
     "is_tensor",
     "is_value",
     "layer_of",
+    "lookups",
     "made_names",
     "mapping_between",
     "mend_loops",
@@ -152,6 +156,7 @@ __all__ = [
     "transplant",
     "untouched",
     "value_ids",
+    "value_ranges",
     "with_fast_kernels",
     "without_unset",
     "write_to_copies",
