@@ -16,6 +16,7 @@ from purdist.pir.changing import (
     to_front,
     write_to_copies,
 )
+from purdist.pir.child import Outcome, tried
 from purdist.pir.files import (
     OldModel,
     fetched,
@@ -92,6 +93,7 @@ __all__ = [
     "Lookup",
     "OldModel",
     "Operation",
+    "Outcome",
     "Place",
     "Prefixed",
     "RandomState",
@@ -154,6 +156,7 @@ __all__ = [
     "trace",
     "translate",
     "transplant",
+    "tried",
     "untouched",
     "value_ids",
     "value_ranges",

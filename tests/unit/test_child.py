@@ -1,0 +1,209 @@
+"""Something risky in a child process: whatever it does, the caller gets an answer."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from purdist import pir
+from purdist.pir import child
+from tests import risky
+from tests.nets import ROOT, in_a_process
+
+
+def server_alive() -> int:
+    return child._server().process.pid
+
+
+def gone(process: int) -> bool:
+    """Whether a process, and all of its session, end within some seconds."""
+    for _ in range(100):
+        if not any(_belongs(stat, process) for stat in Path("/proc").glob("[0-9]*/stat")):
+            return True
+        time.sleep(0.1)
+    return False
+
+
+def _belongs(stat: Path, process: int) -> bool:
+    try:
+        state, _, _, session = stat.read_text().rpartition(")")[2].split()[:4]
+    except OSError:
+        return False
+    return state != "Z" and process in (int(stat.parent.name), int(session))
+
+
+def test_it_answers_with_what_the_function_returns() -> None:
+    array = np.arange(1_000_000.0)
+    np.testing.assert_array_equal(pir.tried(risky.answers, array).value, array + 1)
+
+
+@pytest.mark.parametrize(
+    ("function", "args", "failure"),
+    [
+        (risky.segfaults, (), "ended by SIGSEGV"),
+        (os.abort, (), "ended by SIGABRT"),
+        (os._exit, (3,), "ended with exit code 3"),
+        (os._exit, (0,), "ended with exit code 0"),
+        (sys.exit, (3,), "SystemExit: 3"),
+        (divmod, (1, 0), "ZeroDivisionError: integer division or modulo by zero"),
+        (threading.Lock, (), "TypeError: cannot pickle '_thread.lock' object"),
+    ],
+)
+def test_however_it_ends_the_next_is_answered(
+    function: Callable[..., object], args: tuple[object, ...], failure: str
+) -> None:
+    assert pir.tried(function, *args, seconds=10).failure == failure
+    assert pir.tried(divmod, 7, 2).value == (3, 1)
+
+
+def test_what_hangs_is_ended() -> None:
+    assert pir.tried(time.sleep, 60, seconds=0.3).failure == "it took too long"
+    assert pir.tried(divmod, 7, 2).value == (3, 1)
+
+
+def test_what_it_prints_is_kept_and_printed_nowhere(capfd: pytest.CaptureFixture[str]) -> None:
+    assert sorted(pir.tried(risky.prints).printed.splitlines()) == ["of C", "of Python"]
+    outcome = pir.tried(risky.prints_much)
+    assert (outcome.value, len(outcome.printed)) == (1, 65536)
+    assert capfd.readouterr() == ("", "")
+
+
+def test_it_has_the_caller_s_environment_folder_and_flags(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    pir.tried(os.getpid)  # the server is there
+    monkeypatch.setenv("PURDIST_TEST", "said")
+    monkeypatch.chdir(tmp_path)
+    assert pir.tried(os.getenv, "PURDIST_TEST").value == "said"
+    assert pir.tried(os.getcwd).value == str(tmp_path)
+    with pir.freeing_in_bulk():
+        assert pir.tried(risky.flag).value == 2.0**-10
+    assert pir.tried(risky.flag).value == 0.0
+    tmp_path.rmdir()
+    assert pir.tried(divmod, 7, 2).value == (3, 1)
+
+
+def test_a_try_takes_a_tenth_of_a_second_and_leaves_no_process() -> None:
+    server = server_alive()
+    pir.tried(os.getpid)
+    start = time.monotonic()
+    tries = [pir.tried(os.getpid).value for _ in range(5)]
+    assert time.monotonic() - start < 5
+    assert len(set(tries)) == 5
+    assert all(gone(process) for process in tries)
+    assert server_alive() == server
+
+
+def test_threads_take_turns() -> None:
+    with ThreadPoolExecutor(8) as workers:
+        got = list(workers.map(lambda k: pir.tried(divmod, k, 1).value, range(16)))
+    assert got == [(k, 0) for k in range(16)]
+
+
+def test_a_server_that_is_killed_is_started_anew() -> None:
+    server = server_alive()
+    pir.tried(os.getpid)
+    os.kill(server, signal.SIGKILL)
+    assert pir.tried(divmod, 7, 2).value == (3, 1)
+    assert server_alive() != server
+
+
+def test_what_ends_its_server_is_told() -> None:
+    assert pir.tried(risky.ends_its_server).failure.startswith("its server ended")
+    assert pir.tried(divmod, 7, 2).value == (3, 1)
+
+
+def test_a_forked_process_has_a_server_of_its_own() -> None:
+    server = server_alive()
+    pir.tried(os.getpid)
+    reading, writing = os.pipe()
+    forked = os.fork()
+    if not forked:
+        try:
+            os.write(writing, str(pir.tried(divmod, 7, 2).value).encode())
+        finally:
+            os._exit(0)
+    os.waitpid(forked, 0)
+    assert os.read(reading, 100) == b"(3, 1)"
+    os.close(reading)
+    os.close(writing)
+    assert pir.tried(divmod, 7, 2).value == (3, 1)
+    assert server_alive() == server
+
+
+def test_it_works_in_a_daemonic_process() -> None:
+    context: Any = multiprocessing.get_context("fork")
+    queue = context.Queue()
+    daemon = context.Process(target=risky.in_a_daemon, args=(queue,), daemon=True)
+    daemon.start()
+    assert queue.get(timeout=120) == ""
+    daemon.join()
+
+
+SCRIPT = """
+import os, sys, threading, time
+print("begun")
+from purdist import pir
+print(pir.tried(os.getppid).value, flush=True)
+"""
+KILLED = """
+threading.Timer(0.5, os.kill, [os.getpid(), 9]).start()
+pir.tried(time.sleep, 300)
+"""
+
+
+@pytest.mark.parametrize("way", ["file", "stdin", "killed"])
+def test_the_caller_s_script_is_not_run_again_and_nothing_is_left(way: str, tmp_path: Path) -> None:
+    """Without a guard, from a file and from stdin, and if the caller is killed amid a try."""
+    code = SCRIPT + (KILLED if way == "killed" else "")
+    script = tmp_path / "script.py"
+    script.write_text(code)
+    temporary = tmp_path / "temporary"
+    temporary.mkdir()
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-" if way == "stdin" else str(script)],
+        input=code if way == "stdin" else "",
+        env={**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(temporary)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == (-9 if way == "killed" else 0), done.stderr
+    begun, server = done.stdout.split()
+    assert begun == "begun"
+    assert gone(int(server))
+    assert list(temporary.iterdir()) == []
+
+
+def test_an_interrupted_try_is_over() -> None:
+    server = server_alive()
+    pir.tried(os.getpid)
+    threading.Timer(0.5, os.kill, [os.getpid(), signal.SIGINT]).start()
+    with pytest.raises(KeyboardInterrupt):
+        pir.tried(time.sleep, 300)
+    assert gone(server)
+    assert pir.tried(divmod, 7, 2).value == (3, 1)
+
+
+def test_a_function_of_main_is_refused() -> None:
+    code = """
+        from purdist import pir
+        def own(): pass
+        try:
+            pir.tried(own)
+        except ValueError as error:
+            print(error)
+    """
+    assert in_a_process(code) == "own is of __main__, which a child does not import\n"
