@@ -71,6 +71,7 @@ def cache_teacher(
         InvalidArgumentError: The losses listen to no teacher, or to one that reads what the
             student learns; or a variable has not one row for each that is fed.
         ShapeMismatchError: The shape of a variable changes between batches.
+        PurdistError: A feed that does not fit, as in `Program.run`.
     """
     program = distillation.program
     names, teacher = teacher_of(program)

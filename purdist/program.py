@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import weakref
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from functools import cached_property
 from types import MappingProxyType
@@ -24,6 +24,7 @@ from purdist.errors import (
     UnknownVariableError,
     together,
 )
+from purdist.feeding import FeedRules
 from purdist.losses.schedule import Schedule
 from purdist.variables import Role, Variable, feed_faults
 
@@ -165,9 +166,11 @@ class Program:
         Raises:
             UnknownVariableError: A fetched name is none of a variable.
             FeedError: A feed is missing, or is none of an input.
-            ShapeMismatchError: A feed has another rank, or another size on a known axis.
+            ShapeMismatchError: A feed has another rank, or another size on a known axis, or two
+                have not the same number of rows.
             DtypeMismatchError: A feed has another dtype.
-            InvalidArgumentError: A fetched variable exists in training alone.
+            InvalidArgumentError: A fetched variable exists in training alone, or a feed has a
+                value outside the range of what is looked up by it.
         """
         self.check_fetch(fetch, self.inference, "inference")
         names = tuple(dict.fromkeys(fetch))
@@ -199,14 +202,18 @@ class Program:
         if faults:
             raise together(faults)
 
-    def check_feed(self, feed: Feed, needed: Iterable[str]) -> None:
+    def check_feed(self, feed: Feed, needed: Collection[str]) -> None:
         """Refuses a ``feed`` that does not fit the inputs, all faults told together.
 
         Raises:
             FeedError: One of ``needed`` is missing, or a name is none of an input.
-            ShapeMismatchError: Another rank, or another size on a known axis.
+            ShapeMismatchError: Another rank, another size on a known axis, or sizes of two feeds
+                that meet and differ.
             DtypeMismatchError: Another dtype.
+            InvalidArgumentError: A value by which nothing can be looked up.
         """
+        if self._rules.fits(feed, needed):
+            return
         faults: list[PurdistError] = []
         missing = sorted(set(needed).difference(feed))
         if missing:
@@ -229,8 +236,15 @@ class Program:
                 )
             else:
                 faults.extend(feed_faults(self._fed[name], np.asarray(array)))
+        if not faults:
+            faults.extend(self._rules.faults(feed, needed))
         if faults:
             raise together(faults)
+
+    @cached_property
+    def _rules(self) -> FeedRules:
+        """What the feeds must be to each other and to what they look up."""
+        return FeedRules.of(self.training, self._fed)
 
     @cached_property
     def _fed(self) -> Mapping[str, Variable]:

@@ -217,9 +217,11 @@ def train(
     Raises:
         UnknownVariableError: A name in ``fetch`` is none of a variable.
         InvalidArgumentError: ``scheduler_every`` or ``log_every`` is below 1, or ``batches`` is
-            one feed.
-        FeedError: A feed is missing or surplus (when its step is due, before it is taken).
-        ShapeMismatchError: A feed has another rank or size (likewise).
+            one feed; or a feed has a value outside the range of what is looked up by it (when
+            its step is due, before it is taken).
+        FeedError: A feed is missing or surplus (likewise).
+        ShapeMismatchError: A feed has another rank or size, or two have not the same number of
+            rows (likewise).
         DtypeMismatchError: A feed has another dtype (likewise).
     """
     for name, every in (("scheduler_every", scheduler_every), ("log_every", log_every)):

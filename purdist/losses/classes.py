@@ -102,7 +102,7 @@ class DKDLoss(LossSpec):
         is_label = paddle.nn.functional.one_hot(label, logits.shape[-1]) > 0
         beside = paddle.where(is_label, paddle.full_like(logits, IMPOSSIBLE), logits)
         total = paddle.logsumexp(logits, axis=-1, keepdim=True)
-        right = paddle.take_along_axis(logits, label.unsqueeze(1), axis=1) - total
+        right = paddle.index_sample(logits, label.unsqueeze(1)) - total
         wrong = paddle.logsumexp(beside, axis=-1, keepdim=True) - total
         return paddle.concat([right, wrong], axis=1), log_softmax(beside)
 

@@ -68,7 +68,7 @@ class CrossEntropyLoss(LossSpec):
 
     def build(self, values: Mapping[str, paddle.Tensor]) -> paddle.Tensor:
         answers = log_softmax(values["student_var"])
-        right = paddle.take_along_axis(answers, values["label"].unsqueeze(1), axis=1).mean()
+        right = paddle.index_sample(answers, values["label"].unsqueeze(1)).mean()
         smoothing = number(self.label_smoothing, answers)
         return (smoothing - 1) * right - smoothing * answers.mean()
 

@@ -69,6 +69,7 @@ from purdist.pir.making import (
     without_unset,
 )
 from purdist.pir.running import Runner
+from purdist.pir.sizes import Agreement, Meeting, agreements, meetings
 from purdist.pir.state import (
     Place,
     RandomState,
@@ -87,10 +88,12 @@ from purdist.pir.tracing import Call, Trace, UntraceableError, trace, untouched
 __all__ = [
     "INDEXING",
     "PARAMETER",
+    "Agreement",
     "Call",
     "Graph",
     "Kind",
     "Lookup",
+    "Meeting",
     "OldModel",
     "Operation",
     "Outcome",
@@ -102,6 +105,7 @@ __all__ = [
     "Trace",
     "UntraceableError",
     "adopt",
+    "agreements",
     "append",
     "array_dtype",
     "building",
@@ -125,6 +129,7 @@ __all__ = [
     "lookups",
     "made_names",
     "mapping_between",
+    "meetings",
     "mend_loops",
     "merge_twins",
     "op_of",

@@ -226,6 +226,18 @@ def attributes(op: Operation) -> dict[str, str]:
     return {k: str(v) for k, v in sorted(op.attrs().items()) if k not in _REMARKS}
 
 
+def number_of(op: Operation, attribute: str) -> int:
+    """An attribute of ``op`` that is a whole number."""
+    return int(float(str(op.attrs()[attribute])))
+
+
+def numbers_of(op: Operation, attribute: str) -> list[int]:
+    """An attribute of ``op`` that is a list of whole numbers."""
+    value = op.attrs()[attribute]
+    assert isinstance(value, list)
+    return [int(number) for number in value]
+
+
 def signature(program: paddle.static.Program) -> str:
     """What ``program`` computes, as text: the same for a network that is built again."""
     numbers: dict[str | None, int] = {None: -1}

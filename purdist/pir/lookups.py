@@ -14,7 +14,16 @@ import attrs
 import paddle
 from paddle.base.libpaddle import pir
 
-from purdist.pir.looking import Operation, data_name, dtype_name, identity, is_feed, is_tensor
+from purdist.pir.looking import (
+    Operation,
+    data_name,
+    dtype_name,
+    identity,
+    is_feed,
+    is_tensor,
+    number_of,
+    numbers_of,
+)
 from purdist.pir.making import Graph
 
 Range = tuple[int, int | None]
@@ -114,7 +123,7 @@ def _looked_up(op: Operation, held: Mapping[str, tuple[_Fed, ...]]) -> Iterator[
     fed = held.get(identity(index) or "", ())
     if fed:
         low, high = range_of(op)
-        beside = _number(op, "ignore_index") if op.has_attr("ignore_index") else None
+        beside = number_of(op, "ignore_index") if op.has_attr("ignore_index") else None
         for one in fed:
             yield Lookup(one.feed, one.part, low, high, beside)
 
@@ -133,7 +142,7 @@ def _handed_on(op: Operation, held: Mapping[str, tuple[_Fed, ...]]) -> tuple[_Fe
     if short == "slice":
         return tuple(_sliced(op, fed))
     if short == "transpose":
-        order = _numbers(op, "perm")
+        order = numbers_of(op, "perm")
         return tuple(
             attrs.evolve(one, axes=one.axes and tuple(one.axes[k] for k in order)) for one in fed
         )
@@ -146,11 +155,11 @@ def _handed_on(op: Operation, held: Mapping[str, tuple[_Fed, ...]]) -> tuple[_Fe
 def _sliced(op: Operation, fed: tuple[_Fed, ...]) -> Iterator[_Fed]:
     """What is left of each where the bounds are known; of the others nothing is said."""
     starts, ends = (_constant(value) for value in op.operands_source()[1:3])
-    dropped = _numbers(op, "decrease_axis")
+    dropped = numbers_of(op, "decrease_axis")
     for one in fed:
         if starts is None or ends is None or one.axes is None:
             continue
-        axes = [one.axes[axis] for axis in _numbers(op, "axes")]
+        axes = [one.axes[axis] for axis in numbers_of(op, "axes")]
         part = [*one.part, *[slice(None)] * (1 + max(axes) - len(one.part))]
         if all(part[axis] == slice(None) for axis in axes):
             for axis, start, end in zip(axes, starts, ends, strict=True):
@@ -163,17 +172,7 @@ def _constant(value: paddle.Tensor) -> list[int] | None:
     op = value.get_defining_op()
     if op is None or op.name() != "pd_op.full_int_array":
         return None
-    return _numbers(op, "value")
-
-
-def _numbers(op: Operation, attribute: str) -> list[int]:
-    value = op.attrs()[attribute]
-    assert isinstance(value, list)
-    return [int(number) for number in value]
-
-
-def _number(op: Operation, attribute: str) -> int:
-    return int(float(str(op.attrs()[attribute])))
+    return numbers_of(op, "value")
 
 
 # --- what each op allows ----------------------------------------------------------------
@@ -187,9 +186,9 @@ def _size(value: paddle.Tensor, axis: int) -> int | None:
 def _along(op: Operation, position: int = 2) -> int:
     """The axis an op works along: an attribute, or an operand that is mostly a constant."""
     if op.has_attr("axis"):
-        return _number(op, "axis")
+        return number_of(op, "axis")
     made = op.operands_source()[position].get_defining_op()
-    return _number(made, "value") if made is not None and made.has_attr("value") else 0
+    return number_of(made, "value") if made is not None and made.has_attr("value") else 0
 
 
 def _rows(position: int) -> Callable[[Operation], Range]:
@@ -230,7 +229,7 @@ def _classes(axis: int | None = None) -> Callable[[Operation], Range]:
 
 def _counted(attribute: str) -> Callable[[Operation], Range]:
     """As many as an attribute says, counted from 0."""
-    return lambda op: (0, _number(op, attribute))
+    return lambda op: (0, number_of(op, attribute))
 
 
 def _depth(op: Operation) -> Range:

@@ -1,0 +1,140 @@
+"""What feeds must be to each other, and to what is looked up by them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from functools import cached_property
+from typing import Any
+
+import attrs
+import numpy as np
+import numpy.typing as npt
+
+from purdist import pir
+from purdist.errors import InvalidArgumentError, PurdistError, ShapeMismatchError
+from purdist.variables import Variable
+
+Array = npt.NDArray[Any]
+
+_SHOWN = 3
+"""How many wrong values an error shows."""
+
+
+@attrs.frozen(eq=False)
+class FeedRules:
+    """What a graph asks of its feeds: of each, of all together, and of what is looked up by them.
+
+    Attributes:
+        inputs: What is fed.
+        agreements: Axes that must be of one size, because they meet in an op.
+        lookups: What is looked up by integers.
+    """
+
+    inputs: Mapping[str, Variable]
+    agreements: tuple[pir.Agreement, ...]
+    lookups: tuple[pir.Lookup, ...]
+
+    @classmethod
+    def of(cls, graph: pir.Graph, inputs: Mapping[str, Variable]) -> FeedRules:
+        """The rules of ``graph``, of which ``inputs`` is what is known of its inputs."""
+        return cls(inputs, tuple(pir.agreements(graph)), tuple(pir.lookups(graph)))
+
+    def fits(self, feed: Mapping[str, Array], needed: Collection[str]) -> bool:
+        """Whether there is nothing to say against ``feed``: a matter of microseconds."""
+        kinds = self._kinds
+        if not (kinds.keys() >= feed.keys() and all(name in feed for name in needed)):
+            return False
+        for name, array in feed.items():
+            dtype, rank, sizes = kinds[name]
+            if type(array) is not np.ndarray or array.dtype != dtype or array.ndim != rank:
+                return False
+            if any(array.shape[axis] != size for axis, size in sizes):
+                return False
+        return next(self.faults(feed, needed), None) is None
+
+    @cached_property
+    def _kinds(self) -> Mapping[str, tuple[np.dtype[Any], int, tuple[tuple[int, int], ...]]]:
+        """Input -> its dtype, its rank and its sizes that are known, by axis."""
+        return {
+            name: (
+                pir.array_dtype(variable.dtype),
+                len(variable.shape),
+                tuple((axis, size) for axis, size in enumerate(variable.shape) if size != -1),
+            )
+            for name, variable in self.inputs.items()
+        }
+
+    def faults(self, feed: Mapping[str, Array], needed: Collection[str]) -> Iterator[PurdistError]:
+        """What is wrong with feeds that are ``needed`` beside the shape and dtype of each."""
+        for agreement in self.agreements:
+            fed = [place for place in agreement.places if place[0] in needed and place[0] in feed]
+            sizes = {np.shape(feed[name])[axis] for name, axis in fed}
+            if agreement.size is not None:
+                sizes.add(agreement.size)
+            if len(sizes) > 1:
+                yield _disagreement(agreement, {name: np.shape(feed[name]) for name, _ in fed})
+        for lookup in self.lookups:
+            if lookup.feed in needed and lookup.feed in feed:
+                yield from _strangers(lookup, np.asarray(feed[lookup.feed]))
+
+
+def _disagreement(
+    agreement: pir.Agreement, shapes: Mapping[str, tuple[int, ...]]
+) -> ShapeMismatchError:
+    there = [(name, axis) for name, axis in agreement.places if name in shapes]
+    got = ", ".join(f"{name} {list(shape)}" for name, shape in sorted(shapes.items()))
+    size = f", {agreement.size}" if agreement.size is not None else ""
+    if all(axis == 0 for _, axis in there):
+        return ShapeMismatchError(
+            f"Expected feeds of one number of rows{size}, got {got}.",
+            "They meet row by row in the program: feed as many rows of each.",
+        )
+    axes = " and ".join(f"axis {axis} of {name!r}" for name, axis in sorted(there))
+    return ShapeMismatchError(
+        f"Expected {axes} to be of one size{size}, got {got}.",
+        "They meet in the program: feed arrays that agree there.",
+    )
+
+
+def _strangers(lookup: pir.Lookup, array: Array) -> Iterator[PurdistError]:
+    """The values of an array that nothing can be looked up by."""
+    looked = array[lookup.part] if lookup.part else array
+    if not looked.size or _all_found(lookup, looked):
+        return
+    wrong = looked < lookup.low
+    if lookup.high is not None:
+        wrong |= looked >= lookup.high
+    if lookup.beside is not None:
+        wrong &= looked != lookup.beside
+    if wrong.any():
+        yield _stranger(lookup, array, looked, np.argwhere(wrong))
+
+
+def _all_found(lookup: pir.Lookup, looked: Array) -> bool:
+    """Whether all values are in the range itself, told as fast as can be."""
+    if lookup.low == 0 and lookup.high is not None and looked.dtype.kind == "i":
+        # What is below 0 is very large without its sign.
+        return bool(looked.view(f"u{looked.itemsize}").max() < lookup.high)
+    high = lookup.high
+    return bool(looked.min() >= lookup.low and (high is None or looked.max() < high))
+
+
+def _stranger(
+    lookup: pir.Lookup, array: Array, looked: Array, places: npt.NDArray[np.int64]
+) -> InvalidArgumentError:
+    told = [f"{looked[tuple(place)]} in {_where(lookup, place)}" for place in places[:_SHOWN]]
+    more = f" and {len(places) - _SHOWN} more" if len(places) > _SHOWN else ""
+    high = "the size of what is looked up" if lookup.high is None else str(lookup.high)
+    beside = "" if lookup.beside is None else f" or {lookup.beside}"
+    return InvalidArgumentError(
+        f"Expected {lookup.feed} to be at least {lookup.low} and below {high}{beside}, got "
+        f"{', '.join(told)}{more}, of shape {list(array.shape)}.",
+        "Something is looked up by these numbers: classes, words and rows are counted from 0.",
+    )
+
+
+def _where(lookup: pir.Lookup, place: npt.NDArray[np.int64]) -> str:
+    """The row, and the rest of the index where there is more, in the whole array."""
+    first = [part.start or 0 for part in lookup.part] + [0] * (len(place) - len(lookup.part))
+    row, *others = (int(k) + start for k, start in zip(place, first, strict=True))
+    return f"row {row}" + (f" at {[row, *others]}" if others else "")

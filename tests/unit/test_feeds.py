@@ -1,0 +1,272 @@
+"""Feeds against each other and against what is looked up by them, refused before anything runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import paddle
+import pytest
+from paddle.static import InputSpec
+
+import purdist
+from purdist import (
+    CrossEntropyLoss,
+    CustomLoss,
+    DKDLoss,
+    KDLoss,
+    L2Loss,
+    LossSpec,
+    NewInput,
+    pir,
+)
+from tests import nets
+
+ops: Any = paddle  # more of it than purdist has types for
+F = ops.nn.functional
+Feed = Mapping[str, npt.NDArray[Any]]
+Way = Callable[[purdist.Distillation, Feed, Path], object]
+
+LABEL = NewInput("label")
+ROWS = "\nThey meet row by row in the program: feed as many rows of each."
+CLASSES = "\nSomething is looked up by these numbers: classes, words and rows are counted from 0."
+
+
+def sgd() -> paddle.optimizer.Optimizer:
+    return paddle.optimizer.SGD(0.1)
+
+
+def distilled(*specs: LossSpec) -> purdist.Distillation:
+    teacher, student = (nets.program(nets.linear(feed)) for feed in "yx")
+    return purdist.apply(purdist.merge(teacher, student, {"y": "x"}), specs)
+
+
+def trained(distillation: purdist.Distillation, feed: Feed, _: Path) -> object:
+    return list(purdist.train(purdist.minimize(distillation, sgd), [feed]))
+
+
+def in_the_engine(distillation: purdist.Distillation, feed: Feed, _: Path) -> object:
+    training = purdist.minimize(distillation, sgd, teacher="inference")
+    return list(purdist.train(training, [feed]))
+
+
+def from_a_cache(distillation: purdist.Distillation, feed: Feed, folder: Path) -> object:
+    rows = {"x": feed["x"]}
+    cache = purdist.cache_teacher(distillation, [rows], folder / "cache")
+    return trained(cache.distillation, {**feed, **cache[:]}, folder)
+
+
+def run(distillation: purdist.Distillation, feed: Feed, _: Path) -> object:
+    return distillation.program.run(feed, ["loss"])
+
+
+WAYS: tuple[Way, ...] = (run, trained, in_the_engine, from_a_cache)
+each_way = pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
+
+
+@pytest.mark.parametrize(
+    ("rows", "way"), [(2, way) for way in WAYS] + [(k, run) for k in (1, 4, 1000)]
+)
+def test_labels_of_another_number_than_the_rows_are_refused(
+    rows: int, way: Way, tmp_path: Path
+) -> None:
+    distillation = distilled(KDLoss("teacher_logits", "logits"), CrossEntropyLoss("logits", LABEL))
+    feed = {"x": nets.numbers(0, 3, 6), "label": np.zeros(rows, "int64")}
+    with pytest.raises(purdist.ShapeMismatchError) as caught:
+        way(distillation, feed, tmp_path)
+    assert str(caught.value).startswith("Expected feeds of one number of rows, got ")
+    for told in (f"label [{rows}]", "x [3, 6]", ROWS):
+        assert told in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("label", "way"), [(-1, way) for way in WAYS] + [(k, run) for k in (4, -4, -100, 2**40)]
+)
+@pytest.mark.parametrize(
+    "spec", [CrossEntropyLoss("logits", LABEL), DKDLoss("teacher_logits", "logits", LABEL)]
+)
+def test_labels_that_are_no_class_are_refused(
+    spec: LossSpec, label: int, way: Way, tmp_path: Path
+) -> None:
+    distillation = distilled(KDLoss("teacher_logits", "logits"), spec)
+    feed = {"x": nets.numbers(0, 3, 6), "label": np.array([0, label, 3])}
+    with pytest.raises(purdist.InvalidArgumentError) as caught:
+        way(distillation, feed, tmp_path)
+    assert str(caught.value) == (
+        f"Expected label to be at least 0 and below 4, got {label} in row 1, of shape [3].{CLASSES}"
+    )
+
+
+@each_way
+def test_feeds_that_fit_are_taken(way: Way, tmp_path: Path) -> None:
+    distillation = distilled(KDLoss("teacher_logits", "logits"), CrossEntropyLoss("logits", LABEL))
+    way(distillation, {"x": nets.numbers(0, 3, 6), "label": np.array([0, 1, 3])}, tmp_path)
+
+
+def test_a_cache_of_fewer_rows_is_refused_and_nothing_moves(tmp_path: Path) -> None:
+    distillation = distilled(KDLoss("teacher_logits", "logits"))
+    x = nets.numbers(0, 8, 6)
+    cache = purdist.cache_teacher(distillation, [{"x": x}], tmp_path / "cache")
+    training = purdist.minimize(cache.distillation, sgd)
+    before = nets.weights(training.program)
+    for rows in (1, 3):
+        with pytest.raises(purdist.ShapeMismatchError) as caught:
+            next(purdist.train(training, [{"x": x, **cache[0:rows]}]))
+        assert f"teacher_logits [{rows}, 4], x [8, 6]" in str(caught.value)
+    assert not nets.moved(before, nets.weights(training.program))
+
+
+def test_every_way_to_compute_leaves_a_refused_step_untaken() -> None:
+    distillation = distilled(KDLoss("teacher_logits", "logits"), CrossEntropyLoss("logits", LABEL))
+    training = purdist.minimize(distillation, sgd)
+    good = {"x": nets.numbers(0, 3, 6), "label": np.array([0, 1, 2])}
+    steps = purdist.train(training, [good, {**good, "label": np.array([0, 9, 2])}])
+    next(steps)
+    before = nets.weights(training.program)
+    with pytest.raises(purdist.InvalidArgumentError):
+        next(steps)
+    assert not nets.moved(before, nets.weights(training.program))
+
+
+class Words(paddle.nn.Layer):
+    """Two tables: of words, and of where they are."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.words = ops.nn.Embedding(30, 4)
+        self.at = ops.nn.Embedding(16, 4)
+        self.answer = paddle.nn.Linear(4, 3)
+
+    def forward(self, ids: paddle.Tensor, places: paddle.Tensor) -> paddle.Tensor:
+        answer: paddle.Tensor = self.answer(self.words(ids) + self.at(places))
+        return answer
+
+
+def words() -> purdist.Program:
+    spec = InputSpec([None, None], "int64")
+    with pir.dynamic():
+        return purdist.from_layer(Words(), {"ids": spec, "places": spec})
+
+
+def test_words_outside_of_the_table_are_refused_with_where_they_are() -> None:
+    ids, places = np.zeros((2, 5), "int64"), np.zeros((2, 5), "int64")
+    network = words()
+    network.run({"ids": ids, "places": places}, ["output"])
+    ids[1, 3] = -1
+    with pytest.raises(purdist.InvalidArgumentError) as caught:
+        network.run({"ids": ids, "places": places}, ["output"])
+    assert str(caught.value) == (
+        "Expected ids to be at least 0 and below 30, got -1 in row 1 at [1, 3], of shape [2, 5]."
+        + CLASSES
+    )
+    ids[:] = 30
+    with pytest.raises(purdist.InvalidArgumentError, match=r"row 0 at \[0, 2\] and 7 more, of"):
+        network.run({"ids": ids, "places": places}, ["output"])
+
+
+def test_other_sizes_meet_too() -> None:
+    with pytest.raises(purdist.ShapeMismatchError) as caught:
+        words().run(
+            {"ids": np.zeros((2, 5), "int64"), "places": np.zeros((2, 1), "int64")}, ["output"]
+        )
+    assert str(caught.value) == (
+        "Expected axis 1 of 'ids' and axis 1 of 'places' to be of one size, got ids [2, 5], places "
+        "[2, 1].\nThey meet in the program: feed arrays that agree there."
+    )
+
+
+def test_a_part_that_is_not_looked_up_may_be_anything() -> None:
+    def forward() -> dict[str, paddle.Tensor]:
+        x = paddle.static.data("x", [None, 2], "int64")
+        one_hot = paddle.nn.functional.one_hot(x[:, 1], 5)
+        return {"out": one_hot + x[:, :1].astype("float32")}
+
+    network = nets.program(forward)
+    network.run({"x": np.array([[-7, 4], [1000, 0]])}, ["out"])
+    with pytest.raises(purdist.InvalidArgumentError, match=r"got 5 in row 1 at \[1, 1\], of"):
+        network.run({"x": np.array([[0, 4], [0, 5]])}, ["out"])
+
+
+def test_what_stands_for_no_label_is_taken_where_an_op_ignores_it() -> None:
+    def loss(answer: paddle.Tensor, label: paddle.Tensor) -> paddle.Tensor:
+        return paddle.nn.functional.cross_entropy(answer, label)
+
+    spec = CustomLoss(loss, {"answer": "logits", "label": LABEL})
+    distillation = purdist.apply(nets.program(nets.linear()), [spec])
+    feed = {"x": nets.numbers(0, 2, 6)}
+    distillation.program.run({**feed, "label": np.array([3, -100])}, ["loss"])
+    with pytest.raises(purdist.InvalidArgumentError, match="below 4 or -100, got -99 in row 1"):
+        distillation.program.run({**feed, "label": np.array([3, -99])}, ["loss"])
+
+
+def test_feeds_that_never_meet_have_as_many_rows_as_they_like() -> None:
+    def forward() -> dict[str, paddle.Tensor]:
+        x, boxes = paddle.static.data("x", [None, 3]), paddle.static.data("boxes", [None, 3])
+        near = paddle.matmul(x, boxes, transpose_y=True)
+        return {"out": near, "mean": x.mean() + boxes.mean()}
+
+    feed = {"x": nets.numbers(0, 2, 3), "boxes": nets.numbers(0, 5, 3)}
+    assert nets.program(forward).run(feed, ["out", "mean"])["out"].shape == (2, 5)
+
+
+MEETINGS: tuple[Callable[[Any, Any], Any], ...] = (
+    lambda x, y: x + y,
+    lambda x, y: ops.where(x > 0, y, x),
+    lambda x, y: ops.concat([x, y], axis=1),
+    lambda x, y: ops.stack([x, y]),
+    lambda x, y: (x.unsqueeze(1) @ y.unsqueeze(2)).flatten(),
+    lambda x, y: F.relu(x).mean(axis=1) - F.softmax(y).sum(axis=1),
+    lambda x, y: x.reshape([-1, 2, 2]).transpose([0, 2, 1]).flatten(1) * y,
+    lambda x, y: x[:, 1:].reshape([ops.shape(x)[0], 3]) - y[:, :3],
+    lambda x, y: ops.split(x, 2, axis=1)[0] - ops.split(y, 2, axis=1)[1],
+    lambda x, y: ops.nn.Linear(4, 3)(x).max(axis=1) + y.expand([2, -1, 4])[0, :, 0],
+    lambda x, y: F.cross_entropy(x, y.argmax(axis=1)),
+    F.mse_loss,
+    lambda x, y: ops.static.nn.cond(x.mean() > 0, (x - y).mean, x.max),
+)
+
+
+@pytest.mark.parametrize("function", MEETINGS)
+def test_feeds_that_meet_in_an_op_have_one_number_of_rows(
+    function: Callable[[Any, Any], Any],
+) -> None:
+    def forward() -> dict[str, paddle.Tensor]:
+        x, y = paddle.static.data("x", [None, 4]), paddle.static.data("y", [None, 4])
+        return {"out": function(x, y)}
+
+    network = nets.program(forward)
+    network.run({"x": nets.numbers(0, 3, 4), "y": nets.numbers(1, 3, 4)}, ["out"])
+    for rows in (1, 2):
+        with pytest.raises(purdist.ShapeMismatchError, match="one number of rows, got x"):
+            network.run({"x": nets.numbers(0, 3, 4), "y": nets.numbers(1, rows, 4)}, ["out"])
+
+
+def test_what_is_known_of_one_feed_binds_the_other() -> None:
+    def forward() -> dict[str, paddle.Tensor]:
+        x, y = paddle.static.data("x", [3, 4]), paddle.static.data("y", [None, 4])
+        return {"out": x + y}
+
+    with pytest.raises(purdist.ShapeMismatchError, match=r"one number of rows, 3, got y \[1, 4\]"):
+        nets.program(forward).run({"x": nets.numbers(0, 3, 4), "y": nets.numbers(1, 1, 4)}, ["out"])
+
+
+def test_only_what_is_fetched_is_looked_at() -> None:
+    distillation = distilled(CrossEntropyLoss("logits", LABEL))
+    feed = {"x": nets.numbers(0, 3, 6), "label": np.array([9, 9])}
+    assert distillation.program.run(feed, ["logits"])["logits"].shape == (3, 4)
+
+
+def test_the_same_strides_make_maps_of_the_same_size() -> None:
+    def maps(feed: str, *strides: int) -> purdist.Program:
+        spec = InputSpec([None, 3, None, None])
+        with pir.dynamic():
+            layers = [paddle.nn.Conv2D(3, 3, 3, stride=k, padding=1) for k in strides]
+            return purdist.from_layer(paddle.nn.Sequential(*layers), {feed: spec})
+
+    for strides, meetings in (((1, 2), 0), ((2, 1, 1), 0), ((2, 2), 2), ((1,), 2)):
+        merged = purdist.merge(maps("y", *strides), maps("x", 2), {"y": "x"})
+        distillation = purdist.apply(merged, [L2Loss("teacher_output", "output")])
+        assert len(pir.meetings(distillation.program.training)) == meetings
