@@ -68,6 +68,7 @@ from purdist.pir.making import (
     transplant,
     without_unset,
 )
+from purdist.pir.overwriting import StaleReadError
 from purdist.pir.running import Runner
 from purdist.pir.sizes import Agreement, Meeting, agreements, meetings
 from purdist.pir.state import (
@@ -102,6 +103,7 @@ __all__ = [
     "RandomState",
     "Runner",
     "Scope",
+    "StaleReadError",
     "Trace",
     "UntraceableError",
     "adopt",
