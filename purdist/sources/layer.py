@@ -26,9 +26,10 @@ def from_layer(
     Variables are named by sublayer path: the output of ``layer1.0.conv1`` is the variable
     ``layer1.0.conv1``, its weight ``layer1.0.conv1.weight``. A sublayer that is called more
     than once gives ``path``, ``path#1``, ..., several outputs give ``path.0``, ``path.1``,
-    nested as the sublayer returned them, or ``path.key`` for a dictionary. What the layer
-    itself returns is ``output``, ``output.0``, ..., or under the keys of a dictionary. A name
-    that stands for something else already gets ``#1``, too.
+    nested as the sublayer returned them, or ``path.key`` for a dictionary, dataclass or named
+    tuple. What the layer itself returns is ``output``, ``output.0``, ..., or under the keys of
+    a dictionary, and comes before a sublayer of that name. A name that stands for something
+    else already gets ``#1``, too.
 
     The graph that trains is traced after ``layer.train()``, or, if the layer is in training
     mode already, as it stands, with the parts that are frozen in eval mode; the graph that
@@ -53,8 +54,10 @@ def from_layer(
     Raises:
         InvalidArgumentError: ``inputs`` holds no ``InputSpec``, one has no name, they do not
             fit ``forward``, or the layer was made in static mode.
-        NameClashError: A feed name stands twice, or is that of a sublayer or weight.
-        TracingError: The layer cannot be called with graph values.
+        NameClashError: A feed name stands twice, or is that of a sublayer or weight, or of
+            something else that the layer returns.
+        TracingError: The layer cannot be called with graph values, returns no tensors, or
+            writes over a tensor (``F.relu_(h)``) where the graph cannot follow.
         UninitializedWeightsError: A parameter has no memory.
         RandomInferenceError: The layer draws random numbers in eval mode.
     """
