@@ -111,6 +111,10 @@ class SeveralFaultsError(PurdistError, ValueError):
     """Faults of more than one kind, found in one call."""
 
 
+class PurdistWarning(UserWarning):
+    """What is done, and could be done in a better way."""
+
+
 def together(faults: Sequence[PurdistError]) -> PurdistError:
     """One error that tells all of ``faults``: of their kind if they share one."""
     if len(faults) == 1:

@@ -165,7 +165,7 @@ class Program:
 
         Raises:
             UnknownVariableError: A fetched name is none of a variable.
-            FeedError: A feed is missing, or is none of an input.
+            FeedError: A feed is missing, or is none of an input; or it is no mapping.
             ShapeMismatchError: A feed has another rank, or another size on a known axis, or two
                 have not the same number of rows.
             DtypeMismatchError: A feed has another dtype.
@@ -206,12 +206,19 @@ class Program:
         """Refuses a ``feed`` that does not fit the inputs, all faults told together.
 
         Raises:
-            FeedError: One of ``needed`` is missing, or a name is none of an input.
+            FeedError: It is no mapping, one of ``needed`` is missing, or a name is none of an
+                input.
             ShapeMismatchError: Another rank, another size on a known axis, or sizes of two feeds
                 that meet and differ.
             DtypeMismatchError: Another dtype.
             InvalidArgumentError: A value by which nothing can be looked up.
         """
+        if not isinstance(feed, Mapping):
+            raise FeedError(
+                f"Expected a feed, a mapping from the names of inputs to arrays, got "
+                f"{type(feed).__name__}.",
+                f"Make it a dict with {_listed(sorted(needed))}.",
+            )
         if self._rules.fits(feed, needed):
             return
         faults: list[PurdistError] = []
@@ -373,6 +380,13 @@ class Training:
     progress: Progress = attrs.field(repr=False)
     stage: Stage | None = attrs.field(default=None, repr=False)
 
+    def __str__(self) -> str:
+        """What is minimised, how far it is and where the teacher computes."""
+        taught = any(v.owner == "teacher" for v in self.program.variables.values())
+        where = self.stage.describe() if self.stage else "in the step's graph" if taught else "none"
+        rows = ("loss", self.loss), ("terms", ", ".join(self.terms)), ("teacher", where)
+        return "\n".join(f"{k:<9}{v}" for k, v in (*rows, ("steps", str(self.progress.steps))))
+
 
 @attrs.frozen(eq=False)
 class Stage:
@@ -382,11 +396,13 @@ class Stage:
         names: The variables it computes: those that the rest of the program listens to.
         feeds: The inputs it reads.
         compute: What it says to one batch: variable -> array.
+        describe: Tells where and how it computes.
     """
 
     names: tuple[str, ...]
     feeds: frozenset[str]
     compute: Callable[[Feed], Mapping[str, npt.NDArray[Any]]]
+    describe: Callable[[], str]
 
 
 @attrs.define(eq=False)

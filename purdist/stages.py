@@ -8,18 +8,30 @@ fusions and kernels that a training program cannot use.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Collection
+import warnings
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+import attrs
 import numpy.typing as npt
 import paddle
-from paddle import inference
 
 from purdist import pir
 from purdist.cutting import part
-from purdist.errors import EngineError, InvalidArgumentError
+from purdist.engine import (
+    Answers,
+    Engine,
+    Way,
+    Written,
+    difference,
+    fingerprint,
+    first_right,
+    precision_of,
+    samples_of,
+    ways_for,
+)
+from purdist.errors import EngineError, InvalidArgumentError, PurdistWarning
 from purdist.program import Feed, Program, Stage
 
 
@@ -104,42 +116,102 @@ def make_stage(program: Program) -> Stage:
 
     Raises:
         InvalidArgumentError: There is no teacher, or it reads what the student learns.
-        EngineError: Paddle Inference does not take it.
+        EngineError: Paddle Inference computes it in no way as the graph does.
     """
     names, teacher = teacher_of(program)
-    try:
-        predictor = _predictor(teacher, names)
-    except (RuntimeError, ValueError) as error:
-        raise _refused(error) from error
-    feeds = frozenset(predictor.get_input_names())
+    compiled = _Compiled.of(teacher, names)
+    return Stage(names, compiled.engine.feeds, compiled.compute, compiled.describe)
 
-    def compute(feed: Feed) -> dict[str, npt.NDArray[Any]]:
-        for name in feeds:
-            predictor.get_input_handle(name).copy_from_cpu(np.ascontiguousarray(feed[name]))
+
+_CHOSEN: dict[str, tuple[Way, str]] = {}
+"""Fingerprint -> the way that was found to compute it, and why not the one before."""
+
+
+@attrs.define(eq=False)
+class _Compiled:
+    """Teachers in the first way of compiling them that computes what the graph does.
+
+    Attributes:
+        names: What they compute.
+        engine: It, compiled.
+        way: In which way.
+        network: Their graph, until the first batch has been compared with it.
+        tried: Whether they were tried on random feeds before.
+    """
+
+    names: tuple[str, ...]
+    engine: Engine
+    way: Way
+    network: Program | None
+    tried: bool
+
+    @classmethod
+    def of(cls, network: Program, names: tuple[str, ...]) -> _Compiled:
+        """What was found before for such a network, or is found now."""
+        key = fingerprint(network, names)
+        known, samples = _CHOSEN.get(key), []
+        if known is None:
+            samples = samples_of(network, names)
+        engine, way, fault = _compile(network, names, samples, known)
+        if samples:
+            _CHOSEN[key] = way, fault
+        return cls(names, engine, way, network, bool(known or samples))
+
+    def describe(self) -> str:
+        """In words how it computes."""
+        return f"in Paddle Inference, {self.way}"
+
+    def compute(self, feed: Feed) -> dict[str, npt.NDArray[Any]]:
+        """What the teachers say to a batch, the first one compared with the graph's answer."""
+        if self.network is not None:
+            self._compare(self.network, {name: feed[name] for name in self.engine.feeds})
+            self.network = None
+        return self._answer(feed)
+
+    def _compare(self, network: Program, feed: Feed) -> None:
+        expected = network.run(feed, self.names)
+        if self.tried and not difference(self._answer(feed), expected, precision_of(network)):
+            return
+        samples = [(feed, expected)]
+        self.engine, self.way, fault = _compile(network, self.names, samples)
+        _CHOSEN[fingerprint(network, self.names)] = self.way, fault
+
+    def _answer(self, feed: Feed) -> dict[str, npt.NDArray[Any]]:
         try:
-            with pir.freeing_in_bulk():
-                predictor.run()
+            return self.engine(feed)
         except (RuntimeError, ValueError) as error:
             raise _refused(error) from error
-        outputs = map(predictor.get_output_handle, predictor.get_output_names())
-        return {name: out.copy_to_cpu() for name, out in zip(names, outputs, strict=True)}
-
-    return Stage(names, feeds, compute)
 
 
-def _predictor(teacher: Program, names: tuple[str, ...]) -> inference.Predictor:
+def _compile(
+    network: Program,
+    names: tuple[str, ...],
+    samples: Sequence[tuple[Feed, Answers]],
+    known: tuple[Way, str] | None = None,
+) -> tuple[Engine, Way, str]:
     with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "teacher"
-        with pir.building():
-            pir.save_inference(teacher.inference, names, path, teacher.scope)
-        config = inference.Config(f"{path}.json", f"{path}.pdiparams")
-        config.disable_glog_info()
-        if isinstance(teacher.place, paddle.CUDAPlace):
-            config.enable_use_gpu(256, teacher.place.get_device_id())
-        else:
-            config.disable_gpu()
-            config.enable_mkldnn()
-        return inference.create_predictor(config)
+        written = Written.write(network, names, Path(folder) / "teacher")
+        way, fault = known or first_right(written, ways_for(network), samples)
+        if way is None:
+            raise EngineError(
+                f"Expected Paddle Inference to compute what the teacher's graph does, got another "
+                f"answer in each way of compiling it, at last {fault}.",
+                "Use teacher='graph', which runs it beside the student.",
+            )
+        try:
+            engine = written.compiled(way)
+        except (RuntimeError, ValueError) as error:
+            raise _refused(error) from error
+    if not way.onednn and isinstance(network.place, paddle.CPUPlace):
+        why = fault or "oneDNN is wrong at networks in NHWC, NLC or NDHWC"
+        warnings.warn(
+            f"Expected Paddle Inference to compute the teacher with oneDNN, got a teacher that it "
+            f"computes rightly only without: {why}.\n"
+            "The numbers are those of the graph; teacher='graph' may be as fast.",
+            PurdistWarning,
+            stacklevel=5,
+        )
+    return engine, way, fault
 
 
 def _refused(error: Exception) -> EngineError:

@@ -7,10 +7,12 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cached_property
+from itertools import islice
 from threading import Event
 from typing import Literal, TypeAlias
 
 import attrs
+import numpy as np
 import paddle
 from paddle import distributed
 from paddle.optimizer import Optimizer
@@ -317,30 +319,31 @@ def _staged(stepper: _Stepper, batches: Iterable[Feed]) -> Iterator[Step | None]
 
     The student's step is in a worker thread, for ``predictor.run()`` holds the interpreter
     lock and the executor does not. While both compute no code of the caller's runs: the
-    next batch is there before they start, and the step is told when both are done.
+    next batch is there before they start, and the step is told when both are done. It is kept
+    as it is then: whoever made it may use its arrays for the one after.
     """
     stage = stepper.training.stage
     if stage is None:
         return
     feeds = iter(batches)
-    feed = next(feeds, None)
-    if feed is None:
-        return
-    stepper.check(feed)
-    heard = stage.compute(feed)
+    heard = [_heard(stepper, stage, feed) for feed in islice(feeds, 1)]
     with ThreadPoolExecutor(1) as worker:
-        while feed is not None:
-            following = next(feeds, None)
-            step = _begun(worker, stepper, {**feed, **heard})
+        while heard:
+            following = [*islice(feeds, 1)]
+            step = _begun(worker, stepper, heard[0])
             try:
-                if following is not None:
-                    stepper.check(following)
-                    heard = stage.compute(following)
+                heard = [_heard(stepper, stage, feed) for feed in following]
             except PurdistError:
                 yield step.result()  # it was taken, whatever is wrong with the next batch
                 raise
             yield step.result()
-            feed = following
+
+
+def _heard(stepper: _Stepper, stage: Stage, feed: Feed) -> Feed:
+    """A copy of a feed that fits, with what the teacher says to it."""
+    stepper.check(feed)
+    copied = {name: np.array(array) for name, array in feed.items()}
+    return {**copied, **stage.compute(copied)}
 
 
 def _begun(worker: ThreadPoolExecutor, stepper: _Stepper, feed: Feed) -> Future[Step | None]:

@@ -31,6 +31,7 @@ from purdist.pir.looking import (
     Kind,
     Operation,
     array_dtype,
+    attributes,
     dtype_name,
     identity,
     is_feed,
@@ -68,7 +69,6 @@ from purdist.pir.making import (
     transplant,
     without_unset,
 )
-from purdist.pir.overwriting import StaleReadError
 from purdist.pir.running import Runner
 from purdist.pir.sizes import Agreement, Meeting, agreements, meetings
 from purdist.pir.state import (
@@ -103,13 +103,13 @@ __all__ = [
     "RandomState",
     "Runner",
     "Scope",
-    "StaleReadError",
     "Trace",
     "UntraceableError",
     "adopt",
     "agreements",
     "append",
     "array_dtype",
+    "attributes",
     "building",
     "copy",
     "cut",

@@ -64,9 +64,9 @@ def _section(name: str, text: str) -> list[str]:
 def test_a_public_error_is_a_purdist_error(name: str) -> None:
     thing = getattr(purdist, name)
     is_error = inspect.isclass(thing) and issubclass(thing, Exception)
-    assert is_error == name.endswith("Error")
+    assert is_error == name.endswith(("Error", "Warning"))
     if is_error:
-        assert issubclass(thing, purdist.PurdistError)
+        assert issubclass(thing, purdist.PurdistError | purdist.PurdistWarning)
 
 
 def test_every_error_that_there_is_is_public() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Literal
 
 import attrs
 import numpy as np
@@ -101,6 +101,7 @@ def test_the_step_computes_before_the_teacher_takes_the_interpreter_lock(
 ) -> None:
     """Or both would compute in turn: the predictor keeps the lock until it is done."""
     training = purdist.minimize(distilled(), momentum, teacher="inference")
+    list(purdist.train(training, batches(1)))  # what the teacher says first is compared
     stage, run = training.stage, pir.Runner.__call__
     assert stage
     log = []
@@ -131,6 +132,33 @@ def test_a_step_that_fails_before_it_computes_stops_both(monkeypatch: pytest.Mon
     with pytest.raises(RuntimeError, match="no memory"):
         list(purdist.train(training, batches(2)))
     assert threading.active_count() == running
+
+
+@pytest.mark.parametrize("teacher", ["graph", "inference"])
+def test_a_batch_that_is_no_mapping_is_refused(teacher: Literal["graph", "inference"]) -> None:
+    training = purdist.minimize(distilled(), momentum, teacher=teacher)
+    steps = purdist.train(training, [*batches(1), None, *batches(1)])  # type: ignore[list-item]
+    assert next(steps).index == 0
+    with pytest.raises(purdist.FeedError) as caught:
+        next(steps)
+    assert str(caught.value) == (
+        "Expected a feed, a mapping from the names of inputs to arrays, got NoneType.\n"
+        "Make it a dict with 'x'."
+    )
+
+
+def test_the_iterator_may_use_its_arrays_again() -> None:
+    def reusing() -> Iterator[Feed]:
+        buffer = np.empty([6, 1, 4, 4], np.float32)
+        for feed in batches(4):
+            buffer[:] = feed["x"]
+            yield {"x": buffer}
+
+    distillation = distilled()
+    training = purdist.minimize(distillation, momentum, teacher="inference")
+    reused = [step.loss for step in purdist.train(training, reusing(), seed=3)]
+    training = purdist.minimize(distillation, momentum, teacher="inference")
+    assert reused == [step.loss for step in purdist.train(training, batches(4), seed=3)]
 
 
 def test_no_batches_are_no_steps() -> None:

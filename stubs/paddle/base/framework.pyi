@@ -18,7 +18,6 @@ class NameStruct:
 
     _children: dict[str, list[NameStruct]]
 
-stride_ops: list[str]
 _name_struct: NameStruct
 
 def in_pir_mode() -> bool: ...
