@@ -27,7 +27,7 @@ from purdist.errors import (
 )
 from purdist.exporting import student_of
 from purdist.program import Distillation, Program, Training
-from purdist.sources.layer import held_by
+from purdist.sources.weights import held_by
 from purdist.variables import Variable
 
 L = TypeVar("L", bound=paddle.nn.Layer)

@@ -69,6 +69,7 @@ from purdist.pir.making import (
     transplant,
     without_unset,
 )
+from purdist.pir.overwriting import StaleReadError
 from purdist.pir.running import Runner
 from purdist.pir.sizes import Agreement, Meeting, agreements, meetings
 from purdist.pir.state import (
@@ -103,6 +104,7 @@ __all__ = [
     "RandomState",
     "Runner",
     "Scope",
+    "StaleReadError",
     "Trace",
     "UntraceableError",
     "adopt",

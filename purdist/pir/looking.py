@@ -25,9 +25,9 @@ FETCH = "pd_op.fetch"
 _RANDOM = frozenset((
     "bernoulli", "binomial", "dirichlet", "dropout", "exponential", "exponential_",
     "fused_dropout_add", "gaussian", "gaussian_inplace", "gaussian_inplace_", "gumbel_softmax",
-    "multinomial", "normal", "poisson", "randint", "randperm", "rrelu", "standard_gamma",
-    "truncated_gaussian_random", "uniform", "uniform_inplace", "uniform_inplace_",
-    "uniform_random_batch_size_like",
+    "multinomial", "normal", "poisson", "randint", "random", "random_", "randperm", "rrelu",
+    "standard_gamma", "truncated_gaussian_random", "uniform", "uniform_inplace",
+    "uniform_inplace_", "uniform_random_batch_size_like",
 ))
 _OPTIMIZERS = frozenset((
     "adadelta_", "adagrad_", "adam_", "adamax_", "adamw_", "asgd_", "dpsgd", "ftrl", "lamb_",

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import copy
+import functools
 import types
-import warnings
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any, NoReturn
 
@@ -17,6 +17,7 @@ from paddle.jit.dy2static import parameter_recorder
 from paddle.nn.functional import common
 
 from purdist.pir.looking import DATA, PARAMETER, Operation, operations
+from purdist.pir.overwriting import Overwriting
 
 
 @attrs.frozen(eq=False)
@@ -27,11 +28,13 @@ class Call:
         layer: Who was called.
         output: What came out, values as nested as the layer returned them.
         operations: The ops of the call itself, not those of calls within.
+        newest: What a value of the output was at the end of the call, if it was written over.
     """
 
     layer: paddle.nn.Layer
     output: object
     operations: Sequence[Operation]
+    newest: Callable[[paddle.Tensor], paddle.Tensor]
 
 
 @attrs.frozen(eq=False)
@@ -73,27 +76,28 @@ def trace(layer: paddle.nn.Layer, args: Sequence[Any], kwargs: Mapping[str, Any]
 
     Raises:
         UntraceableError: The call failed, for the reason that is its cause.
+        StaleReadError: It writes over a tensor where the graph cannot follow.
     """
-    recorder = _Recorder()
+    recorder, overwriting = _Recorder(), Overwriting()
     with (
         untouched(layer),
         _alpha_dropout_of_any_size(),
         _values_without_numbers(),
         _nothing_recorded_of_failures(),
         recorder.listening_to(layer.sublayers(include_self=True)),
+        overwriting.recorded(),
     ):
         static = paddle.jit.to_static(
             types.MethodType(_call, layer), input_spec=[list(args), dict(kwargs)], full_graph=True
         )
         try:
-            with warnings.catch_warnings():
-                # Which is as it should be: the values of a graph do not change.
-                warnings.filterwarnings("ignore", "In static graph mode, .* inplace operation")
-                traced = static.concrete_program
+            traced = static.concrete_program
         except Exception as error:
             raise UntraceableError(recorder.innermost or layer) from error
     program = traced.main_program
-    return Trace(program, list(zip(*traced.parameters, strict=True)), recorder.calls(program))
+    overwriting.settle(program)
+    calls = recorder.calls(program, overwriting)
+    return Trace(program, list(zip(*traced.parameters, strict=True)), calls)
 
 
 @contextmanager
@@ -231,7 +235,7 @@ class _Recorder:
         self._newest = max(self._newest, _newest(paddle.static.default_main_program()))
         return self._newest
 
-    def calls(self, program: paddle.static.Program) -> list[Call]:
+    def calls(self, program: paddle.static.Program, overwriting: Overwriting) -> list[Call]:
         """The calls that ended, each with its own ops."""
         made = sorted(
             (op for op in operations(program, regions=True) if op.name() not in (PARAMETER, DATA)),
@@ -245,7 +249,8 @@ class _Recorder:
             own: list[Operation] = []
             while waiting and waiting[-1].id() > begin:
                 own.append(waiting.pop())
-            calls.append(Call(layer, output, own[::-1]))
+            newest = functools.partial(overwriting.newest, until=end)
+            calls.append(Call(layer, output, own[::-1], newest))
         return calls
 
 

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeAlias
 
 import numpy.typing as npt
+from paddle import _C_ops as _C_ops
 from paddle import _pir_ops as _pir_ops
 from paddle import base as base
 from paddle import framework as framework

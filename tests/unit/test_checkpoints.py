@@ -12,7 +12,7 @@ from paddle.static import InputSpec
 from safetensors import safe_open
 
 import purdist
-from purdist.sources.layer import held_by
+from purdist.sources.weights import held_by
 from tests import layers, nets
 from tests.layers import CASES
 from tests.nets import moved, numbers, untouched, weights

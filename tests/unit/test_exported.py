@@ -14,7 +14,7 @@ from paddle.static import InputSpec
 
 import purdist
 from purdist import pir
-from purdist.sources.layer import held_by
+from purdist.sources.weights import held_by
 from tests import layers, nets
 from tests.layers import CASES
 from tests.nets import Net, in_a_process, moved, numbers, read, untouched, weights

@@ -12,7 +12,7 @@ import pytest
 
 import purdist
 from purdist import pir
-from purdist.sources.layer import held_by
+from purdist.sources.weights import held_by
 from tests import layers
 from tests.layers import CASES
 from tests.nets import Array, read

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -125,6 +126,53 @@ def test_feed_names_that_are_taken(layer: nn.Layer, inputs: Any, name: str, why:
         purdist.NameClashError,
         f"Expected each feed to have a name of its own, got {name!r}, which is that of {why}.\n"
         "Choose another feed name.",
+    )
+
+
+class Returning(nn.Layer):
+    def __init__(self, output: Callable[[paddle.Tensor], Any]) -> None:
+        super().__init__()
+        self.output = output
+        self.register_buffer("offset", paddle.ones([4]))
+
+    def forward(self, x: paddle.Tensor) -> Any:
+        return self.output(x)
+
+
+class Box:
+    def __init__(self, value: paddle.Tensor) -> None:
+        self.value = value
+
+
+@pytest.mark.parametrize(
+    ("output", "got"),
+    [
+        (Box, "tensors, in lists, tuples, dictionaries or dataclasses, got Box as 'output'."),
+        (
+            lambda x: {"a": x * 2.0, "b": (Box(x),)},
+            "tensors, in lists, tuples, dictionaries or dataclasses, got Box as 'b.0'.",
+        ),
+        (lambda _: None, "tensors, got None."),
+        (lambda _: [], "tensors, got []."),
+    ],
+)
+def test_what_forward_returns_without_a_name(output: Any, got: str) -> None:
+    kind, text = told(Returning(output), {"x": ROW})
+    assert kind is purdist.TracingError
+    assert text.splitlines()[0] == f"Expected Returning to return {got}"
+
+
+class Holding(Returning):
+    def forward(self, x: paddle.Tensor) -> Any:
+        return self.output(x + self.offset)
+
+
+@pytest.mark.parametrize("name", ["x", "offset"])
+def test_what_forward_returns_under_the_name_of_a_feed_or_weight(name: str) -> None:
+    assert told(Holding(lambda x: {name: x * 2.0}), {"x": ROW}) == (
+        purdist.NameClashError,
+        f"Expected what Holding returns to have names of its own, got {name!r}, which is that of "
+        "a feed or weight.\nReturn it under another key, or choose another feed name.",
     )
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import paddle
@@ -106,11 +107,61 @@ def test_the_second_of_a_name_is_numbered() -> None:
     fetch = ["output", "output#1", "pair.0", "pair.0#1", "pair.1"]
     got = program.run({"x": x}, fetch)
     hidden = layer.output(paddle.to_tensor(x))
-    np.testing.assert_array_equal(got["output"], hidden.numpy())
-    np.testing.assert_array_equal(got["output#1"], layer(paddle.to_tensor(x)).numpy())
+    np.testing.assert_array_equal(got["output#1"], hidden.numpy())
+    np.testing.assert_array_equal(got["output"], layer(paddle.to_tensor(x)).numpy())
     np.testing.assert_array_equal(got["pair.0"], layer.pair[0](hidden).numpy())
     np.testing.assert_array_equal(got["pair.0#1"], (hidden * 2.0).numpy())
     assert program.variables["pair.1"] is program.variables["pair.0"]
+
+
+class Classifying(nn.Layer):
+    """What it returns while it trains is called what its sublayer is."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cls = nn.Linear(4, 3)
+
+    def forward(self, x: paddle.Tensor) -> Any:
+        probabilities = F.softmax(self.cls(x))
+        return {"cls": probabilities} if self.training else probabilities
+
+
+def test_a_name_that_is_returned_in_either_mode_is_no_sublayers() -> None:
+    program = from_rows(Classifying())
+    assert program.variables["cls"].op == "softmax"
+    assert program.variables["cls"].life == "training"
+    assert program.variables["cls#1"].layer == "cls"
+    assert program.variables["cls#1"].life == "both"
+    assert program.variables["output"].life == "inference"
+
+
+@dataclasses.dataclass
+class Answer:
+    logits: Any
+    maps: Any
+
+
+class Pairs(NamedTuple):
+    low: Any
+    high: Any
+
+
+class Answering(nn.Layer):
+    def __init__(self) -> None:
+        super().__init__()
+        self.cls = nn.Linear(4, 3)
+
+    def forward(self, x: paddle.Tensor) -> Answer:
+        return Answer(self.cls(x), Pairs(x * 2.0, [x * 3.0]))
+
+
+def test_dataclasses_and_named_tuples_are_named_by_field() -> None:
+    program = from_rows(Answering())
+    x = numbers(0, 2, 4)
+    got = program.run({"x": x}, ["logits", "maps.low", "maps.high.0"])
+    np.testing.assert_array_equal(got["maps.low"], x * 2.0)
+    np.testing.assert_array_equal(got["maps.high.0"], x * 3.0)
+    assert "output" not in program.variables
 
 
 class NoisyInTraining(nn.Layer):

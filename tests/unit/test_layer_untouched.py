@@ -13,7 +13,7 @@ from paddle.jit.dy2static import parameter_recorder
 from paddle.static import InputSpec
 
 import purdist
-from purdist.sources.layer import held_by
+from purdist.sources.weights import held_by
 from tests import layers
 from tests.nets import in_a_process, numbers, untouched
 

@@ -18,6 +18,7 @@ class NameStruct:
 
     _children: dict[str, list[NameStruct]]
 
+stride_ops: list[str]
 _name_struct: NameStruct
 
 def in_pir_mode() -> bool: ...

@@ -3,3 +3,5 @@ from typing import Any
 from paddle.utils import unique_name as unique_name
 
 def flatten(nest: Any) -> list[Any]: ...
+
+from paddle.utils import inplace_utils as inplace_utils

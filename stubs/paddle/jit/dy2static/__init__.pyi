@@ -1,1 +1,2 @@
 from paddle.jit.dy2static import parameter_recorder as parameter_recorder
+from paddle.jit.dy2static import program_translator as program_translator

@@ -1,0 +1,138 @@
+"""A layer traced in one of its modes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import attrs
+import paddle
+
+from purdist import pir
+from purdist.sources.names import Paths, free, leaves, numbered, same
+from purdist.sources.refusals import check_outputs, lost_write, untraceable
+from purdist.sources.weights import Weights
+
+
+@attrs.frozen(eq=False)
+class Record:
+    """What a layer did in one of its modes, before it is named.
+
+    Attributes:
+        trace: What it did.
+        declared: Its feeds and weights by name.
+        outputs: What the layer itself returned, by name.
+    """
+
+    trace: pir.Trace
+    declared: Mapping[str, paddle.Tensor]
+    outputs: Mapping[str, paddle.Tensor]
+
+    @classmethod
+    def of(
+        cls,
+        layer: paddle.nn.Layer,
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        weights: Weights,
+        paths: Paths,
+    ) -> Record:
+        """The layer in the mode it is in."""
+        try:
+            trace = pir.trace(layer, args, kwargs)
+        except pir.UntraceableError as error:
+            raise untraceable(layer, error, paths) from error.__cause__
+        except pir.StaleReadError as error:
+            raise lost_write(layer, error) from None
+        declared = weights.place_in(trace)
+        declared.update(pir.own_names(pir.operations(trace.program)))
+        record = cls(trace, declared, {})
+        outputs = dict(record.values("", trace.calls[-1]))
+        check_outputs(layer, trace.calls[-1].output, outputs, declared)
+        return attrs.evolve(record, outputs=outputs)
+
+    def values(self, name: str, call: pir.Call) -> Iterator[tuple[str, paddle.Tensor]]:
+        """The tensors that a call under ``name`` put out, by their names."""
+        memory = {id(tensor): value for tensor, value in self.trace.weights}
+        for full_name, leaf in leaves(name, call.output):
+            value = memory.get(id(leaf), leaf)
+            if pir.is_value(value) and pir.is_tensor(value):
+                try:
+                    yield full_name, call.newest(value)
+                except pir.StaleReadError as error:
+                    raise lost_write(call.layer, error) from None
+
+
+@attrs.frozen(eq=False)
+class Life:
+    """A layer traced in one of its modes.
+
+    Attributes:
+        trace: What it did.
+        given: The names of what has better ones than those that are made.
+        inner: The names of what lies inside while and if regions.
+        calls: The calls by path and count.
+    """
+
+    trace: pir.Trace
+    given: Mapping[str, paddle.Tensor]
+    inner: frozenset[str]
+    calls: Mapping[str, pir.Call]
+
+    @classmethod
+    def of(cls, record: Record, paths: Paths, outputs: Iterable[str]) -> Life:
+        """What was recorded, by name.
+
+        Args:
+            record: What.
+            paths: The paths of the sublayers.
+            outputs: What the layer returns in either mode: no sublayer may be called so.
+        """
+        given = dict(record.declared)
+        reserved = set(outputs)
+        reachable = pir.reachable_ids(record.trace.program)
+        inner: set[str] = set()
+        calls: dict[str, pir.Call] = {}
+        for path, names, call in numbered(record.trace.calls, paths):
+            for op in call.operations:
+                op.set_str_attr("struct_name", path)
+            calls[names[0]] = call
+            for full_name, value in [v for name in names for v in record.values(name, call)]:
+                if value.id not in reachable:
+                    inner.add(full_name)
+                elif same(record.outputs.get(full_name), value):
+                    given[full_name] = value
+                else:
+                    given[free(full_name, given, value, reserved)] = value
+        return cls(record.trace, given, frozenset(inner), calls)
+
+    def graph(self, made: Mapping[str, paddle.Tensor], taken: Iterable[str]) -> pir.Graph:
+        """The graph, with names for what has none, those in ``made`` first."""
+        ops = pir.operations(self.trace.program)
+        values = pir.made_names(ops, {**self.given, **made}, taken=taken)
+        return pir.Graph(self.trace.program, values)
+
+
+def made_in_both(training: Life, graph: pir.Graph, inference: Life) -> dict[str, paddle.Tensor]:
+    """The made names of the graph that trains -> their values in the one that infers.
+
+    Two values are one variable if they are what the same op computes in the same call. That
+    can be told for calls that do the same in both modes; where a layer does one thing in
+    training and another in eval mode, nothing says which of its values are meant to be one.
+    """
+    made = {v.id: name for name, v in graph.values.items() if name not in training.given}
+    named = {value.id for value in inference.given.values()}
+    both: dict[str, paddle.Tensor] = {}
+    for name, call in training.calls.items():
+        other = inference.calls.get(name)
+        if other is None or _kinds(call) != _kinds(other):
+            continue
+        for one, two in zip(call.operations, other.operations, strict=True):
+            for value, twin in zip(one.results(), two.results(), strict=True):
+                if pir.identity(value) in made and twin.id not in named:
+                    both[made[value.id]] = twin
+    return both
+
+
+def _kinds(call: pir.Call) -> list[str]:
+    return [op.name() for op in call.operations]

@@ -1,0 +1,121 @@
+"""What `from_layer` refuses, and what it says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from numbers import Number
+from typing import Any
+
+import paddle
+
+from purdist import pir
+from purdist.errors import InvalidArgumentError, NameClashError, TracingError
+from purdist.sources.arguments import flat
+from purdist.sources.names import Paths, leaves, same
+from purdist.sources.weights import Weights
+
+
+def check_made_in_dynamic_mode(layer: paddle.nn.Layer) -> None:
+    """Refuses what is no layer, or one that holds values of a static program."""
+    if not isinstance(layer, paddle.nn.Layer):
+        raise InvalidArgumentError(
+            f"Expected a paddle.nn.Layer, got {type(layer).__name__}.",
+            "A static program goes to from_static, a path to from_exported.",
+        )
+    for sublayer in layer.sublayers(include_self=True):
+        for parameter in sublayer._parameters.values():
+            if parameter is not None and not isinstance(parameter, paddle.Tensor):
+                raise InvalidArgumentError(
+                    f"Expected a layer made in dynamic mode, got {type(layer).__name__} made in "
+                    "static mode.",
+                    "Make it under paddle.disable_static(), or hand the program it is part of to "
+                    "from_static.",
+                )
+
+
+def check_feed_names(
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+    weights: Weights,
+    paths: Paths,
+) -> None:
+    """Refuses feeds that share a name, or have that of a sublayer or weight."""
+    names = [spec.name for spec in flat([*args, *kwargs.values()])]
+    owned = weights.names.union(*paths.values())
+    for name in names:
+        if names.count(name) > 1 or name in owned:
+            why = "a sublayer or weight" if name in owned else "another feed"
+            raise NameClashError(
+                f"Expected each feed to have a name of its own, got {name!r}, which is that of "
+                f"{why}.",
+                "Choose another feed name.",
+            )
+
+
+def check_outputs(
+    layer: paddle.nn.Layer,
+    output: object,
+    outputs: Mapping[str, paddle.Tensor],
+    declared: Mapping[str, paddle.Tensor],
+) -> None:
+    """Refuses what a layer returned that has no name, or that of something else.
+
+    Args:
+        layer: Who returned it.
+        output: What it returned.
+        outputs: The tensors in it by name.
+        declared: The feeds and weights.
+    """
+    strange = {name: leaf for name, leaf in leaves("", output) if name not in outputs}
+    for name, leaf in strange.items():
+        if leaf is not None and not isinstance(leaf, Number | str):
+            raise TracingError(
+                f"Expected {type(layer).__name__} to return tensors, in lists, tuples, "
+                f"dictionaries or dataclasses, got {_kind(leaf)} as {name!r}.",
+                "Return a dictionary of the tensors.",
+            )
+    if not outputs:
+        raise TracingError(
+            f"Expected {type(layer).__name__} to return tensors, got {output!r}.",
+            "Let forward return what the network computes.",
+        )
+    for name, value in outputs.items():
+        if name in declared and not same(declared[name], value):
+            raise NameClashError(
+                f"Expected what {type(layer).__name__} returns to have names of its own, got "
+                f"{name!r}, which is that of a feed or weight.",
+                "Return it under another key, or choose another feed name.",
+            )
+
+
+def _kind(leaf: object) -> str:
+    return "a list that a loop made" if pir.is_value(leaf) else type(leaf).__name__
+
+
+def lost_write(layer: paddle.nn.Layer, error: pir.StaleReadError) -> TracingError:
+    """The error for a statement that writes over a tensor where the graph cannot follow."""
+    return TracingError(
+        f"Expected {type(layer).__name__} to compute the same as a graph, got the statement "
+        f"{error.statement}, which writes over a tensor that is read later: {error.why}.",
+        "Assign what it computes to a name instead, h = F.relu(h) for F.relu_(h), and "
+        "h = h.clone() before h[0] = 0.",
+    )
+
+
+def _reason(error: BaseException | None) -> str:
+    """What an error says. Paddle wraps its text in the code that it ran."""
+    kind = type(error).__name__
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    told = [line for line in lines if line.startswith(f"{kind}: ")]
+    return told[-1] if told else ": ".join([kind, *lines[:1]])
+
+
+def untraceable(layer: paddle.nn.Layer, error: pir.UntraceableError, paths: Paths) -> TracingError:
+    """The error for a layer that failed when it was called with graph values."""
+    path = paths[id(error.layer)][0]
+    where = f" at its sublayer {path!r}, {type(error.layer).__name__}" if path else ""
+    return TracingError(
+        f"Expected {type(layer).__name__} to compute with graph values, it failed{where}: "
+        f"{_reason(error.__cause__)}",
+        "In forward and hooks, use Paddle's ops on tensors: their numbers are not there yet.",
+    )
