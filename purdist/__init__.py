@@ -11,6 +11,7 @@ from purdist.caching import TeacherCache, cache_teacher
 from purdist.checkpoints import load_weights, save_weights, to_layer
 from purdist.cutting import cut
 from purdist.errors import (
+    BuildError,
     CorruptFileError,
     DtypeMismatchError,
     EngineError,
@@ -69,6 +70,7 @@ from purdist.variables import NewInput, Variable
 
 __all__ = [
     "AttentionTransferLoss",
+    "BuildError",
     "ContrastiveLoss",
     "CorrelationCongruenceLoss",
     "CorruptFileError",

@@ -33,7 +33,8 @@ def apply(program: Program, specs: Iterable[LossSpec], *, prune: bool = True) ->
             included: a teacher costs only as far as it is listened to.
 
     Raises:
-        InvalidArgumentError: There are no specs.
+        BuildError: The code of a loss of one's own raised; what it raised is the cause.
+        InvalidArgumentError: There are no specs, or the code of one does what no loss may.
         UnknownVariableError: A spec names what does not exist.
         ShapeMismatchError: A spec is not defined for the shapes, or is no scalar.
         DtypeMismatchError: A spec is not defined for the dtypes.

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 
 import attrs
 import paddle
-from paddle.utils import unique_name
 
 from purdist import pir, scopes
-from purdist.errors import (
-    DtypeMismatchError,
-    ForeignValueError,
-    NameClashError,
-    ShapeMismatchError,
-)
+from purdist.building import build_term
+from purdist.errors import NameClashError
 from purdist.losses.schedule import Schedule
 from purdist.losses.spec import LossSpec
 from purdist.program import Program, step_counter
@@ -33,7 +27,6 @@ class Draft:
         self._source = source
         self._graph = pir.copy(source.training)
         self._seen = {op.id() for op in self._operations()}
-        self._legal = pir.value_ids(self._operations())
         self._new_operations: list[pir.Operation] = []
         self._new_values: dict[str, paddle.Tensor] = {}
         self._read: set[str] = set()
@@ -44,12 +37,15 @@ class Draft:
 
     def add_term(self, term: str, spec: LossSpec) -> paddle.Tensor:
         """Builds one spec under its name and initialises its parameters."""
-        startup = paddle.static.Program()
-        with self._growing(term, startup):
+        with paddle.static.program_guard(self._graph.program):
             values = {key: self._value(key, name) for key, name in spec.variables.items()}
-            result = self._take(term, _scalar(term, spec.build(values)))
-        pir.rename_parameters(pir.operations(startup), lambda name: _name_under(term, name))
-        scopes.initialise(self._scope, startup, self._source.place)
+        built = build_term(term, spec, values)
+        mapping = pir.mapping_of((built.feeds[key], value) for key, value in values.items())
+        ops = pir.operations(built.program)
+        pir.transplant((op for op in ops if not pir.is_feed(op)), mapping, self._graph.program)
+        result = self._take(term, mapping.look_up(built.result))
+        pir.rename_parameters(pir.operations(built.startup), lambda name: _name_under(term, name))
+        scopes.initialise(self._scope, built.startup, self._source.place)
         return result
 
     def add_total(
@@ -67,7 +63,7 @@ class Draft:
         )
         schedules: dict[str, Schedule] = {}
         startup = paddle.static.Program()
-        with self._growing(name, startup):
+        with paddle.static.program_guard(self._graph.program, startup):
             parts = []
             for (term, value), weight in zip(terms.items(), weights, strict=True):
                 if isinstance(weight, Schedule):
@@ -138,25 +134,6 @@ class Draft:
     def _unseen(self) -> list[pir.Operation]:
         return [op for op in self._operations() if op.id() not in self._seen]
 
-    @contextmanager
-    def _growing(self, name: str, startup: paddle.static.Program) -> Iterator[None]:
-        """Whatever is built inside lands in the training graph, or, on an error, nowhere."""
-        try:
-            with (
-                paddle.static.program_guard(self._graph.program, startup),
-                unique_name.guard(f"{name}/"),
-            ):
-                yield
-        except Exception as error:
-            # Ops that read another program's values would crash when the graph is dropped. Others
-            # stay: whoever looks at the traceback may look at their values.
-            new = self._unseen()
-            if not (self._legal | pir.value_ids(new)).issuperset(pir.read_ids(new)):
-                pir.erase(new)
-            if "EagerParamBase" in str(error) or "got Tensor" in str(error):
-                raise _foreign(name, "a dygraph layer or tensor") from error
-            raise
-
     def _value(self, key: str, name: str | NewInput) -> paddle.Tensor:
         """What a spec gets for a variable: no gradient leaves through a teacher's."""
         if isinstance(name, NewInput):
@@ -179,9 +156,6 @@ class Draft:
         What an earlier loss has computed already is not computed again.
         """
         new = self._unseen()
-        legal = self._legal | pir.value_ids(new)
-        if not legal.issuperset({*pir.read_ids(new), result.id}):
-            raise _foreign(name, "a value or layer of another program")
         self._name_parameters(name, new)
         identity = result.id
         result = pir.merge_twins(new, self._computed).get(identity, result)
@@ -190,7 +164,6 @@ class Draft:
         self._new_values.setdefault(name, result)  # a value that was there before
         self._new_operations += new
         self._seen.update(op.id() for op in new)
-        self._legal |= pir.value_ids(new)
         return result
 
     def _name_parameters(self, term: str, new: Sequence[pir.Operation]) -> None:
@@ -222,34 +195,3 @@ def _name_under(term: str, name: str) -> str:
     while name.startswith(below):
         name = name.removeprefix(below)
     return below + name
-
-
-def _scalar(term: str, value: paddle.Tensor) -> paddle.Tensor:
-    """``value`` if it is a floating-point scalar, with its axes of size 1 taken off."""
-    if not pir.is_value(value):
-        raise ForeignValueError(
-            f"{term}: Expected one value of the program, got {type(value).__name__}.",
-            "Return what the ops on the function's arguments compute.",
-        )
-    if any(size != 1 for size in value.shape):
-        raise ShapeMismatchError(
-            f"{term}: Expected a scalar, got a value of shape {list(value.shape)}.",
-            "Reduce it, with .mean() or .sum().",
-        )
-    if pir.dtype_name(value.dtype) not in FLOATS:
-        raise DtypeMismatchError(
-            f"{term}: Expected a floating-point scalar, got {pir.dtype_name(value.dtype)}.",
-            "Cast it with .astype('float32').",
-        )
-    if pir.dtype_name(value.dtype) in ("float16", "bfloat16"):
-        value = value.astype("float32")  # what is summed up and told keeps its digits
-    return value.reshape([]) if value.shape else value
-
-
-def _foreign(term: str, what: str) -> ForeignValueError:
-    return ForeignValueError(
-        f"{term}: Expected the loss to compute with its arguments and with layers it makes "
-        f"itself, got {what} from outside.",
-        "Make the layer inside the function; it becomes part of the program, trainable, under "
-        "the term's name.",
-    )

@@ -83,6 +83,10 @@ class ForeignValueError(PurdistError, TypeError):
     """A value or layer that was made outside the program it is used in."""
 
 
+class BuildError(PurdistError, RuntimeError):
+    """The code of a loss of one's own failed while its graph was built."""
+
+
 class RandomInferenceError(PurdistError, ValueError):
     """A random operation that inference mode does not switch off."""
 

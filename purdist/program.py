@@ -154,7 +154,8 @@ class Program:
     def run(self, feed: Feed, fetch: Sequence[str]) -> dict[str, npt.NDArray[Any]]:
         """Computes variables in inference mode. Changes nothing.
 
-        Only what ``fetch`` needs is computed, and only its inputs need be fed.
+        Only what ``fetch`` needs is computed, and only its inputs need be fed. A random op of a
+        loss draws what it would after ``paddle.seed(0)``: one feed has one answer.
 
         Args:
             feed: Input name -> array, of the rank, known sizes and dtype of the input.
@@ -324,6 +325,7 @@ class _Compiled:
         with pir.building():
             part = pir.cut(program.inference, fetch)
         self._weights = pir.parameter_names(pir.operations(part.program))
+        self._draws = bool(pir.random_operations(part.program))
         self._scope = scopes.new_scope()
         # The executor looks its weights up as it is made.
         scopes.share(program.scope, self._scope, self._weights)
@@ -332,7 +334,10 @@ class _Compiled:
     def run(self, program: Program, feed: Feed) -> list[npt.NDArray[Any]]:
         # Shared anew at each run: training may have moved a weight to other memory.
         scopes.share(program.scope, self._scope, self._weights)
-        return self.runner(feed)
+        if not self._draws:
+            return self.runner(feed)
+        with pir.random_state(pir.seeded(0)):
+            return self.runner(feed)
 
 
 def step_counter(loss: str) -> str:

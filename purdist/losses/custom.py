@@ -11,7 +11,7 @@ import attrs
 import paddle
 
 from purdist import pir
-from purdist.errors import ForeignValueError
+from purdist.errors import ForeignValueError, InvalidArgumentError
 from purdist.losses.spec import LossSpec
 from purdist.variables import NewInput, Variable
 
@@ -75,7 +75,15 @@ class CustomLoss(LossSpec):
         function: Called with values of the program, by keyword.
         items: Its parameters and the variables they get, sorted.
 
+    What the function meets is as in dynamic mode: ``x.shape[0]`` is the number of rows, a value
+    of the graph where it is unknown; arrays and tensors made outside are constants. Where it
+    asks for numbers (``if``, ``float``, iterating over an unknown number of rows), it is refused.
+
     Raises:
+        BuildError: The function raised, or asked for numbers; what it raised is the cause (in
+            `apply`).
+        InvalidArgumentError: It has other parameters, writes over a tensor, or adds gradients
+            or an optimizer (in `apply`).
         ForeignValueError: The function used a layer or value made outside it (in `apply`).
         NameClashError: It made a parameter whose ``ParamAttr`` name exists (in `apply`).
         ShapeMismatchError: It returned no scalar (in `apply`).
@@ -94,10 +102,11 @@ class CustomLoss(LossSpec):
         return dict(self.items)
 
     def check(self, variables: Mapping[str, Variable]) -> None:  # noqa: ARG002
-        """Refuses a function that reaches for a value, or a layer with parameters, from outside.
+        """Refuses other parameters, and values or layers with parameters from outside.
 
         To compute with one may abort the process: its program may be gone.
         """
+        self._check_parameters()
         for name, thing in _reached(self.function):
             if isinstance(thing, paddle.nn.Layer) and _has_parameters(thing):
                 raise ForeignValueError(
@@ -113,6 +122,20 @@ class CustomLoss(LossSpec):
                     "Make it an argument: a parameter of the function, and in variables= the "
                     "name of the variable it gets.",
                 )
+
+    def _check_parameters(self) -> None:
+        try:
+            signature = inspect.signature(self.function)
+        except ValueError:
+            return  # one written in C
+        try:
+            signature.bind(**self.variables)
+        except TypeError as error:
+            raise InvalidArgumentError(
+                f"Expected variables= to name the parameters of the function, {signature}, got "
+                f"{', '.join(map(repr, self.variables)) or 'none'}: {error}.",
+                "Write CustomLoss(function, {'a parameter': 'the variable it gets', ...}).",
+            ) from None
 
     def build(self, values: Mapping[str, paddle.Tensor]) -> paddle.Tensor:
         return self.function(**values)

@@ -4,6 +4,7 @@ It knows graphs, values, executors and Paddle's process-wide state; it knows not
 teachers, students or losses.
 """
 
+from purdist.pir.asking import NumbersError, asking, place_in_source
 from purdist.pir.changing import (
     erase,
     freeze,
@@ -44,6 +45,7 @@ from purdist.pir.looking import (
     op_of,
     operations,
     optimizer_operations,
+    overwrites,
     own_names,
     parameter_name,
     parameter_names,
@@ -65,6 +67,7 @@ from purdist.pir.making import (
     copy,
     cut,
     mapping_between,
+    mapping_of,
     translate,
     transplant,
     without_unset,
@@ -96,6 +99,7 @@ __all__ = [
     "Kind",
     "Lookup",
     "Meeting",
+    "NumbersError",
     "OldModel",
     "Operation",
     "Outcome",
@@ -111,6 +115,7 @@ __all__ = [
     "agreements",
     "append",
     "array_dtype",
+    "asking",
     "attributes",
     "building",
     "copy",
@@ -133,15 +138,18 @@ __all__ = [
     "lookups",
     "made_names",
     "mapping_between",
+    "mapping_of",
     "meetings",
     "mend_loops",
     "merge_twins",
     "op_of",
     "operations",
     "optimizer_operations",
+    "overwrites",
     "own_names",
     "parameter_name",
     "parameter_names",
+    "place_in_source",
     "place_of",
     "process_state",
     "random_operations",

@@ -190,9 +190,14 @@ def transplant(
 
 def mapping_between(source: Graph, target: Graph, names: Iterable[str]) -> pir.IrMapping:
     """The mapping from each of ``names`` in ``source`` to its value in ``target``."""
+    return mapping_of((source.values[name], target.values[name]) for name in names)
+
+
+def mapping_of(pairs: Iterable[tuple[paddle.Tensor, paddle.Tensor]]) -> pir.IrMapping:
+    """The mapping from the first of each pair to the second."""
     mapping = pir.IrMapping()
-    for name in names:
-        mapping.add(source.values[name], target.values[name])
+    for source, target in pairs:
+        mapping.add(source, target)
     return mapping
 
 

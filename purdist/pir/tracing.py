@@ -8,14 +8,14 @@ import types
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import Any, NoReturn
+from typing import Any
 
 import attrs
 import paddle
-from paddle.base.libpaddle import pir
 from paddle.jit.dy2static import parameter_recorder
 from paddle.nn.functional import common
 
+from purdist.pir.asking import asking
 from purdist.pir.looking import DATA, PARAMETER, Operation, operations
 from purdist.pir.overwriting import Overwriting
 
@@ -82,7 +82,7 @@ def trace(layer: paddle.nn.Layer, args: Sequence[Any], kwargs: Mapping[str, Any]
     with (
         untouched(layer),
         _alpha_dropout_of_any_size(),
-        _values_without_numbers(),
+        asking(),
         _nothing_recorded_of_failures(),
         recorder.listening_to(layer.sublayers(include_self=True)),
         overwriting.recorded(),
@@ -118,20 +118,6 @@ def _nothing_recorded_of_failures() -> Iterator[None]:
         for record, known in zip(records, found, strict=True):
             for program in set(record) - known:
                 del record[program]
-
-
-@contextmanager
-def _values_without_numbers() -> Iterator[None]:
-    """Inside, numpy is told that it cannot have a graph value, which would end the process."""
-
-    def refuse(*_: object, **__: object) -> NoReturn:
-        raise TypeError("numpy wants the numbers of a tensor, and a graph has none")
-
-    pir.Value.__array__ = refuse
-    try:
-        yield
-    finally:
-        del pir.Value.__array__
 
 
 @contextmanager

@@ -228,14 +228,14 @@ def test_a_custom_loss_may_call_a_layer_without_parameters(merged: purdist.Progr
 
 
 def test_the_function_of_a_custom_loss_is_called_once(merged: purdist.Program) -> None:
-    calls: list[tuple[int, ...]] = []
+    calls: list[int] = []
 
     def counted(teacher: paddle.Tensor, student: paddle.Tensor) -> paddle.Tensor:
-        calls.append(tuple(student.shape))
+        calls.append(student.ndim)
         return (teacher - student).mean()
 
     purdist.apply(merged, [CustomLoss(counted, TAUGHT)])
-    assert calls == [(-1, 4)]
+    assert calls == [2]
 
 
 @pytest.mark.parametrize("shape", [[1], [1, 1]])

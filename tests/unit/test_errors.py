@@ -692,9 +692,12 @@ def eager_layer() -> paddle.nn.Layer:
 
 
 def eager_tensor() -> paddle.Tensor:
+    """One that takes gradients: one that takes none is a constant."""
     paddle.disable_static()
     try:
-        return paddle.ones([4])
+        tensor = paddle.ones([4])
+        tensor.stop_gradient = False
+        return tensor
     finally:
         paddle.enable_static()
 

@@ -1,3 +1,5 @@
 from contextlib import AbstractContextManager
 
 def guard() -> AbstractContextManager[None]: ...
+
+from paddle.base.dygraph import base as base

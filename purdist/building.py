@@ -1,0 +1,192 @@
+"""One term of a loss, built by its spec in a program of its own.
+
+What a spec's code does to values, programs and modes cannot reach the networks there: what it
+gets are feeds that stand in for their variables. What it built is copied once it is found good.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import attrs
+import paddle
+from paddle.utils import unique_name
+
+from purdist import pir
+from purdist.errors import (
+    BuildError,
+    DtypeMismatchError,
+    ForeignValueError,
+    InvalidArgumentError,
+    PurdistError,
+    ShapeMismatchError,
+)
+from purdist.losses.custom import CustomLoss
+from purdist.losses.spec import LossSpec
+from purdist.variables import FLOATS
+
+
+@attrs.frozen(eq=False)
+class Term:
+    """What a spec built.
+
+    Attributes:
+        program: It alone, with a feed for each variable.
+        startup: Sets its parameters.
+        feeds: What the feeds are: by the keys of the spec's variables.
+        result: The scalar.
+    """
+
+    program: paddle.static.Program
+    startup: paddle.static.Program
+    feeds: Mapping[str, paddle.Tensor]
+    result: paddle.Tensor
+
+
+def build_term(name: str, spec: LossSpec, variables: Mapping[str, paddle.Tensor]) -> Term:
+    """Calls ``spec.build`` with stand-ins for ``variables``.
+
+    Raises:
+        BuildError: It raised; what it raised is the cause.
+        DtypeMismatchError: It returned no floating-point number.
+        ForeignValueError: It used or returned what is not of its program.
+        InvalidArgumentError: It added gradients or an optimizer.
+        ShapeMismatchError: It returned no scalar.
+    """
+    program, startup = paddle.static.Program(), paddle.static.Program()
+    with _only(program), paddle.static.program_guard(program, startup):
+        feeds = {key: _stand_in(key, value) for key, value in variables.items()}
+        with unique_name.guard(f"{name}/"):
+            result = _scalar(name, program, _called(name, spec, feeds))
+    _check(name, program)
+    _tie(program)
+    return Term(program, startup, feeds, result)
+
+
+def _stand_in(key: str, value: paddle.Tensor) -> paddle.Tensor:
+    feed = paddle.static.data(key, list(value.shape), value.dtype)
+    feed.stop_gradient = value.stop_gradient
+    return feed
+
+
+def _is_ours(spec: LossSpec) -> bool:
+    return type(spec).__module__.startswith("purdist.") and not isinstance(spec, CustomLoss)
+
+
+def _called(name: str, spec: LossSpec, feeds: Mapping[str, paddle.Tensor]) -> object:
+    """What ``spec.build`` returns."""
+    if _is_ours(spec):
+        return spec.build(feeds)
+    foreign: list[str] = []
+    try:
+        with pir.asking(foreign.append):
+            result: object = spec.build(feeds)
+    except PurdistError:
+        raise
+    except pir.NumbersError as error:
+        raise BuildError(
+            f"{name}: Expected the loss to compute with values, got code that asks for {error}, in "
+            f"{pir.place_in_source(error)}.",
+            "Write it with Paddle's ops, such as paddle.where for an if.",
+        ) from error
+    except Exception as error:
+        if foreign:
+            raise _foreign(name, foreign[0]) from error
+        raise BuildError(
+            f"{name}: Expected the loss to build, got {type(error).__name__} in "
+            f"{pir.place_in_source(error)}: {_said(error)}",
+            "The exception that it raised is the cause of this one, with its traceback.",
+        ) from error
+    if foreign:
+        raise _foreign(name, foreign[0])
+    return result
+
+
+def _said(error: BaseException) -> str:
+    """What an error says: Paddle's end with it."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    hints = [line for line in lines if line.startswith("[Hint")]
+    return (hints or lines or ["nothing"])[0 if len(lines) < 2 else -1]
+
+
+@contextmanager
+def _only(program: paddle.static.Program) -> Iterator[None]:
+    """Takes out of ``program``, on an error, ops that read another program's values.
+
+    They would crash when it is dropped. Others stay: whoever looks at the traceback may look
+    at their values.
+    """
+    try:
+        yield
+    except Exception:
+        ops = list(pir.operations(program))
+        if not pir.value_ids(ops).issuperset(pir.read_ids(ops)):
+            pir.erase(ops)
+        raise
+
+
+def _scalar(name: str, program: paddle.static.Program, value: object) -> paddle.Tensor:
+    """``value`` if it is a floating-point scalar, with its axes of size 1 taken off."""
+    if not pir.is_value(value):
+        raise ForeignValueError(
+            f"{name}: Expected one value of the program, got {type(value).__name__}.",
+            "Return what the ops on the function's arguments compute.",
+        )
+    ops = list(pir.operations(program))
+    if not pir.value_ids(ops).issuperset({*pir.read_ids(ops), value.id}):
+        raise _foreign(name, "a value or layer of another program")
+    if any(size != 1 for size in value.shape):
+        raise ShapeMismatchError(
+            f"{name}: Expected a scalar, got a value of shape {list(value.shape)}.",
+            "Reduce it, with .mean() or .sum().",
+        )
+    if pir.dtype_name(value.dtype) not in FLOATS:
+        raise DtypeMismatchError(
+            f"{name}: Expected a floating-point scalar, got {pir.dtype_name(value.dtype)}.",
+            "Cast it with .astype('float32').",
+        )
+    if pir.dtype_name(value.dtype) in ("float16", "bfloat16"):
+        value = value.astype("float32")  # what is summed up and told keeps its digits
+    return value.reshape([]) if value.shape else value
+
+
+def _check(name: str, program: paddle.static.Program) -> None:
+    ops = pir.optimizer_operations(program)
+    if ops:
+        raise InvalidArgumentError(
+            f"{name}: Expected a loss, got one that adds gradient or optimizer ops: "
+            f"{', '.join(ops[:3])}{', ...' if len(ops) > 3 else ''}.",
+            "Leave append_backward, paddle.grad and minimize out of it: purdist.minimize adds the "
+            "gradients of the whole loss.",
+        )
+
+    writing = [op for op in pir.operations(program, regions=True) if pir.overwrites(op)]
+    if writing:
+        raise InvalidArgumentError(
+            f"{name}: Expected a loss that writes over nothing, got the op "
+            f"{pir.short_name(writing[0])!r}.",
+            "Assign to a new name: s = s + 1 for s.add_(1), paddle.where for s[mask] = 0.",
+        )
+
+
+def _tie(program: paddle.static.Program) -> None:
+    """Makes one parameter of those that bear one name, which Paddle has be of one kind."""
+    found: dict[str, pir.Operation] = {}
+    for op in list(pir.operations(program)):
+        if op.name() != pir.PARAMETER:
+            continue
+        first = found.setdefault(pir.parameter_name(op), op)
+        if first is op:
+            continue
+        op.replace_all_uses_with(first.results())
+        pir.erase([op])
+
+
+def _foreign(name: str, what: str) -> ForeignValueError:
+    return ForeignValueError(
+        f"{name}: Expected the loss to compute with its arguments and with layers it makes "
+        f"itself, got {what} from outside.",
+        "Make the layer inside the function; it becomes part of the program, trainable, under "
+        "the term's name.",
+    )

@@ -1,0 +1,1 @@
+from paddle.pir import core as core

@@ -1,0 +1,320 @@
+"""What a function of the user's own may do in a loss: as in dynamic mode, or refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import paddle
+import pytest
+
+import purdist
+from purdist import CustomLoss
+from tests import nets
+from tests.nets import Array
+
+# Typed as Any, for what our stubs leave out.
+F: Any = paddle.nn.functional
+P: Any = paddle
+Loss = Callable[..., paddle.Tensor]
+SHARES = np.array([0.5, 2.0, 1.0], "float32")
+
+
+def network(*, batch: int | None = None) -> purdist.Program:
+    return nets.program(nets.linear("x", (6, 3), batch=batch, out="s"), seed=1)
+
+
+def told(function: Loss, feed: Array, *, batch: int | None = None) -> tuple[float, Array]:
+    """The loss of ``function``, and what a step of it does to the weights."""
+    program = network(batch=batch)
+    distillation = purdist.apply(program, [CustomLoss(function, {"s": "s"})])
+    value = float(distillation.program.run({"x": feed}, ["loss"])["loss"])
+    training = purdist.minimize(distillation, lambda: paddle.optimizer.SGD(1.0))
+    before = nets.weights(training.program)
+    list(purdist.train(training, [{"x": feed}]))
+    return value, before["dense_0.w"] - nets.weights(training.program)["dense_0.w"]
+
+
+def in_dynamic_mode(function: Loss, feed: Array) -> tuple[float, Array]:
+    """The same by hand."""
+    held = nets.weights(network())
+    paddle.disable_static()
+    try:
+        weight, bias = (paddle.to_tensor(held[f"dense_0.{k}"], stop_gradient=False) for k in "wb")
+        loss = function(paddle.to_tensor(feed) @ weight + bias)
+        loss.backward()
+        assert weight.grad is not None
+        return float(loss), weight.grad.numpy()
+    finally:
+        paddle.enable_static()
+
+
+def tensor(array: Array = SHARES) -> paddle.Tensor:
+    paddle.disable_static()
+    try:
+        return paddle.to_tensor(array)
+    finally:
+        paddle.enable_static()
+
+
+CONSTANTS: dict[str, Callable[[Any], Loss]] = {
+    "s * c": lambda c: lambda s: (s * c).mean(),
+    "c * s": lambda c: lambda s: (c * s).mean(),
+    "s - c": lambda c: lambda s: (s - c).square().mean(),
+    "c - s": lambda c: lambda s: (c - s).square().mean(),
+    "c > s": lambda c: lambda s: ((c > s).astype("float32") * s).mean(),
+    "s <= c": lambda c: lambda s: ((s <= c).astype("float32") * s).mean(),
+    "s / c": lambda c: lambda s: (s / c).mean(),
+    "c ** s": lambda c: lambda s: (c**s).mean(),
+    "s @ c": lambda c: lambda s: (s @ c).square().mean(),
+    "c[0] * s": lambda c: lambda s: (c[0] * s).mean(),
+    "a row at a time": lambda c: lambda s: sum((k * s.square().mean() for k in c), s.mean()),
+    "paddle.add": lambda c: lambda s: paddle.add(s, c).square().mean(),
+    "paddle.where": lambda c: lambda s: paddle.where(s > 0, s * c, s).mean(),
+    "matmul": lambda c: lambda s: paddle.matmul(s, c).square().mean(),
+}
+TENSORS: dict[str, Callable[[Any], Loss]] = {
+    "cross_entropy(weight=)": lambda c: lambda s: F.cross_entropy(s, s.argmax(-1), weight=c),
+    "mse_loss": lambda c: lambda s: F.mse_loss(s, c.unsqueeze(0).expand_as(s)),
+    "add_n": lambda c: lambda s: P.add_n([s, s * 0 + c]).square().mean(),
+    "detach": lambda c: lambda s: (c.detach() * s).mean(),
+    "clone": lambda c: lambda s: (c.clone()[1:] * s[:, 1:]).mean(),
+    "a mask": lambda c: lambda s: paddle.where(c > 0.7, s, s * 2).mean(),
+}
+
+
+@pytest.mark.parametrize("case", [*CONSTANTS, *TENSORS])
+@pytest.mark.parametrize("kind", ["array", "tensor"])
+def test_an_array_or_tensor_made_outside_is_a_constant(kind: str, case: str) -> None:
+    if kind == "array" and case not in CONSTANTS:
+        pytest.skip("Paddle takes no array there, in dynamic mode neither")
+    make = {**CONSTANTS, **TENSORS}[case]
+    feed = nets.numbers(0, 4, 6)
+    value, moved = told(make(SHARES if kind == "array" else tensor()), feed)
+    paddle.disable_static()
+    held = paddle.to_tensor(SHARES)
+    paddle.enable_static()
+    expected, gradient = in_dynamic_mode(make(held), feed)
+    assert value == pytest.approx(expected, rel=1e-6)
+    np.testing.assert_allclose(moved, gradient, rtol=1e-5, atol=1e-6)
+
+
+def divided(s: paddle.Tensor) -> paddle.Tensor:
+    return s.square().sum() / s.shape[0]
+
+
+def wide(s: paddle.Tensor) -> paddle.Tensor:
+    rows, classes = s.shape
+    return s.square().sum() / (rows * classes)
+
+
+def reshaped(s: paddle.Tensor) -> paddle.Tensor:
+    return s.reshape([s.shape[0], -1, 1]).square().sum() / s.shape[0] ** 2
+
+
+def of_a_pair(s: paddle.Tensor) -> paddle.Tensor:
+    assert s.shape == (s * 2).shape
+    assert s.shape[1:] == [3]
+    rows = s.shape[0]
+    return (s.unsqueeze(0) - s.unsqueeze(1)).square().sum() / (rows * (rows - 1))
+
+
+SIZES: dict[str, Loss] = {
+    "sum / rows": divided,
+    "sum / (rows * classes)": wide,
+    "reshape": reshaped,
+    "pairs": of_a_pair,
+    "a lambda": lambda s: s.square().sum() / s.shape[0],
+    "size": lambda s: s.square().sum() / s.size,
+    "half of the rows": lambda s: s[: s.shape[0] // 2].square().sum() / s.shape[0],
+    "zeros of a size": lambda s: (s - paddle.zeros([s.shape[0], 3])).square().mean(),
+    "eye": lambda s: ((s @ s.t()) * (1 - P.eye(s.shape[0]))).sum() / s.shape[0],
+    "a list as long as the batch": lambda s: (
+        s * paddle.to_tensor([2.0] * s.shape[0]).unsqueeze(1)
+    ).mean(),
+    "kl_div": lambda s: F.kl_div(F.log_softmax(s), F.softmax(s * 2), reduction="batchmean"),
+}
+
+
+@pytest.mark.parametrize("case", SIZES)
+def test_an_unknown_size_is_what_it_is_when_the_graph_runs(case: str) -> None:
+    for rows in (2, 4):
+        feed = nets.numbers(rows, rows, 6)
+        value, moved = told(SIZES[case], feed)
+        expected, gradient = in_dynamic_mode(SIZES[case], feed)
+        assert value == pytest.approx(expected, rel=1e-6)
+        np.testing.assert_allclose(moved, gradient, rtol=1e-5, atol=1e-6)
+
+
+def known_rows(s: Any) -> Any:
+    total = s.mean() * 0
+    for row in s:
+        total = total + row.square().sum()
+    return total / len(s)
+
+
+def test_what_is_known_may_be_iterated_over() -> None:
+    feed = nets.numbers(0, 4, 6)
+    value, moved = told(known_rows, feed, batch=4)
+    expected, gradient = in_dynamic_mode(known_rows, feed)
+    assert value == pytest.approx(expected, rel=1e-6)
+    np.testing.assert_allclose(moved, gradient, rtol=1e-5, atol=1e-6)
+
+
+def elsewhere(s: paddle.Tensor) -> paddle.Tensor:
+    with paddle.static.program_guard(paddle.static.Program()):
+        return s.mean()
+
+
+def with_gradients(s: paddle.Tensor) -> paddle.Tensor:
+    loss = s.mean()
+    P.static.append_backward(loss)
+    return loss
+
+
+def minimised(s: paddle.Tensor) -> paddle.Tensor:
+    loss = paddle.nn.Linear(3, 1)(s).mean()
+    paddle.optimizer.SGD(0.1).minimize(loss)
+    return loss
+
+
+def assigned(s: paddle.Tensor) -> paddle.Tensor:
+    paddle.assign(paddle.zeros_like(s), output=s)
+    return s.mean()
+
+
+def added_in_place(s: Any) -> Any:
+    s.add_(paddle.ones([1]))
+    return s.mean()
+
+
+def clipped_in_place(s: paddle.Tensor) -> paddle.Tensor:
+    F.relu_(s)
+    return s.mean()
+
+
+def set_in_place(s: Any) -> Any:
+    s[0] = 0.0
+    return s.mean()
+
+
+def named_twice(s: paddle.Tensor) -> paddle.Tensor:
+    one = paddle.nn.Linear(3, 3, paddle.ParamAttr("w"))
+    return paddle.nn.Linear(3, 4, paddle.ParamAttr("w"))(one(s)).mean()
+
+
+def fails(s: paddle.Tensor) -> paddle.Tensor:
+    raise ZeroDivisionError("of mine")
+
+
+REFUSED: dict[str, tuple[Callable[..., Any], type[purdist.PurdistError], str]] = {
+    "another program": (elsewhere, purdist.BuildError, "program_guard of another program"),
+    "append_backward": (with_gradients, purdist.InvalidArgumentError, "gradient or optimizer ops"),
+    "minimize": (minimised, purdist.InvalidArgumentError, "gradient or optimizer ops"),
+    "two of one name": (named_twice, purdist.BuildError, "tensor<3x3xf32>"),
+    "other parameters": (
+        lambda a, b: (a - b).mean(),
+        purdist.InvalidArgumentError,
+        "Expected variables= to name the parameters of the function, (a, b), got 's'",
+    ),
+    "too many parameters": (lambda s, t: s.mean(), purdist.InvalidArgumentError, "argument: 't'"),
+    "no parameters": (lambda: 0, purdist.InvalidArgumentError, "unexpected keyword argument 's'"),
+    "a number": (lambda s: 0.5, purdist.ForeignValueError, "got float"),
+    "a list": (lambda s: [s.mean()], purdist.ForeignValueError, "got list"),
+    "its own exception": (fails, purdist.BuildError, "ZeroDivisionError"),
+    "a condition": (
+        lambda s: s.mean() if s.mean() > 0 else s.sum(),
+        purdist.BuildError,
+        "asks for the truth of a value",
+    ),
+    "a number of a value": (lambda s: s / float(s.mean()), purdist.BuildError, "the number"),
+    "a size that Paddle decides by": (
+        lambda s: P.linalg.cov(s, rowvar=False).mean(),
+        purdist.BuildError,
+        "the truth",
+    ),
+    "an array of a value": (lambda s: s * np.array(s), purdist.BuildError, "the numbers"),
+    "an iteration": (
+        lambda s: sum(row.mean() for row in s),
+        purdist.BuildError,
+        "the number of rows",
+    ),
+}
+REFUSED.update(
+    (function.__name__, (function, purdist.PurdistError, "Expected a loss"))
+    for function in (assigned, set_in_place)
+)
+REFUSED.update(
+    (function.__name__, (function, purdist.BuildError, "inplace operation"))
+    for function in (added_in_place, clipped_in_place)
+)
+
+
+@pytest.mark.parametrize("case", REFUSED)
+def test_what_no_graph_can_hold_is_refused_by_the_name_of_the_term(case: str) -> None:
+    function, kind, text = REFUSED[case]
+    program = network()
+    before = nets.held(program)
+    with pytest.raises(kind) as caught:
+        purdist.apply(program, [CustomLoss(function, {"s": "s"}, name="mine")])
+    assert str(caught.value).startswith("mine: ")
+    assert text in str(caught.value)
+    assert nets.held(program) == before
+
+
+def test_what_a_function_raises_is_the_cause_with_its_traceback() -> None:
+    with pytest.raises(purdist.BuildError) as caught:
+        purdist.apply(network(), [CustomLoss(fails, {"s": "s"})])
+    cause = caught.value.__cause__
+    assert isinstance(cause, ZeroDivisionError)
+    names = []
+    trace = cause.__traceback__
+    while trace:
+        names.append(trace.tb_frame.f_code.co_name)
+        trace = trace.tb_next
+    assert names[-1] == "fails"
+    assert "raise ZeroDivisionError" in str(caught.value)
+
+
+def tied(s: paddle.Tensor) -> paddle.Tensor:
+    one, two = (paddle.nn.Linear(3, 3, paddle.ParamAttr("w"), bias_attr=False) for _ in range(2))
+    return two(one(s)).square().mean()
+
+
+def test_two_parameters_of_one_name_and_kind_are_one() -> None:
+    distillation = purdist.apply(network(), [CustomLoss(tied, {"s": "s"}, name="mine")])
+    made = [n for n, v in distillation.program.variables.items() if v.role == "parameter"]
+    assert [name for name in made if name.startswith("mine/")] == ["mine/w"]
+    training = purdist.minimize(distillation, lambda: paddle.optimizer.SGD(0.1))
+    before = nets.weights(training.program)["mine/w"]
+    out = training.program.run({"x": nets.numbers(0, 4, 6)}, ["s", "loss"])
+    square = (out["s"].astype("float64") @ before.astype("float64") @ before) ** 2
+    assert float(out["loss"]) == pytest.approx(square.mean(), rel=1e-5)
+    losses = [s.loss for s in purdist.train(training, [{"x": nets.numbers(0, 4, 6)}] * 3)]
+    assert losses == sorted(set(losses), reverse=True)
+
+
+RANDOM: dict[str, Loss] = {
+    "normal": lambda s: (s + paddle.randn([3])).square().mean(),
+    "uniform": lambda s: (s * paddle.uniform([3])).mean(),
+    "gumbel": lambda s: F.gumbel_softmax(s).square().mean(),
+    "permutation": lambda s: (s[0] * P.randperm(3).astype("float32")).sum(),
+}
+
+
+@pytest.mark.parametrize("case", RANDOM)
+def test_a_run_draws_the_same_numbers_and_leaves_paddles_alone(case: str) -> None:
+    program = purdist.apply(network(), [CustomLoss(RANDOM[case], {"s": "s"})]).program
+    before = nets.random_state()
+    feed = {"x": nets.numbers(0, 4, 6)}
+    one, two = (program.run(feed, ["loss"])["loss"] for _ in range(2))
+    assert one.tobytes() == two.tobytes()
+    assert nets.random_state() == before
+
+
+def test_a_loss_that_draws_draws_anew_at_each_step() -> None:
+    distillation = purdist.apply(network(), [CustomLoss(RANDOM["normal"], {"s": "s"})])
+    training = purdist.minimize(distillation, lambda: paddle.optimizer.SGD(0.0))
+    losses = {s.loss for s in purdist.train(training, [{"x": nets.numbers(0, 4, 6)}] * 4)}
+    assert len(losses) == 4
