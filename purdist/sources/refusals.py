@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from numbers import Number
 from typing import Any
@@ -106,7 +107,7 @@ def _reason(error: BaseException | None) -> str:
     """What an error says. Paddle wraps its text in the code that it ran."""
     kind = type(error).__name__
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    told = [line for line in lines if line.startswith(f"{kind}: ")]
+    told = [line[line.index(kind) :] for line in lines if re.match(rf"([\w.]+\.)?{kind}: ", line)]
     return told[-1] if told else ": ".join([kind, *lines[:1]])
 
 
