@@ -58,8 +58,9 @@ def build_term(name: str, spec: LossSpec, variables: Mapping[str, paddle.Tensor]
     with _only(program), paddle.static.program_guard(program, startup):
         feeds = {key: _stand_in(key, value) for key, value in variables.items()}
         with unique_name.guard(f"{name}/"):
-            result = _scalar(name, program, _called(name, spec, feeds))
+            result = _built(name, spec, program, feeds)
     _check(name, program)
+    pir.mend_loops(program)
     _tie(program)
     return Term(program, startup, feeds, result)
 
@@ -70,17 +71,27 @@ def _stand_in(key: str, value: paddle.Tensor) -> paddle.Tensor:
     return feed
 
 
+def _built(
+    name: str, spec: LossSpec, program: paddle.static.Program, feeds: Mapping[str, paddle.Tensor]
+) -> paddle.Tensor:
+    if _is_ours(spec):
+        return _scalar(name, _own(name, program, spec.build(feeds)))
+    overwriting = pir.Overwriting()
+    value = _own(name, program, _called(name, spec, feeds, overwriting))
+    return _scalar(name, _newest(name, program, value, overwriting))
+
+
 def _is_ours(spec: LossSpec) -> bool:
     return type(spec).__module__.startswith("purdist.") and not isinstance(spec, CustomLoss)
 
 
-def _called(name: str, spec: LossSpec, feeds: Mapping[str, paddle.Tensor]) -> object:
+def _called(
+    name: str, spec: LossSpec, feeds: Mapping[str, paddle.Tensor], overwriting: pir.Overwriting
+) -> object:
     """What ``spec.build`` returns."""
-    if _is_ours(spec):
-        return spec.build(feeds)
     foreign: list[str] = []
     try:
-        with pir.asking(foreign.append):
+        with pir.asking(foreign.append), overwriting.recorded():
             result: object = spec.build(feeds)
     except PurdistError:
         raise
@@ -101,6 +112,35 @@ def _called(name: str, spec: LossSpec, feeds: Mapping[str, paddle.Tensor]) -> ob
     if foreign:
         raise _foreign(name, foreign[0])
     return result
+
+
+def _own(name: str, program: paddle.static.Program, result: object) -> paddle.Tensor:
+    """``result`` if it is a value of ``program``, and that is made of its own values."""
+    if not pir.is_value(result):
+        raise ForeignValueError(
+            f"{name}: Expected one value of the program, got {type(result).__name__}.",
+            "Return what the ops on the function's arguments compute.",
+        )
+    ops = list(pir.operations(program))
+    if not pir.value_ids(ops).issuperset({*pir.read_ids(ops), result.id}):
+        raise _foreign(name, "a value or layer of another program")
+    return result
+
+
+def _newest(
+    name: str, program: paddle.static.Program, value: paddle.Tensor, overwriting: pir.Overwriting
+) -> paddle.Tensor:
+    """``value`` after all that was written over, which every read gets the newest of."""
+    try:
+        overwriting.settle(program)
+        last = max(op.id() for op in pir.operations(program))
+        return overwriting.newest(value, until=last)
+    except pir.StaleReadError as error:
+        raise InvalidArgumentError(
+            f"{name}: Expected what is written over to be read as it then is, got "
+            f"{error.statement}: {error.why}.",
+            "Assign to a new name: s = s + 1 for s.add_(1), paddle.where for s[mask] = 0.",
+        ) from error
 
 
 def _said(error: BaseException) -> str:
@@ -126,16 +166,8 @@ def _only(program: paddle.static.Program) -> Iterator[None]:
         raise
 
 
-def _scalar(name: str, program: paddle.static.Program, value: object) -> paddle.Tensor:
+def _scalar(name: str, value: paddle.Tensor) -> paddle.Tensor:
     """``value`` if it is a floating-point scalar, with its axes of size 1 taken off."""
-    if not pir.is_value(value):
-        raise ForeignValueError(
-            f"{name}: Expected one value of the program, got {type(value).__name__}.",
-            "Return what the ops on the function's arguments compute.",
-        )
-    ops = list(pir.operations(program))
-    if not pir.value_ids(ops).issuperset({*pir.read_ids(ops), value.id}):
-        raise _foreign(name, "a value or layer of another program")
     if any(size != 1 for size in value.shape):
         raise ShapeMismatchError(
             f"{name}: Expected a scalar, got a value of shape {list(value.shape)}.",
@@ -159,14 +191,6 @@ def _check(name: str, program: paddle.static.Program) -> None:
             f"{', '.join(ops[:3])}{', ...' if len(ops) > 3 else ''}.",
             "Leave append_backward, paddle.grad and minimize out of it: purdist.minimize adds the "
             "gradients of the whole loss.",
-        )
-
-    writing = [op for op in pir.operations(program, regions=True) if pir.overwrites(op)]
-    if writing:
-        raise InvalidArgumentError(
-            f"{name}: Expected a loss that writes over nothing, got the op "
-            f"{pir.short_name(writing[0])!r}.",
-            "Assign to a new name: s = s + 1 for s.add_(1), paddle.where for s[mask] = 0.",
         )
 
 

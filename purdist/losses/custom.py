@@ -82,8 +82,8 @@ class CustomLoss(LossSpec):
     Raises:
         BuildError: The function raised, or asked for numbers; what it raised is the cause (in
             `apply`).
-        InvalidArgumentError: It has other parameters, writes over a tensor, or adds gradients
-            or an optimizer (in `apply`).
+        InvalidArgumentError: It has other parameters, reads what it has written over
+            through a view, or adds gradients or an optimizer (in `apply`).
         ForeignValueError: The function used a layer or value made outside it (in `apply`).
         NameClashError: It made a parameter whose ``ParamAttr`` name exists (in `apply`).
         ShapeMismatchError: It returned no scalar (in `apply`).

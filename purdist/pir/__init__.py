@@ -45,7 +45,6 @@ from purdist.pir.looking import (
     op_of,
     operations,
     optimizer_operations,
-    overwrites,
     own_names,
     parameter_name,
     parameter_names,
@@ -72,7 +71,7 @@ from purdist.pir.making import (
     transplant,
     without_unset,
 )
-from purdist.pir.overwriting import StaleReadError
+from purdist.pir.overwriting import Overwriting, StaleReadError
 from purdist.pir.running import Runner
 from purdist.pir.sizes import Agreement, Meeting, agreements, meetings
 from purdist.pir.state import (
@@ -103,6 +102,7 @@ __all__ = [
     "OldModel",
     "Operation",
     "Outcome",
+    "Overwriting",
     "Place",
     "Prefixed",
     "RandomState",
@@ -145,7 +145,6 @@ __all__ = [
     "op_of",
     "operations",
     "optimizer_operations",
-    "overwrites",
     "own_names",
     "parameter_name",
     "parameter_names",

@@ -23,6 +23,7 @@ import numpy as np
 import paddle
 from paddle.base.dygraph import base
 from paddle.base.libpaddle import pir
+from paddle.jit.dy2static.parameter_recorder import _global_inplace_map
 from paddle.pir import core
 from paddle.pir.core import static_op_arg_cast_guard
 
@@ -148,10 +149,11 @@ def asking(foreign: Callable[[str], object] | None = None) -> Iterator[None]:
         stack.enter_context(warnings.catch_warnings())
         # Which is as it should be: a value of a graph lies nowhere yet.
         warnings.filterwarnings("ignore", "Tensor do not have '.*' interface for pir")
-        if foreign is not None:
-            # Who called the one that writes will read what it did not write.
-            warnings.filterwarnings("error", "In static graph mode, .* inplace operation")
-        yield
+        try:
+            yield
+        finally:
+            # The next program may have the same address.
+            _global_inplace_map.pop(paddle.static.default_main_program())
 
 
 def _answers(here: Callable[[], bool]) -> dict[str, object]:

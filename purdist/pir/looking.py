@@ -221,13 +221,6 @@ def overwritten(op: Operation) -> list[paddle.Tensor]:
     return [v for v in (operands[k] for k in pir.get_op_inplace_info(op).values()) if identity(v)]
 
 
-def overwrites(op: Operation) -> bool:
-    """Whether ``op`` writes over something that is no weight, and no constant being made."""
-    if op.num_regions() or short_name(op) == "assign_value":
-        return False
-    return not all(map(is_parameter, overwritten(op)))
-
-
 def attributes(op: Operation) -> dict[str, str]:
     """The attributes of ``op`` that say what it computes, and not where it was written."""
     return {k: str(v) for k, v in sorted(op.attrs().items()) if k not in _REMARKS}

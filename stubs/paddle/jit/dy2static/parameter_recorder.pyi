@@ -8,6 +8,7 @@ class _Recorder:
 class _InplaceMap:
     params_dict: dict[int, object]
     def add(self, program: Program, origin_value: Tensor, new_value: Tensor) -> None: ...
+    def pop(self, program: Program) -> None: ...
 
 _global_parameter_recorder: _Recorder
 _global_inplace_map: _InplaceMap
