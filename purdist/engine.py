@@ -52,7 +52,7 @@ class Way:
 
     @property
     def settings(self) -> tuple[str, ...]:
-        """The lines that set it on a ``config``."""
+        """The lines that set it on a ``config`` as it is by default."""
         lines = [f'config.delete_pass("{name}")' for name in self.without]
         return (*lines, *(() if self.onednn else ("config.disable_mkldnn()",)))
 
@@ -76,6 +76,11 @@ _WAYS = (
     Way(without=(_IN_PLACE, _PATCHES, _ACTIVATIONS, _PLACEMENT)),
     Way(onednn=False),
 )
+
+
+def every_way() -> tuple[Way, ...]:
+    """All ways, the default one first: not for the process that goes on."""
+    return _WAYS
 
 
 def ways_for(network: Program) -> tuple[Way, ...]:
@@ -183,17 +188,16 @@ def first_right(
     """The first of ``ways`` that answers ``samples`` as the graph does, tried in child processes.
 
     Returns:
-        The way, None if there is none, and what was wrong with the one before, '' if it is the
-        first.
+        The way, None if there is none, and what was wrong with the first of them, '' if it is that.
     """
-    fault = ""
+    first = ""
     for way in ways:
         outcome = pir.tried(_difference_of, written, way, samples)
-        found = outcome.failure or outcome.value
-        if not found:
-            return way, fault
-        fault = str(found)
-    return None, fault
+        fault = outcome.failure or outcome.value
+        if not fault:
+            return way, first
+        first = first or str(fault)
+    return None, first
 
 
 def _difference_of(written: Written, way: Way, samples: Sequence[tuple[Feed, Answers]]) -> str:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import tempfile
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
-from purdist import pir
 from purdist.cutting import part
-from purdist.errors import InvalidArgumentError, UnknownVariableError
+from purdist.engine import Way, Written, every_way, first_right, samples_of
+from purdist.errors import InvalidArgumentError, PurdistWarning, UnknownVariableError
 from purdist.program import Distillation, Program, Training
 
 
@@ -30,7 +31,11 @@ def student_of(trained: Program | Distillation | Training) -> Program:
 
 
 def export(
-    trained: Program | Distillation | Training, path: str | os.PathLike[str], outputs: Sequence[str]
+    trained: Program | Distillation | Training,
+    path: str | os.PathLike[str],
+    outputs: Sequence[str],
+    *,
+    check: bool = True,
 ) -> None:
     """Writes the student for inference: ``path.json`` and ``path.pdiparams``.
 
@@ -42,6 +47,13 @@ def export(
         trained: What holds a student.
         path: Where to, without a suffix. The folder must exist.
         outputs: The student's variables to put out, in order, each once.
+        check: Run what was written in Paddle Inference as it is by default, on random inputs in a
+            child process, and warn if it computes something else than the student, with the
+            setting that is right. It takes 3 s once in a process, and after that about as long
+            as to make a predictor and run the student three times.
+
+    Warns:
+        PurdistWarning: Paddle Inference needs a setting to compute the student.
 
     Raises:
         UnknownVariableError: An output is none of the student's variables.
@@ -50,20 +62,38 @@ def export(
     student = student_of(trained)
     _check_outputs(student, trained if isinstance(trained, Program) else trained.program, outputs)
     target = Path(path)
-    with (
-        pir.building(),
-        tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as folder,
-    ):
-        part = pir.cut(student.inference, outputs)
-        draft = Path(folder) / target.name
-        pir.save_inference(part, outputs, draft, student.scope)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=f".{target.name}.") as folder:
+        written = Written.write(student, outputs, Path(folder) / target.name)
+        found = first_right(written, every_way(), samples_of(student, outputs)) if check else None
         # The weights first: a new graph never stands beside weights it may not fit.
         for suffix in (".pdiparams", ".json"):
-            written = Path(f"{draft}{suffix}")
-            if written.exists():
-                written.replace(f"{target}{suffix}")
+            draft = Path(f"{written.path}{suffix}")
+            if draft.exists():
+                draft.replace(f"{target}{suffix}")
             else:  # outputs that need no weights: Paddle neither writes nor wants a file
                 Path(f"{target}{suffix}").unlink(missing_ok=True)
+    if found:
+        _warn(target, *found)
+
+
+def _warn(target: Path, way: Way | None, fault: str) -> None:
+    if not fault:
+        return
+    if way is None:
+        remedy = (
+            "No setting is known that helps: run it with paddle.static.load_inference_model and an "
+            "Executor."
+        )
+    else:
+        remedy = "Before paddle.inference.create_predictor(config), write " + "; ".join(
+            way.settings
+        )
+    warnings.warn(
+        f"Expected Paddle Inference to compute {target} as the student does, got, as its Config is "
+        f"by default: {fault}.\n{remedy}",
+        PurdistWarning,
+        stacklevel=3,
+    )
 
 
 def _check_outputs(student: Program, source: Program, outputs: Sequence[str]) -> None:

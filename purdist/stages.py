@@ -124,7 +124,7 @@ def make_stage(program: Program) -> Stage:
 
 
 _CHOSEN: dict[str, tuple[Way, str]] = {}
-"""Fingerprint -> the way that was found to compute it, and why not the one before."""
+"""Fingerprint -> the way that was found to compute it, and why not the first."""
 
 
 @attrs.define(eq=False)
@@ -195,7 +195,7 @@ def _compile(
         if way is None:
             raise EngineError(
                 f"Expected Paddle Inference to compute what the teacher's graph does, got another "
-                f"answer in each way of compiling it, at last {fault}.",
+                f"answer in each way of compiling it: {fault}.",
                 "Use teacher='graph', which runs it beside the student.",
             )
         try:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy.typing as npt
 import paddle
+import paddle.inference
 
 from purdist import pir
 
@@ -42,3 +44,15 @@ def flag() -> object:
 
 def in_a_daemon(queue: multiprocessing.Queue[object]) -> None:
     queue.put(pir.tried(os.getppid).failure)
+
+
+def infers(path: str, feed: Mapping[str, npt.NDArray[Any]], settings: Sequence[str]) -> object:
+    """What Paddle Inference makes of the files, its config set up by lines of code."""
+    config = paddle.inference.Config(f"{path}.json", f"{path}.pdiparams")
+    for line in settings:
+        exec(line, {"config": config})
+    predictor = paddle.inference.create_predictor(config)
+    for name, array in feed.items():
+        predictor.get_input_handle(name).copy_from_cpu(array)
+    predictor.run()
+    return predictor.get_output_handle(predictor.get_output_names()[0]).copy_to_cpu()

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,8 @@ import pytest
 
 import purdist
 from purdist import pir
-from tests import nets
+from tests import engines, nets, risky
+from tests.engines import CASES
 from tests.nets import Array, Forward
 
 NETWORKS = {
@@ -201,3 +203,48 @@ def test_what_is_read_again_learns_as_before_in_loops_too(tmp_path: Path) -> Non
         losses.append([s.loss for s in purdist.train(training, [feed((6,))] * 3)])
         assert nets.moved(before, nets.weights(training.program)) == set(before)
     assert losses[0] == losses[1]
+
+
+def settings_of(text: str) -> list[str]:
+    """The lines on a config that a warning names."""
+    return text.partition("write ")[2].split("; ")
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_where_paddle_inference_computes_something_else_it_is_told_what_to_set(
+    case: str, tmp_path: Path
+) -> None:
+    make, shape, way = CASES[case]
+    student, path = engines.network(make, "x", shape), tmp_path / "student"
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", purdist.PurdistWarning)
+        purdist.export(student, path, ["output"])
+    assert len(caught) == (way != "oneDNN")
+    settings = settings_of(str(caught[0].message)) if caught else []
+    batch = {"x": nets.numbers(5, 4, *shape)}
+    expected = student.run(batch, ["output"])["output"]
+    # In a process of its own: what is not computed rightly may die, and leaves its layout.
+    got = pir.tried(risky.infers, str(path), batch, settings).value
+    np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_unchecked_nothing_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make, shape, _ = CASES["RMSNorm"]
+    monkeypatch.setattr(pir, "tried", None)
+    purdist.export(engines.network(make, "x", shape), tmp_path / "s", ["output"], check=False)
+
+
+def test_what_is_right_in_no_setting_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pir, "tried", lambda *_: pir.Outcome(None, "ended by SIGSEGV", ""))
+    student = nets.program(nets.linear())
+    with pytest.warns(purdist.PurdistWarning) as caught:
+        purdist.export(student, tmp_path / "s", ["logits"])
+    assert str(caught[0].message) == (
+        f"Expected Paddle Inference to compute {tmp_path / 's'} as the student does, got, as its "
+        "Config is by default: ended by SIGSEGV.\n"
+        "No setting is known that helps: run it with paddle.static.load_inference_model and an "
+        "Executor."
+    )
+    assert by_executor(tmp_path / "s", feed((6,)))[0].shape == (3, 4)
