@@ -6,7 +6,7 @@ gets are feeds that stand in for their variables. What it built is copied once i
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import attrs
@@ -44,8 +44,13 @@ class Term:
     result: paddle.Tensor
 
 
-def build_term(name: str, spec: LossSpec, variables: Mapping[str, paddle.Tensor]) -> Term:
-    """Calls ``spec.build`` with stand-ins for ``variables``.
+def build_term(
+    name: str,
+    spec: LossSpec,
+    variables: Mapping[str, paddle.Tensor],
+    sizes: Callable[[Sequence[int]], list[int]] = list,
+) -> Term:
+    """Calls ``spec.build`` with stand-ins for ``variables``, of the shapes that ``sizes`` makes.
 
     Raises:
         BuildError: It raised; what it raised is the cause.
@@ -56,7 +61,7 @@ def build_term(name: str, spec: LossSpec, variables: Mapping[str, paddle.Tensor]
     """
     program, startup = paddle.static.Program(), paddle.static.Program()
     with _only(program), paddle.static.program_guard(program, startup):
-        feeds = {key: _stand_in(key, value) for key, value in variables.items()}
+        feeds = {key: _stand_in(key, value, sizes(value.shape)) for key, value in variables.items()}
         with unique_name.guard(f"{name}/"):
             result = _built(name, spec, program, feeds)
     _check(name, program)
@@ -65,8 +70,8 @@ def build_term(name: str, spec: LossSpec, variables: Mapping[str, paddle.Tensor]
     return Term(program, startup, feeds, result)
 
 
-def _stand_in(key: str, value: paddle.Tensor) -> paddle.Tensor:
-    feed = paddle.static.data(key, list(value.shape), value.dtype)
+def _stand_in(key: str, value: paddle.Tensor, shape: Sequence[int]) -> paddle.Tensor:
+    feed = paddle.static.data(key, shape, value.dtype)
     feed.stop_gradient = value.stop_gradient
     return feed
 
@@ -74,14 +79,15 @@ def _stand_in(key: str, value: paddle.Tensor) -> paddle.Tensor:
 def _built(
     name: str, spec: LossSpec, program: paddle.static.Program, feeds: Mapping[str, paddle.Tensor]
 ) -> paddle.Tensor:
-    if _is_ours(spec):
+    if is_ours(spec):
         return _scalar(name, _own(name, program, spec.build(feeds)))
     overwriting = pir.Overwriting()
     value = _own(name, program, _called(name, spec, feeds, overwriting))
     return _scalar(name, _newest(name, program, value, overwriting))
 
 
-def _is_ours(spec: LossSpec) -> bool:
+def is_ours(spec: LossSpec) -> bool:
+    """Whether no code of a user's builds ``spec``."""
     return type(spec).__module__.startswith("purdist.") and not isinstance(spec, CustomLoss)
 
 

@@ -8,11 +8,12 @@ import attrs
 import paddle
 
 from purdist import pir, scopes
-from purdist.building import build_term
+from purdist.building import Term, build_term, is_ours
 from purdist.errors import NameClashError
 from purdist.losses.schedule import Schedule
 from purdist.losses.spec import LossSpec
 from purdist.program import Program, step_counter
+from purdist.rehearsing import rehearsed
 from purdist.variables import FLOATS, NewInput, describe_values
 
 
@@ -39,7 +40,7 @@ class Draft:
         """Builds one spec under its name and initialises its parameters."""
         with paddle.static.program_guard(self._graph.program):
             values = {key: self._value(key, name) for key, name in spec.variables.items()}
-        built = build_term(term, spec, values)
+        built = self._built(term, spec, values)
         mapping = pir.mapping_of((built.feeds[key], value) for key, value in values.items())
         ops = pir.operations(built.program)
         pir.transplant((op for op in ops if not pir.is_feed(op)), mapping, self._graph.program)
@@ -47,6 +48,14 @@ class Draft:
         pir.rename_parameters(pir.operations(built.startup), lambda name: _name_under(term, name))
         scopes.initialise(self._scope, built.startup, self._source.place)
         return result
+
+    def _built(self, term: str, spec: LossSpec, values: Mapping[str, paddle.Tensor]) -> Term:
+        if is_ours(spec) or all(-1 not in value.shape for value in values.values()):
+            return build_term(term, spec, values)
+        with rehearsed(term, spec, values, self._source.place) as compare:
+            built = build_term(term, spec, values)
+            compare(built)
+        return built
 
     def add_total(
         self, name: str, terms: Mapping[str, paddle.Tensor], weights: Sequence[float | Schedule]

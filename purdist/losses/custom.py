@@ -57,8 +57,9 @@ def _has_parameters(layer: paddle.nn.Layer) -> bool:
 class CustomLoss(LossSpec):
     """A term computed by a function of yours.
 
-    The function is called once while the graph is built, with a value for each
-    variable by parameter name, and returns one scalar. It may make layers, such as the
+    The function is called while the graph is built, with a value for each variable by
+    parameter name, and returns one scalar. Where a size is unknown it is called twice more, at
+    known sizes, and what it says to random numbers is compared. It may make layers, such as the
     1x1 convolution that adapts the student's channels to the teacher's: their parameters
     are initialised, trained with the student, and live under the term's name, so that
     they meet no other::
@@ -80,8 +81,8 @@ class CustomLoss(LossSpec):
     asks for numbers (``if``, ``float``, iterating over an unknown number of rows), it is refused.
 
     Raises:
-        BuildError: The function raised, or asked for numbers; what it raised is the cause (in
-            `apply`).
+        BuildError: The function raised, or asked for numbers; what it raised is the cause. Or it
+            computes something else where a size is unknown (in `apply`).
         InvalidArgumentError: It has other parameters, reads what it has written over
             through a view, or adds gradients or an optimizer (in `apply`).
         ForeignValueError: The function used a layer or value made outside it (in `apply`).

@@ -71,7 +71,7 @@ from purdist.pir.making import (
     transplant,
     without_unset,
 )
-from purdist.pir.overwriting import Overwriting, StaleReadError
+from purdist.pir.overwriting import Overwriting, StaleReadError, statement_of
 from purdist.pir.running import Runner
 from purdist.pir.sizes import Agreement, Meeting, agreements, meetings
 from purdist.pir.state import (
@@ -168,6 +168,7 @@ __all__ = [
     "set_training",
     "short_name",
     "signature",
+    "statement_of",
     "to_front",
     "trace",
     "translate",

@@ -141,6 +141,7 @@ def asking(foreign: Callable[[str], object] | None = None) -> Iterator[None]:
     tensors = {name: _as_constant(name, here, become) for name in (*_OPERATORS, *_FATAL)}
     with ExitStack() as stack:
         stack.enter_context(_replaced(pir.Value, values))
+        stack.enter_context(_replaced(paddle._C_ops, {"unbind": _unbind(here)}))
         if foreign is not None:
             stack.enter_context(_replaced(paddle.Tensor, tensors))
             stack.enter_context(_replaced(core, {"switch_main_program": _no_other(here)}))
@@ -234,6 +235,18 @@ def _indexed(name: str, become: Callable[[Any], Any]) -> Callable[..., Any]:
         return found(self, tensors, *map(become, item))
 
     return index
+
+
+def _unbind(here: Callable[[], bool]) -> Callable[..., Any]:
+    """One value for each of an unknown number of rows ends the process."""
+    found = paddle._C_ops.unbind
+
+    def unbind(value: Any, axis: int = 0, *others: Any, **kwargs: Any) -> Any:
+        if here() and isinstance(value, pir.Value) and _SHAPE(value)[axis] == -1:
+            raise _no_numbers("the number of rows")
+        return found(value, axis, *others, **kwargs)
+
+    return unbind
 
 
 def _no_other(here: Callable[[], bool]) -> Callable[..., Any]:

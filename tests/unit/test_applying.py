@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import attrs
 import numpy as np
@@ -227,15 +227,19 @@ def test_a_custom_loss_may_call_a_layer_without_parameters(merged: purdist.Progr
     assert value(merged, spec)["loss"] == pytest.approx(np.maximum(out, 0).mean(), rel=1e-6)
 
 
-def test_the_function_of_a_custom_loss_is_called_once(merged: purdist.Program) -> None:
-    calls: list[int] = []
+@pytest.mark.parametrize(("batch", "rows"), [(5, [5]), (None, [None, 4, 6])])
+def test_the_function_of_a_custom_loss_is_called_once_and_at_known_sizes(
+    batch: int | None, rows: list[int | None]
+) -> None:
+    calls: list[int | None] = []
 
-    def counted(teacher: paddle.Tensor, student: paddle.Tensor) -> paddle.Tensor:
-        calls.append(student.ndim)
-        return (teacher - student).mean()
+    def counted(logits: Any) -> Any:
+        calls.append(logits.shape[0] if isinstance(logits.shape[0], int) else None)
+        return logits.mean()
 
-    purdist.apply(merged, [CustomLoss(counted, TAUGHT)])
-    assert calls == [2]
+    network = nets.program(nets.linear(batch=batch))
+    purdist.apply(network, [CustomLoss(counted, {"logits": "logits"})])
+    assert calls == rows
 
 
 @pytest.mark.parametrize("shape", [[1], [1, 1]])

@@ -351,3 +351,68 @@ def test_a_loss_that_draws_draws_anew_at_each_step() -> None:
     training = purdist.minimize(distillation, lambda: paddle.optimizer.SGD(0.0))
     losses = {s.loss for s in purdist.train(training, [{"x": nets.numbers(0, 4, 6)}] * 4)}
     assert len(losses) == 4
+
+
+def counting() -> Loss:
+    calls = iter(range(1, 9))
+    return lambda s: s.mean() * next(calls)
+
+
+WRONG: dict[str, Callable[[], Loss]] = {
+    "trapezoid": lambda: lambda s: P.trapezoid(s, axis=0).sum(),
+    "tensor_split": lambda: lambda s: P.tensor_split(s, 2, axis=0)[0].sum(),
+    "cumulative_trapezoid": lambda: lambda s: P.cumulative_trapezoid(s, axis=0).sum(),
+    "a function that counts": counting,
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_a_loss_that_is_another_at_unknown_sizes_is_refused(case: str) -> None:
+    with pytest.raises(purdist.BuildError) as caught:
+        purdist.apply(network(), [CustomLoss(WRONG[case](), {"s": "s"}, name="mine")])
+    text = str(caught.value)
+    assert text.startswith("mine: Expected the loss to be the same at unknown sizes as at known")
+    assert f"{__file__}:" in text
+    assert "paddle.shape(x)[0]" in text
+    purdist.apply(network(batch=4), [CustomLoss(WRONG[case](), {"s": "s"}, name="mine")])
+
+
+def doubled(s: paddle.Tensor) -> paddle.Tensor:
+    return (s * float(np.random.rand())).mean()
+
+
+def dropped(s: paddle.Tensor) -> paddle.Tensor:
+    return F.dropout(paddle.nn.Linear(3, 5)(s), 0.5).square().mean()  # type: ignore[no-any-return]
+
+
+def labelled(s: paddle.Tensor, label: paddle.Tensor) -> paddle.Tensor:
+    return F.cross_entropy(s, label, reduction="sum") / s.shape[0]  # type: ignore[no-any-return]
+
+
+@pytest.mark.parametrize("function", [doubled, dropped])
+def test_chance_is_the_same_at_all_sizes_and_as_after_one_call(function: Loss) -> None:
+    def after(batch: int | None) -> tuple[object, ...]:
+        np.random.seed(3)
+        before = nets.random_state()
+        purdist.apply(network(batch=batch), [CustomLoss(function, {"s": "s"})])
+        assert nets.random_state() == before
+        return (np.random.rand(),)
+
+    assert after(None) == after(4)
+
+
+def test_labels_are_tried_in_their_range() -> None:
+    variables: dict[str, str | purdist.NewInput] = {
+        "s": "s",
+        "label": purdist.NewInput("label"),
+    }
+    program = purdist.apply(network(), [CustomLoss(labelled, variables)]).program
+    feed = {"x": nets.numbers(0, 3, 6), "label": np.array([0, 2, 1])}
+    out = program.run(feed, ["s", "loss"])
+    log = np.log(np.exp(out["s"]) / np.exp(out["s"]).sum(-1, keepdims=True))
+    assert float(out["loss"]) == pytest.approx(-log[np.arange(3), feed["label"]].mean(), rel=1e-5)
+
+
+def test_one_value_for_each_of_an_unknown_number_of_rows_is_refused() -> None:
+    with pytest.raises(purdist.BuildError, match="the number of rows"):
+        purdist.apply(network(), [CustomLoss(lambda s: P.unbind(s)[0].sum(), {"s": "s"})])

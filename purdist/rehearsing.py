@@ -1,0 +1,199 @@
+"""A loss built at unknown sizes gives what it gives at known ones, or is refused.
+
+Whatever reads a size while a graph is built reads -1 where it is unknown, Paddle's own functions
+included, and may compute with it. So the code of a loss of one's own is called again at known
+sizes, and its value and gradients on random numbers are compared.
+"""
+
+from __future__ import annotations
+
+import random
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import paddle
+
+from purdist import pir, scopes
+from purdist.building import Term, build_term
+from purdist.errors import BuildError
+from purdist.losses.spec import LossSpec
+from purdist.trying import agree, random_feed
+from purdist.variables import FLOATS, Variable
+
+_SIZES = ((4, 8), (6, 16))
+"""How many rows, and how large every other unknown axis: even, as maps mostly are."""
+
+Arrays = Mapping[str, npt.NDArray[Any]]
+
+
+@contextmanager
+def rehearsed(
+    name: str, spec: LossSpec, variables: Mapping[str, paddle.Tensor], place: pir.Place
+) -> Iterator[Callable[[Term], None]]:
+    """Yields what compares the term that is built inside with the same at known sizes.
+
+    Nothing is said of a loss that cannot be built, or run, on random numbers at such sizes: one
+    whose variables do not have the batch on their first axis, one that wants sorted lengths.
+    Random ops draw the same numbers in both; the random state of Python and numpy is that from
+    before the first call in every one, and that from after it at the end.
+
+    Raises:
+        BuildError: The two differ, or one runs and the other does not. (What is yielded.)
+    """
+    before = _random_states()
+
+    def compare(term: Term) -> None:
+        after = _random_states()
+        runs: list[_Run] = []
+        try:
+            for rows, size in _SIZES:
+                _set_random_states(before)
+                known = _known(name, spec, variables, place, rows, size)
+                if known is not None:
+                    runs = runs or [_Run(term, place)]
+                    _compare(name, runs[0], *known)
+        finally:
+            _set_random_states(after)
+
+    yield compare
+
+
+def _known(
+    name: str,
+    spec: LossSpec,
+    variables: Mapping[str, paddle.Tensor],
+    place: pir.Place,
+    rows: int,
+    size: int,
+) -> tuple[_Run, Arrays, Arrays] | None:
+    """The loss at known sizes, what it was fed and what it said, None where it says nothing."""
+
+    def sizes(shape: Sequence[int]) -> list[int]:
+        return [n if n != -1 else (size if axis else rows) for axis, n in enumerate(shape)]
+
+    try:
+        run = _Run(build_term(name, spec, variables, sizes), place)
+        feed = _feed(run.term)
+        return run, feed, run(feed)
+    except Exception:
+        return None
+
+
+def _compare(name: str, run: _Run, known: _Run, feed: Arrays, expected: Arrays) -> None:
+    term = run.term
+    try:
+        got = run(feed)
+    except Exception as error:
+        raise BuildError(
+            f"{name}: Expected the loss to run at sizes that are unknown while it is built, got "
+            f"{type(error).__name__}: {str(error).strip().splitlines()[-1]}",
+            _REMEDY,
+        ) from error
+    for key in expected:
+        dtype = pir.dtype_name((term.feeds[key] if key else term.result).dtype)
+        if key not in got or not agree(got[key], expected[key], dtype):
+            what = f"its gradient to {key!r}" if key else "its value"
+            where = _first_difference(run, known, feed)
+            raise BuildError(
+                f"{name}: Expected the loss to be the same at unknown sizes as at known ones, got "
+                f"{_short(got.get(key))} for {_short(expected[key])} as {what}"
+                f"{f', from {where} on' if where else ''}.",
+                _REMEDY,
+            )
+
+
+_REMEDY = (
+    "A size that is read while the graph is built is -1: write paddle.shape(x)[0] for it, or "
+    ".mean() for a sum divided by it. Or build the networks with known sizes."
+)
+
+
+def _short(array: npt.NDArray[Any] | None) -> str:
+    if array is None:
+        return "none"
+    if array.size == 1:
+        return f"{array.item():.6g}"
+    return f"an array {list(array.shape)} of norm {np.linalg.norm(array.astype('float64')):.6g}"
+
+
+def _first_difference(run: _Run, known: _Run, feed: Arrays) -> str | None:
+    """The first statement after which the two have different numbers."""
+    here, there = _by_statement(run.term), _by_statement(known.term)
+    shared = [statement for statement in there if statement in here]
+    try:
+        got = run.fetched({statement: here[statement] for statement in shared}, feed)
+        expected = known.fetched({statement: there[statement] for statement in shared}, feed)
+    except Exception:
+        return None
+    return next((s for s in shared if not agree(got[s], expected[s])), None)
+
+
+def _by_statement(term: Term) -> dict[str, paddle.Tensor]:
+    """What each statement computed last."""
+    values: dict[str, paddle.Tensor] = {}
+    for op in pir.operations(term.program):
+        if not pir.is_feed(op) and op.name() != pir.PARAMETER:
+            floats = [v for v in op.results() if pir.is_tensor(v)]
+            floats = [v for v in floats if pir.dtype_name(v.dtype) in FLOATS]
+            values.update((pir.statement_of(op), value) for value in floats[:1])
+    return values
+
+
+def _feed(term: Term) -> Arrays:
+    graph = pir.Graph(term.program, term.feeds)
+    inputs = [
+        Variable(key, tuple(value.shape), pir.dtype_name(value.dtype), "input")
+        for key, value in term.feeds.items()
+    ]
+    return random_feed(inputs, pir.value_ranges(graph), rows=1, size=1)
+
+
+class _Run:
+    """A term ready to run: its value is called '', the gradient to a feed as the feed."""
+
+    def __init__(self, term: Term, place: pir.Place) -> None:
+        self.term = term
+        self._place = place
+        self._scope = scopes.new_scope()
+        with pir.random_state(pir.seeded(0)):
+            scopes.initialise(self._scope, term.startup, place)
+        graph = pir.copy(pir.Graph(term.program, {**term.feeds, "": term.result}))
+        result = graph.values[""]
+        learning = [key for key, value in term.feeds.items() if not value.stop_gradient]
+        values = {"": result}
+        if learning and not result.stop_gradient:
+            with paddle.static.program_guard(graph.program), warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                feeds = [graph.values[key] for key in learning]
+                gradients = paddle.static.gradients([result], feeds)
+            values.update((k, g) for k, g in zip(learning, gradients, strict=True) if g is not None)
+        self._values = values
+        self._runner = self._compiled(graph.program, values)
+
+    def __call__(self, feed: Arrays) -> Arrays:
+        with pir.random_state(pir.seeded(0)):
+            return dict(zip(self._values, self._runner(feed), strict=True))
+
+    def fetched(self, values: Mapping[str, paddle.Tensor], feed: Arrays) -> Arrays:
+        """Values of the term's own program."""
+        with pir.random_state(pir.seeded(0)):
+            fetched = self._compiled(self.term.program, values)(feed)
+        return dict(zip(values, fetched, strict=True))
+
+    def _compiled(
+        self, program: paddle.static.Program, values: Mapping[str, paddle.Tensor]
+    ) -> pir.Runner:
+        return pir.Runner(pir.Graph(program, values), tuple(values), self._scope, self._place)
+
+
+def _random_states() -> tuple[Any, Any]:
+    return random.getstate(), np.random.get_state()
+
+
+def _set_random_states(states: tuple[Any, Any]) -> None:
+    random.setstate(states[0])
+    np.random.set_state(states[1])
