@@ -119,6 +119,13 @@ def is_feed(op: Operation) -> bool:
     return op.name() == DATA and not op.result(0).persistable
 
 
+def layouts(program: paddle.static.Program) -> set[str]:
+    """The orders of axes that ops of ``program`` say: ``NCHW``, ``NHWC``, ..."""
+    names = ("data_format", "data_layout")
+    ops = operations(program, regions=True)
+    return {str(op.attrs()[name]) for op in ops for name in names if op.has_attr(name)}
+
+
 def layer_of(op: Operation) -> str:
     """The path of the layer that made ``op``, '' where Paddle kept none."""
     return str(op.attrs()["struct_name"]).strip("/") if op.has_attr("struct_name") else ""

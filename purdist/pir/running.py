@@ -14,9 +14,9 @@ import numpy.typing as npt
 import paddle
 from paddle.base import core
 
-from purdist.pir.looking import data_name, is_feed, is_tensor, operations
+from purdist.pir.looking import data_name, is_feed, is_tensor, layouts, operations
 from purdist.pir.making import Graph, copy
-from purdist.pir.state import Place, Scope, building, executing, freeing_in_bulk
+from purdist.pir.state import Place, Scope, building, executing, freeing_in_bulk, plain_layout
 
 _SMALL = 1 << 14
 """Below so many numbers to an op, handing ops to threads costs more than it gains.
@@ -51,6 +51,10 @@ class Runner:
         self._scope = scope
         self._place = place
         self._in_order: bool | None = None
+        # Nothing else reads the thread's layout or changes it.
+        self._needs_layout = not layouts(graph.program) <= {"NCHW"} or any(
+            op.name().startswith("onednn_op.") for op in operations(graph.program)
+        )
 
     def __call__(
         self,
@@ -68,7 +72,11 @@ class Runner:
         if self._in_order is None:
             rows = max((len(array) for array in feed.values() if array.ndim), default=1)
             self._in_order = _mean_size(self._graph, rows) < _SMALL or _processors() == 1
-        with executing(in_order=self._in_order), freeing_in_bulk() if first else nullcontext():
+        with (
+            executing(in_order=self._in_order),
+            freeing_in_bulk() if first else nullcontext(),
+            plain_layout() if self._needs_layout else nullcontext(),
+        ):
             for name in self.feeds:
                 tensor = core.DenseTensor()
                 tensor.set(feed[name], self._place)

@@ -92,6 +92,27 @@ def executing(*, in_order: bool) -> Iterator[None]:
 
 
 @contextmanager
+def plain_layout() -> Iterator[None]:
+    """What oneDNN computes in this thread is read as NCHW inside, and afterwards.
+
+    A program's first op that has a layout says how the thread reads what oneDNN has computed,
+    and once it was NHWC no later program changes that. Paddle goes back to NCHW when an
+    executor of old programs is taken down.
+    """
+    _read_as_nchw()
+    try:
+        yield
+    finally:
+        _read_as_nchw()
+
+
+def _read_as_nchw() -> None:
+    anywhere = core.Place()
+    anywhere.set_place(paddle.CPUPlace())
+    core.Executor(anywhere)  # gone at once
+
+
+@contextmanager
 def freeing_in_bulk() -> Iterator[None]:
     """Lets an executor, or a predictor, that runs for the first time free memory in bulk.
 

@@ -13,6 +13,9 @@ class _ClipGradBase: ...
 class ClipGradByGlobalNorm(_ClipGradBase):
     def __init__(self, clip_norm: float) -> None: ...
 
+class ClipGradByNorm(_ClipGradBase):
+    def __init__(self, clip_norm: float) -> None: ...
+
 class _HookRemoveHelper:
     def remove(self) -> None: ...
 
@@ -107,7 +110,11 @@ class Conv2D(_Unary):
         *,
         weight_attr: _Attr = None,
         bias_attr: _Attr = None,
+        data_format: str = ...,
     ) -> None: ...
+
+class Conv1D(Conv2D): ...
+class Conv3D(Conv2D): ...
 
 class Conv2DTranspose(_Unary):
     def __init__(
@@ -117,6 +124,8 @@ class Conv2DTranspose(_Unary):
         kernel_size: _Size,
         stride: _Size = 1,
         padding: _Size | str = 0,
+        *,
+        data_format: str = "NCHW",
     ) -> None: ...
 
 class _BatchNorm(_Unary):
@@ -133,6 +142,7 @@ class _BatchNorm(_Unary):
         weight_attr: _Attr = None,
         bias_attr: _Attr = None,
         *,
+        data_format: str = ...,
         use_global_stats: bool | None = None,
     ) -> None: ...
 
@@ -170,6 +180,17 @@ class MaxPool2D(_Unary):
         self, kernel_size: _Size, stride: _Size | None = None, padding: _Size | str = 0
     ) -> None: ...
 
+class AvgPool2D(_Unary):
+    def __init__(
+        self,
+        kernel_size: _Size,
+        stride: _Size | None = None,
+        padding: _Size | str = 0,
+        *,
+        data_format: str = "NCHW",
+    ) -> None: ...
+
+class GELU(_Unary): ...
 class ReLU(_Unary): ...
 class RReLU(_Unary): ...
 class Softmax(_Unary): ...

@@ -15,13 +15,19 @@ def batch_norm(
     bias: Tensor | None = None,
     training: bool = False,
 ) -> Tensor: ...
+def conv1d(x: Tensor, weight: Tensor, *, data_format: str = "NCL") -> Tensor: ...
 def conv2d(
     x: Tensor,
     weight: Tensor,
     bias: Tensor | None = None,
     stride: _Size = 1,
     padding: _Size | str = 0,
+    *,
+    groups: int = 1,
+    data_format: str = "NCHW",
 ) -> Tensor: ...
+def conv2d_transpose(x: Tensor, weight: Tensor) -> Tensor: ...
+def conv3d(x: Tensor, weight: Tensor) -> Tensor: ...
 def cosine_similarity(x1: Tensor, x2: Tensor, axis: int = 1, eps: float = 1e-8) -> Tensor: ...
 def cross_entropy(
     input: Tensor,
