@@ -39,7 +39,9 @@ class Draft:
     def add_term(self, term: str, spec: LossSpec) -> paddle.Tensor:
         """Builds one spec under its name and initialises its parameters."""
         with paddle.static.program_guard(self._graph.program):
-            values = {key: self._value(key, name) for key, name in spec.variables.items()}
+            values = {
+                key: _with_digits(self._value(key, name)) for key, name in spec.variables.items()
+            }
         built = self._built(term, spec, values)
         mapping = pir.mapping_of((built.feeds[key], value) for key, value in values.items())
         ops = pir.operations(built.program)
@@ -204,3 +206,9 @@ def _name_under(term: str, name: str) -> str:
     while name.startswith(below):
         name = name.removeprefix(below)
     return below + name
+
+
+def _with_digits(value: paddle.Tensor) -> paddle.Tensor:
+    """``value`` in float32 where it is of less: half of Paddle's ops take no other on the CPU."""
+    low = pir.dtype_name(value.dtype) in ("float16", "bfloat16")
+    return value.astype("float32") if low else value

@@ -21,6 +21,9 @@ from purdist.errors import (
 )
 from purdist.variables import FLOATS, Variable, shapes_agree
 
+_COLDEST, _HOTTEST = 1e-6, 1e3
+"""Temperatures at which a divergence is still right to a thousandth in float32."""
+
 # --- arguments --------------------------------------------------------------------------
 
 
@@ -33,6 +36,13 @@ def positive(_: object, attribute: attrs.Attribute[float], value: float) -> None
     """An attrs validator: a finite number above zero."""
     if not (is_number(value) and value > 0):
         raise _wrong(attribute, "a finite number above 0", value)
+
+
+def tempered(_: object, attribute: attrs.Attribute[float], value: float) -> None:
+    """An attrs validator: a temperature between which and its square float32 keeps its digits."""
+    positive(_, attribute, value)
+    if not _COLDEST <= value <= _HOTTEST:
+        raise _wrong(attribute, f"from {_COLDEST:g} to {_HOTTEST:g}", value)
 
 
 def not_negative(_: object, attribute: attrs.Attribute[float], value: float) -> None:
@@ -235,13 +245,25 @@ def check_classes(logits: Variable, least: int, why: str, remedy: str) -> None:
         )
 
 
-def check_deviating(logits: Variable) -> None:
-    """Refuses logits of one class: a row of them has no standard deviation.
+def check_logits(*logits: Variable) -> None:
+    """Refuses logits of one class, the last in the text's example: a softmax of one is always 1.
 
     Raises:
         ShapeMismatchError: There is one class.
     """
-    check_classes(logits, 2, "or a row has no deviation", "Take L2Loss between single answers.")
+    alone = [variable for variable in logits if variable.shape[-1:] in ((1,), ())]
+    if not alone:
+        return
+    names = ", ".join(f"{key}={v.name!r}" for key, v in zip("st", reversed(logits), strict=False))
+    taught = "F.sigmoid(t)" if len(logits) > 1 else "y"
+    read = "s, t" if len(logits) > 1 else "s, y"
+    label = "" if len(logits) > 1 else ", y=NewInput('y', (-1, 1), 'float32')"
+    raise ShapeMismatchError(
+        f"Expected at least 2 classes on the last axis, got {alone[0].spec}: a softmax over one "
+        "is 1, whatever the logit.",
+        f"Teach single logits by a sigmoid: CustomLoss(lambda {read}: "
+        f"F.binary_cross_entropy_with_logits(s, {taught}), dict({names}{label})).",
+    )
 
 
 def _differing(one: Sequence[int], other: Sequence[int], axes: Sequence[int] = ()) -> str:

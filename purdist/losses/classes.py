@@ -13,10 +13,11 @@ from purdist.losses.checks import (
     check_floats,
     check_known,
     check_labels,
+    check_logits,
     check_rank,
     check_same_shape,
     not_negative,
-    positive,
+    tempered,
 )
 from purdist.losses.maths import (
     IMPOSSIBLE,
@@ -24,7 +25,10 @@ from purdist.losses.maths import (
     kl_divergence,
     length,
     log_softmax,
+    log_total,
+    mean_over,
     number,
+    possible,
     softened,
 )
 from purdist.losses.spec import LossSpec
@@ -53,10 +57,10 @@ class DKDLoss(LossSpec):
         label: The labels: the name of a variable, or a `NewInput`, which adds a feed.
         alpha: The weight of the right class, at least 0.
         beta: The weight of the others, at least 0.
-        temperature: :math:`T`, above 0.
+        temperature: :math:`T`, from 1e-6 to 1000.
 
     Raises:
-        InvalidArgumentError: A weight is below 0, or the temperature not above 0.
+        InvalidArgumentError: A weight is below 0, or the temperature outside its range.
         ShapeMismatchError: The ranks are not 2 and 1, the shapes differ, or there are fewer
             than 3 classes (in `apply`).
         DtypeMismatchError: The dtypes of the logits differ or are not floating-point, or the
@@ -70,7 +74,7 @@ class DKDLoss(LossSpec):
     label: str | NewInput
     alpha: float = attrs.field(default=1.0, validator=not_negative)
     beta: float = attrs.field(default=8.0, validator=not_negative)
-    temperature: float = attrs.field(default=4.0, validator=positive)
+    temperature: float = attrs.field(default=4.0, validator=tempered)
 
     def check(self, variables: Mapping[str, Variable]) -> None:
         logits = {key: variables[key] for key in ("teacher_var", "student_var")}
@@ -78,6 +82,7 @@ class DKDLoss(LossSpec):
         check_rank(logits, 2, "[N, C]")
         check_same_shape(variables, "teacher_var", "student_var")
         check_labels(variables["label"], variables["student_var"])
+        check_logits(*logits.values())
         check_classes(
             variables["student_var"],
             3,
@@ -101,9 +106,9 @@ class DKDLoss(LossSpec):
         logits = softened(logits, self.temperature)
         is_label = paddle.nn.functional.one_hot(label, logits.shape[-1]) > 0
         beside = paddle.where(is_label, paddle.full_like(logits, IMPOSSIBLE), logits)
-        total = paddle.logsumexp(logits, axis=-1, keepdim=True)
+        total = log_total(logits)
         right = paddle.index_sample(logits, label.unsqueeze(1)) - total
-        wrong = paddle.logsumexp(beside, axis=-1, keepdim=True) - total
+        wrong = log_total(beside) - total
         return paddle.concat([right, wrong], axis=1), log_softmax(beside)
 
 
@@ -120,7 +125,7 @@ class DISTLoss(LossSpec):
     the mean of :math:`10^{-8} / |a|^2`, and what is constant, such as every class in a batch
     of one, counts as uncorrelated (1).
 
-    Shapes: both [N, C].
+    Shapes: both [N, C], C at least 2.
     Source: Huang et al., "Knowledge Distillation from A Stronger Teacher", NeurIPS 2022,
     its inter-class and intra-class relations; DIST_KD ``segmentation/losses/dist_kd.py``, and
     the temperature that its classification has.
@@ -130,11 +135,11 @@ class DISTLoss(LossSpec):
         student_var: The student's logits.
         beta: The weight of the correlation within samples ("inter-class"), at least 0.
         gamma: The weight of the correlation within classes ("intra-class"), at least 0.
-        temperature: :math:`T`, above 0.
+        temperature: :math:`T`, from 1e-6 to 1000.
 
     Raises:
-        InvalidArgumentError: A weight is below 0, or the temperature not above 0.
-        ShapeMismatchError: A rank is not 2, or the shapes differ (in `apply`).
+        InvalidArgumentError: A weight is below 0, or the temperature outside its range.
+        ShapeMismatchError: A rank is not 2, the shapes differ, or there is one class (in `apply`).
         DtypeMismatchError: The dtypes differ or are not floating-point (in `apply`).
     """
 
@@ -144,24 +149,28 @@ class DISTLoss(LossSpec):
     student_var: str
     beta: float = attrs.field(default=1.0, validator=not_negative)
     gamma: float = attrs.field(default=1.0, validator=not_negative)
-    temperature: float = attrs.field(default=1.0, validator=positive)
+    temperature: float = attrs.field(default=1.0, validator=tempered)
 
     def check(self, variables: Mapping[str, Variable]) -> None:
         check_floats(variables)
         check_rank(variables, 2, "[N, C]")
         check_same_shape(variables, "teacher_var", "student_var")
+        check_logits(*variables.values())
 
     def build(self, values: Mapping[str, paddle.Tensor]) -> paddle.Tensor:
-        teacher = log_softmax(values["teacher_var"], self.temperature).exp()
-        student = log_softmax(values["student_var"], self.temperature).exp()
-        samples = 1 - _correlation(student, teacher).mean()
-        classes = 1 - _correlation(student.T, teacher.T).mean()
+        teacher, student = values["teacher_var"], values["student_var"]
+        counted = possible(paddle.maximum(teacher, student))
+        teacher = log_softmax(teacher, self.temperature).exp()
+        student = log_softmax(student, self.temperature).exp()
+        samples = 1 - _correlation(student, teacher, counted)
+        classes = 1 - _correlation(student.T, teacher.T, counted.T)
         loss = number(self.beta, samples) * samples + number(self.gamma, classes) * classes
         return loss * number(self.temperature**2, loss)
 
 
-def _correlation(one: paddle.Tensor, other: paddle.Tensor) -> paddle.Tensor:
-    """Pearson's correlation of each row of one with that of the other."""
-    one, other = centred(one), centred(other)
+def _correlation(one: paddle.Tensor, other: paddle.Tensor, counted: paddle.Tensor) -> paddle.Tensor:
+    """Pearson's correlation of each row of one with that of the other, averaged."""
+    one, other = centred(one, counted), centred(other, counted)
     lengths = length(one, axis=-1) * length(other, axis=-1)
-    return (one * other).sum(axis=-1, keepdim=True) / (lengths + 1e-8)
+    correlations = (one * other).sum(axis=-1, keepdim=True) / (lengths + 1e-8)
+    return mean_over(counted.any(axis=-1), correlations.flatten()).sum()

@@ -11,7 +11,7 @@ from paddle import nn
 from paddle.nn.functional import softplus
 
 from purdist.losses.adaptors import layers_of
-from purdist.losses.checks import check_known, count, positive
+from purdist.losses.checks import check_known, count, tempered
 from purdist.losses.maths import number, unit
 from purdist.losses.relation import check_samples
 from purdist.losses.spec import LossSpec
@@ -48,10 +48,11 @@ class ContrastiveLoss(LossSpec):
         teacher_var: Features of the teacher, mostly the last before the logits.
         student_var: Features of the student.
         dimension: How long u and v are.
-        temperature: :math:`\tau`, above 0.
+        temperature: :math:`\tau`, from 1e-6 to 1000.
 
     Raises:
-        InvalidArgumentError: ``dimension`` or ``temperature`` is not above 0.
+        InvalidArgumentError: ``dimension`` is not above 0, or ``temperature`` outside its
+            range.
         ShapeMismatchError: A rank is below 2, the batches differ, or a size other than theirs
             is unknown (in `apply`).
         DtypeMismatchError: The dtypes differ or are not floating-point (in `apply`).
@@ -62,7 +63,7 @@ class ContrastiveLoss(LossSpec):
     teacher_var: str
     student_var: str
     dimension: int = attrs.field(default=128, validator=count)
-    temperature: float = attrs.field(default=0.07, validator=positive)
+    temperature: float = attrs.field(default=0.07, validator=tempered)
 
     def check(self, variables: Mapping[str, Variable]) -> None:
         check_samples(variables)

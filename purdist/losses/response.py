@@ -10,14 +10,24 @@ import paddle
 
 from purdist.errors import InvalidArgumentError
 from purdist.losses.checks import (
-    check_deviating,
     check_floats,
     check_labels,
+    check_logits,
     check_rank,
     check_same_shape,
-    positive,
+    tempered,
 )
-from purdist.losses.maths import centred, deviation, kl_divergence, log_softmax, number
+from purdist.losses.maths import (
+    IMPOSSIBLE,
+    centred,
+    deviation,
+    expected,
+    kl_divergence,
+    log_softmax,
+    mean_over,
+    number,
+    possible,
+)
 from purdist.losses.spec import LossSpec
 from purdist.variables import NewInput, Variable
 
@@ -49,7 +59,8 @@ class CrossEntropyLoss(LossSpec):
 
     Raises:
         InvalidArgumentError: ``label_smoothing`` is outside its range.
-        ShapeMismatchError: The logits have not rank 2, or the labels not rank 1 (in `apply`).
+        ShapeMismatchError: The logits have not rank 2, or the labels not rank 1, or there is
+            one class (in `apply`).
         DtypeMismatchError: The logits are not floating-point or the labels not integers
             (in `apply`).
     """
@@ -64,13 +75,17 @@ class CrossEntropyLoss(LossSpec):
         logits = variables["student_var"]
         check_floats({"student_var": logits})
         check_rank({"student_var": logits}, 2, "[N, C]")
+        check_logits(logits)
         check_labels(variables["label"], logits)
 
     def build(self, values: Mapping[str, paddle.Tensor]) -> paddle.Tensor:
         answers = log_softmax(values["student_var"])
         right = paddle.index_sample(answers, values["label"].unsqueeze(1)).mean()
+        if not self.label_smoothing:
+            return -right
         smoothing = number(self.label_smoothing, answers)
-        return (smoothing - 1) * right - smoothing * answers.mean()
+        others = mean_over(possible(values["student_var"]), answers).mean()
+        return (smoothing - 1) * right - smoothing * others
 
 
 @attrs.frozen
@@ -79,7 +94,7 @@ class SoftLabelLoss(LossSpec):
 
     .. math:: \frac1N \sum_n -\sum_c softmax(t_n / T_t)_c \, \log softmax(s_n / T_s)_c
 
-    Shapes: both the same, classes on the last axis; rows are all the other axes.
+    Shapes: both the same, at least two classes on the last axis; rows are all the other axes.
     Source: Hinton, Vinyals and Dean, "Distilling the Knowledge in a Neural Network",
     2015, eq. 1, without the factor :math:`T^2`. PaddleSlim's ``soft_label_loss``,
     which saturates at 64; this one is exact.
@@ -87,12 +102,12 @@ class SoftLabelLoss(LossSpec):
     Attributes:
         teacher_var: The teacher's logits.
         student_var: The student's logits.
-        teacher_temperature: :math:`T_t`, above 0.
-        student_temperature: :math:`T_s`, above 0.
+        teacher_temperature: :math:`T_t`, from 1e-6 to 1000.
+        student_temperature: :math:`T_s`, from 1e-6 to 1000.
 
     Raises:
-        InvalidArgumentError: A temperature is not a finite number above 0.
-        ShapeMismatchError: The shapes differ (in `apply`).
+        InvalidArgumentError: A temperature is outside its range.
+        ShapeMismatchError: The shapes differ, or there is one class (in `apply`).
         DtypeMismatchError: The dtypes differ or are not floating-point (in `apply`).
     """
 
@@ -100,17 +115,18 @@ class SoftLabelLoss(LossSpec):
 
     teacher_var: str
     student_var: str
-    teacher_temperature: float = attrs.field(default=1.0, validator=positive)
-    student_temperature: float = attrs.field(default=1.0, validator=positive)
+    teacher_temperature: float = attrs.field(default=1.0, validator=tempered)
+    student_temperature: float = attrs.field(default=1.0, validator=tempered)
 
     def check(self, variables: Mapping[str, Variable]) -> None:
         check_floats(variables)
         check_same_shape(variables, "teacher_var", "student_var")
+        check_logits(*variables.values())
 
     def build(self, values: Mapping[str, paddle.Tensor]) -> paddle.Tensor:
-        teacher = log_softmax(values["teacher_var"], self.teacher_temperature).exp()
+        teacher = log_softmax(values["teacher_var"], self.teacher_temperature)
         student = log_softmax(values["student_var"], self.student_temperature)
-        return -(teacher * student).sum(axis=-1).mean()
+        return -expected(teacher, student).mean()
 
 
 @attrs.frozen
@@ -122,7 +138,7 @@ class KDLoss(LossSpec):
     With ``standardize`` each row of logits is first made to have mean 0 and deviation 1,
     :math:`(z - \bar z) / (std(z) + 10^{-7})`, std with ddof 1: only their shape is taught.
 
-    Shapes: both the same, classes on the last axis; rows are all the other axes.
+    Shapes: both the same, at least two classes on the last axis; rows are all the other axes.
     Source: Hinton, Vinyals and Dean, "Distilling the Knowledge in a Neural Network",
     2015, eq. 1 and the factor :math:`T^2` of section 2; RepDistiller
     ``distiller_zoo/KD.py``. Standardised: Sun et al., "Logit Standardization in Knowledge
@@ -132,12 +148,12 @@ class KDLoss(LossSpec):
     Attributes:
         teacher_var: The teacher's logits.
         student_var: The student's logits.
-        temperature: :math:`T`, above 0.
+        temperature: :math:`T`, from 1e-6 to 1000.
         standardize: Standardise the logits of both.
 
     Raises:
-        InvalidArgumentError: The temperature is not a finite number above 0.
-        ShapeMismatchError: The shapes differ, or one class is to be standardised (in `apply`).
+        InvalidArgumentError: The temperature is outside its range.
+        ShapeMismatchError: The shapes differ, or there is one class (in `apply`).
         DtypeMismatchError: The dtypes differ or are not floating-point (in `apply`).
     """
 
@@ -145,14 +161,13 @@ class KDLoss(LossSpec):
 
     teacher_var: str
     student_var: str
-    temperature: float = attrs.field(default=4.0, validator=positive)
+    temperature: float = attrs.field(default=4.0, validator=tempered)
     standardize: bool = False
 
     def check(self, variables: Mapping[str, Variable]) -> None:
         check_floats(variables)
         check_same_shape(variables, "teacher_var", "student_var")
-        if self.standardize:
-            check_deviating(variables["student_var"])
+        check_logits(*variables.values())
 
     def build(self, values: Mapping[str, paddle.Tensor]) -> paddle.Tensor:
         teacher, student = values["teacher_var"], values["student_var"]
@@ -180,10 +195,10 @@ class SphericalKDLoss(LossSpec):
     Attributes:
         teacher_var: The teacher's logits.
         student_var: The student's logits.
-        temperature: :math:`T`, above 0.
+        temperature: :math:`T`, from 1e-6 to 1000.
 
     Raises:
-        InvalidArgumentError: The temperature is not a finite number above 0.
+        InvalidArgumentError: The temperature is outside its range.
         ShapeMismatchError: The shapes differ, or there is one class (in `apply`).
         DtypeMismatchError: The dtypes differ or are not floating-point (in `apply`).
     """
@@ -192,18 +207,20 @@ class SphericalKDLoss(LossSpec):
 
     teacher_var: str
     student_var: str
-    temperature: float = attrs.field(default=4.0, validator=positive)
+    temperature: float = attrs.field(default=4.0, validator=tempered)
 
     def check(self, variables: Mapping[str, Variable]) -> None:
         check_floats(variables)
         check_same_shape(variables, "teacher_var", "student_var")
-        check_deviating(variables["student_var"])
+        check_logits(*variables.values())
 
     def build(self, values: Mapping[str, paddle.Tensor]) -> paddle.Tensor:
         teacher, student = values["teacher_var"], values["student_var"]
         # A softmax does not see a shift, and centred rows stay small where they are rescaled.
-        rescaled = centred(student) / deviation(student).clip(min=_EPSILON) * deviation(teacher)
-        return _softened_kl(teacher, rescaled, self.temperature)
+        counted = possible(student)
+        spread = deviation(teacher, possible(teacher))
+        rescaled = centred(student, counted) / deviation(student, counted).clip(min=_EPSILON)
+        return _softened_kl(teacher, _masked(rescaled * spread, counted), self.temperature)
 
 
 @attrs.frozen
@@ -216,7 +233,7 @@ class MutualLoss(LossSpec):
     The first argument of each divergence is held fixed, so that each teaches one network
     alone. Give each a `CrossEntropyLoss` beside it.
 
-    Shapes: both the same, classes on the last axis; rows are all the other axes.
+    Shapes: both the same, at least two classes on the last axis; rows are all the other axes.
     Source: Zhang et al., "Deep Mutual Learning", CVPR 2018, eq. 3 to 5, there one network
     stepped after the other; here both in one step.
 
@@ -225,7 +242,7 @@ class MutualLoss(LossSpec):
         student_var2: Those of the other, which learns too.
 
     Raises:
-        ShapeMismatchError: The shapes differ (in `apply`).
+        ShapeMismatchError: The shapes differ, or there is one class (in `apply`).
         DtypeMismatchError: The dtypes differ or are not floating-point (in `apply`).
     """
 
@@ -237,6 +254,7 @@ class MutualLoss(LossSpec):
     def check(self, variables: Mapping[str, Variable]) -> None:
         check_floats(variables)
         check_same_shape(variables, "student_var1", "student_var2")
+        check_logits(*variables.values())
 
     def build(self, values: Mapping[str, paddle.Tensor]) -> paddle.Tensor:
         one, other = log_softmax(values["student_var1"]), log_softmax(values["student_var2"])
@@ -249,7 +267,13 @@ _EPSILON = 1e-7
 
 
 def _standardised(logits: paddle.Tensor) -> paddle.Tensor:
-    return centred(logits) / (deviation(logits) + _EPSILON)
+    counted = possible(logits)
+    standardised = centred(logits, counted) / (deviation(logits, counted) + _EPSILON)
+    return _masked(standardised, counted)
+
+
+def _masked(logits: paddle.Tensor, counted: paddle.Tensor) -> paddle.Tensor:
+    return paddle.where(counted, logits, paddle.full_like(logits, IMPOSSIBLE))
 
 
 def _softened_kl(

@@ -47,6 +47,11 @@ RANK = "\nName a variable of that rank, or reshape this one in its network."
 SAME = "\nName variables of the same shape, or adapt one to the other in a CustomLoss."
 BATCH = "\nTeacher and student must see the same samples: look at what merge was given."
 TOKENS = "\nName Q, K and V of one layer each, for the same tokens."
+SINGLE = (
+    ": a softmax over one is 1, whatever the logit.\nTeach single logits by a sigmoid: "
+    "CustomLoss(lambda s, t: F.binary_cross_entropy_with_logits(s, F.sigmoid(t)), "
+    "dict(s='s', t='t'))."
+)
 
 REFUSALS: list[tuple[LossSpec, dict[str, str], str]] = [
     (
@@ -58,14 +63,20 @@ REFUSALS: list[tuple[LossSpec, dict[str, str], str]] = [
     (
         KDLoss("t", "s", standardize=True),
         {"t": "-1 1", "s": "-1 1"},
-        "Expected at least 2 classes, or a row has no deviation, got 1: s [-1, 1] float32.\n"
-        "Take L2Loss between single answers.",
+        f"Expected at least 2 classes on the last axis, got t [-1, 1] float32{SINGLE}",
     ),
     (
         SphericalKDLoss("t", "s"),
         {"t": "8 2 1", "s": "8 2 1"},
-        "Expected at least 2 classes, or a row has no deviation, got 1: s [8, 2, 1] float32.\n"
-        "Take L2Loss between single answers.",
+        f"Expected at least 2 classes on the last axis, got t [8, 2, 1] float32{SINGLE}",
+    ),
+    (
+        CrossEntropyLoss("s", "y"),
+        {"s": "-1 1", "y": "-1 int64"},
+        "Expected at least 2 classes on the last axis, got s [-1, 1] float32: a softmax over one "
+        "is 1, whatever the logit.\nTeach single logits by a sigmoid: CustomLoss(lambda s, y: "
+        "F.binary_cross_entropy_with_logits(s, y), dict(s='s', y=NewInput('y', (-1, 1), "
+        "'float32'))).",
     ),
     (
         DKDLoss("t", "s", "y"),
