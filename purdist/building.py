@@ -26,6 +26,8 @@ from purdist.losses.custom import CustomLoss
 from purdist.losses.spec import LossSpec
 from purdist.variables import FLOATS
 
+Build = Callable[[Mapping[str, paddle.Tensor]], object]
+
 
 @attrs.frozen(eq=False)
 class Term:
@@ -52,6 +54,8 @@ def build_term(
 ) -> Term:
     """Calls ``spec.build`` with stand-ins for ``variables``, of the shapes that ``sizes`` makes.
 
+    Where it asks for numbers, in an if or a loop, it is converted and called again.
+
     Raises:
         BuildError: It raised; what it raised is the cause.
         DtypeMismatchError: It returned no floating-point number.
@@ -59,11 +63,51 @@ def build_term(
         InvalidArgumentError: It added gradients or an optimizer.
         ShapeMismatchError: It returned no scalar.
     """
+    try:
+        return _build(name, spec.build, variables, sizes, ours=is_ours(spec))
+    except BuildError as error:
+        if not isinstance(error.__cause__, pir.NumbersError):
+            raise
+        asked = error
+    with _converted(spec) as build:
+        if build is None:
+            raise asked
+        try:
+            return _build(name, build, variables, sizes, ours=False)
+        except BuildError:
+            raise asked from asked.__cause__
+
+
+@contextmanager
+def _converted(spec: LossSpec) -> Iterator[Build | None]:
+    """The code of ``spec`` with its ifs and loops over values as ops, None if it cannot be."""
+    if isinstance(spec, CustomLoss) and type(spec).build is CustomLoss.build:
+        with pir.converted(spec.function) as function:
+            yield function and (lambda values: function(**values))
+    else:
+        with pir.converted(spec.build) as build:
+            yield build
+
+
+def _build(
+    name: str,
+    build: Build,
+    variables: Mapping[str, paddle.Tensor],
+    sizes: Callable[[Sequence[int]], list[int]],
+    *,
+    ours: bool,
+) -> Term:
     program, startup = paddle.static.Program(), paddle.static.Program()
     with _only(program), paddle.static.program_guard(program, startup):
         feeds = {key: _stand_in(key, value, sizes(value.shape)) for key, value in variables.items()}
         with unique_name.guard(f"{name}/"):
-            result = _built(name, spec, program, feeds)
+            if ours:
+                result = _own(name, program, build(feeds))
+            else:
+                overwriting = pir.Overwriting()
+                result = _own(name, program, _called(name, build, feeds, overwriting))
+                result = _newest(name, program, result, overwriting)
+            result = _scalar(name, result)
     _check(name, program)
     pir.mend_loops(program)
     _tie(program)
@@ -76,29 +120,19 @@ def _stand_in(key: str, value: paddle.Tensor, shape: Sequence[int]) -> paddle.Te
     return feed
 
 
-def _built(
-    name: str, spec: LossSpec, program: paddle.static.Program, feeds: Mapping[str, paddle.Tensor]
-) -> paddle.Tensor:
-    if is_ours(spec):
-        return _scalar(name, _own(name, program, spec.build(feeds)))
-    overwriting = pir.Overwriting()
-    value = _own(name, program, _called(name, spec, feeds, overwriting))
-    return _scalar(name, _newest(name, program, value, overwriting))
-
-
 def is_ours(spec: LossSpec) -> bool:
     """Whether no code of a user's builds ``spec``."""
     return type(spec).__module__.startswith("purdist.") and not isinstance(spec, CustomLoss)
 
 
 def _called(
-    name: str, spec: LossSpec, feeds: Mapping[str, paddle.Tensor], overwriting: pir.Overwriting
+    name: str, build: Build, feeds: Mapping[str, paddle.Tensor], overwriting: pir.Overwriting
 ) -> object:
-    """What ``spec.build`` returns."""
+    """What code of a user's returns."""
     foreign: list[str] = []
     try:
         with pir.asking(foreign.append), overwriting.recorded():
-            result: object = spec.build(feeds)
+            result = build(feeds)
     except PurdistError:
         raise
     except pir.NumbersError as error:

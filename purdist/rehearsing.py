@@ -94,7 +94,8 @@ def _compare(name: str, run: _Run, known: _Run, feed: Arrays, expected: Arrays) 
             _REMEDY,
         ) from error
     for key in expected:
-        dtype = pir.dtype_name((term.feeds[key] if key else term.result).dtype)
+        values = [one.feeds[key] if key else one.result for one in (term, known.term)]
+        dtype = min((pir.dtype_name(value.dtype) for value in values), key=FLOATS.index)
         if key not in got or not agree(got[key], expected[key], dtype):
             what = f"its gradient to {key!r}" if key else "its value"
             where = _first_difference(run, known, feed)

@@ -77,8 +77,10 @@ class CustomLoss(LossSpec):
         items: Its parameters and the variables they get, sorted.
 
     What the function meets is as in dynamic mode: ``x.shape[0]`` is the number of rows, a value
-    of the graph where it is unknown; arrays and tensors made outside are constants. Where it
-    asks for numbers (``if``, ``float``, iterating over an unknown number of rows), it is refused.
+    of the graph where it is unknown; arrays and tensors made outside are constants. Where an if,
+    a loop or an assertion asks for numbers, the function is converted, as
+    ``paddle.jit.to_static`` does, and its ifs and loops are ops; but a lambda, a decorated
+    function, a comprehension or ``float(x)`` that asks for numbers is refused.
 
     Raises:
         BuildError: The function raised, or asked for numbers; what it raised is the cause. Or it

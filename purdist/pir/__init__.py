@@ -18,6 +18,7 @@ from purdist.pir.changing import (
     write_to_copies,
 )
 from purdist.pir.child import Outcome, tried
+from purdist.pir.converting import converted
 from purdist.pir.files import (
     OldModel,
     fetched,
@@ -118,6 +119,7 @@ __all__ = [
     "asking",
     "attributes",
     "building",
+    "converted",
     "copy",
     "cut",
     "dtype_name",

@@ -150,6 +150,8 @@ def asking(foreign: Callable[[str], object] | None = None) -> Iterator[None]:
         stack.enter_context(warnings.catch_warnings())
         # Which is as it should be: a value of a graph lies nowhere yet.
         warnings.filterwarnings("ignore", "Tensor do not have '.*' interface for pir")
+        # An if that returns in one of its branches, converted.
+        warnings.filterwarnings("ignore", "Return results from different branches in cond")
         try:
             yield
         finally:

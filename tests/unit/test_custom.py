@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import paddle
 import pytest
+from paddle.jit.dy2static import program_translator
+from paddle.jit.dy2static.utils import get_temp_dir
 
 import purdist
 from purdist import CustomLoss
@@ -416,3 +420,74 @@ def test_labels_are_tried_in_their_range() -> None:
 def test_one_value_for_each_of_an_unknown_number_of_rows_is_refused() -> None:
     with pytest.raises(purdist.BuildError, match="the number of rows"):
         purdist.apply(network(), [CustomLoss(lambda s: P.unbind(s)[0].sum(), {"s": "s"})])
+
+
+def conditional(s: Any) -> Any:
+    if s.mean() > 0:
+        return s.square().mean()
+    return s.square().sum()
+
+
+def of_one_row_or_more(s: Any) -> Any:
+    if s.shape[0] == 1:
+        return s.sum() * 0.0
+    return s.square().sum() / (s.shape[0] - 1)
+
+
+def looped(s: Any) -> Any:
+    loss = 0.0
+    for k in range(s.shape[0]):
+        loss += s[k].square().sum()
+    return loss / s.shape[0]
+
+
+def asserted(s: Any) -> Any:
+    assert s.shape[0] > 0, "no rows"
+    return s.square().mean()
+
+
+def lengths(s: Any) -> Any:
+    weights = P.to_tensor([2.0] * len(s))
+    return (s * weights.unsqueeze(-1)).square().mean()
+
+
+class Doubled:
+    factor = 2.0
+
+    def __call__(self, s: Any) -> Any:
+        return conditional(s * self.factor)
+
+    def method(self, s: Any) -> Any:
+        if s.mean() > 0:
+            s = s * self.factor
+        return s.square().mean()
+
+
+CONVERTED: dict[str, Loss] = {
+    **{f.__name__: f for f in (conditional, of_one_row_or_more, looped, asserted, lengths)},
+    "an object": Doubled(),
+    "a method": Doubled().method,
+    "a partial": functools.partial(conditional),
+}
+
+
+@pytest.mark.parametrize("case", CONVERTED)
+def test_ifs_and_loops_over_values_are_part_of_the_graph(case: str) -> None:
+    for rows in (3, 1):
+        feed = nets.numbers(rows, rows, 6)
+        value, moved = told(CONVERTED[case], feed)
+        expected, gradient = in_dynamic_mode(CONVERTED[case], feed)
+        assert value == pytest.approx(expected, rel=1e-6)
+        np.testing.assert_allclose(moved, gradient, rtol=1e-5, atol=1e-6)
+
+
+def test_conversion_leaves_nothing_behind() -> None:
+    cache = program_translator._FUNCTION_CACHE
+    known = len(cache._code_to_ast_caches)
+    program = network()
+    with nets.untouched(program):
+        purdist.apply(program, [CustomLoss(conditional, {"s": "s"})])
+    assert program_translator._FUNCTION_CACHE is cache
+    assert len(cache._code_to_ast_caches) == known
+    assert not hasattr(conditional, "__already_d2s")
+    assert not list(Path(get_temp_dir()).glob("conditional*"))

@@ -1,2 +1,6 @@
+from typing import Any
+
 from paddle.jit.dy2static import parameter_recorder as parameter_recorder
 from paddle.jit.dy2static import program_translator as program_translator
+
+def Shape(x: Any) -> Any: ...

@@ -1,0 +1,74 @@
+"""Functions whose ifs and loops over values become ops, by Paddle's own conversion of source."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from paddle.base.libpaddle import pir
+from paddle.jit import dy2static
+from paddle.jit.dy2static import program_translator
+from paddle.utils import unique_name
+
+from purdist.pir.asking import sizes_of
+
+Function = Callable[..., Any]
+
+
+@contextmanager
+def converted(function: Function) -> Iterator[Function | None]:
+    """``function`` with its ifs and loops over values as ops, None where it has no source.
+
+    A lambda is none of Paddle's to convert, and of a decorated function it would drop the
+    decorator. Nothing is left of the conversion but what holds on to the function.
+    """
+    files: list[str] = []
+
+    class Cache(program_translator.FunctionCache):
+        def _convert(self, function: Function) -> Function:
+            with unique_name.guard():  # what it names must be names of Python's
+                made: Function = super()._convert(function)
+            files.append(made.__code__.co_filename)
+            return made
+
+    def shape(value: Any) -> Any:
+        return sizes_of(value) if isinstance(value, pir.Value) else value.shape
+
+    found = program_translator._FUNCTION_CACHE, dy2static.Shape
+    logger = logging.getLogger("Dynamic-to-Static")
+    disabled = logger.disabled
+    program_translator._FUNCTION_CACHE = Cache()
+    setattr(dy2static, "Shape", shape)  # noqa: B010 - it is a function there
+    logger.disabled = True
+    try:
+        yield _converted(function)
+    finally:
+        program_translator._FUNCTION_CACHE = found[0]
+        setattr(dy2static, "Shape", found[1])  # noqa: B010
+        logger.disabled = disabled
+        for file in files:
+            Path(file).unlink(missing_ok=True)
+
+
+def _converted(function: Function) -> Function | None:
+    if isinstance(function, functools.partial):
+        inner = _converted(function.func)
+        return inner and functools.partial(inner, *function.args, **function.keywords)
+    if inspect.ismethod(function):
+        inner = _converted(function.__func__)
+        return inner and functools.partial(inner, function.__self__)
+    if not inspect.isfunction(function):
+        call = getattr(type(function), "__call__", None)  # noqa: B004 - its function is wanted
+        inner = _converted(call) if inspect.isfunction(call) else None
+        return inner and functools.partial(inner, function)
+    if function.__name__ == "<lambda>" or hasattr(function, "__wrapped__"):
+        return None
+    try:
+        return program_translator.convert_to_static(function)  # type: ignore[no-any-return]
+    except (OSError, TypeError, SyntaxError):
+        return None  # no source
