@@ -38,17 +38,25 @@ def set_inference(ops: Iterable[Operation]) -> None:
 
 
 def set_training(ops: Iterable[Operation]) -> None:
-    """Turns ``ops`` that infer to training mode, while and if regions included."""
+    """Turns ``ops`` that infer to training mode, while and if regions included.
+
+    An op that quantises keeps its scale where the graph does not hold what it would move it by.
+    """
     _set_mode(ops, _TRAINING)
 
 
 def _set_mode(ops: Iterable[Operation], attributes: Mapping[str, bool]) -> None:
     for op in ops:
         for attribute, on in attributes.items():
-            if op.has_attr(attribute):
+            if op.has_attr(attribute) and not (attribute == "is_test" and _has_no_state(op)):
                 op.set_bool_attr(attribute, on)
         for block in op.blocks() if op.num_regions() else ():
             _set_mode(block.ops, attributes)
+
+
+def _has_no_state(op: Operation) -> bool:
+    """Whether ``op`` quantises without the state that training reads: its kernel would crash."""
+    return op.name().startswith("pd_op.fake_") and not all(map(identity, op.operands_source()))
 
 
 def freeze(ops: Iterable[Operation]) -> None:

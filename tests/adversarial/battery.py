@@ -1,0 +1,309 @@
+"""What a case must show: each way of running it computes what dygraph computes."""
+
+from __future__ import annotations
+
+import tempfile
+import traceback
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import attrs
+import numpy as np
+import paddle
+import paddle.inference
+from paddle import nn
+
+import purdist
+from tests.adversarial.cases import ROWS, Group, Named
+from tests.nets import Array
+
+STEPS = 4
+RATE = 0.2
+SEED = 5
+
+Arrays: TypeAlias = Mapping[str, Array]
+
+
+@attrs.frozen
+class Shown:
+    """What one way of running came to.
+
+    Attributes:
+        way: Which.
+        error: The class of the error, '' if there was none.
+        text: What the error says, or where the numbers differ; '' if all is well.
+    """
+
+    way: str
+    error: str = ""
+    text: str = ""
+
+
+class DiffersError(AssertionError):
+    """Numbers that are not dygraph's."""
+
+
+@attrs.frozen(eq=False)
+class Reference:
+    """What dygraph computes.
+
+    Attributes:
+        losses: Of each step.
+        before: The weights and buffers before training, by their names in the layer.
+        after: And after it.
+        same: A name -> all names of that weight.
+    """
+
+    losses: list[float]
+    before: Arrays
+    after: Arrays
+    same: Mapping[str, list[str]]
+
+
+@attrs.frozen(eq=False)
+class Scene:
+    """A case as teacher and student, and what trains one by the other."""
+
+    named: Named | Group
+    teacher: nn.Layer
+    student: nn.Layer
+    feeds: Sequence[Arrays]
+
+    @classmethod
+    def of(cls, named: Named | Group) -> Scene:
+        """Made in dynamic mode."""
+        feeds = [named.feed(seed) for seed in range(STEPS)]
+        return cls(named, named.make(2), named.make(1), feeds)
+
+    def reference(self) -> Reference:
+        """Trains the student's copy by hand."""
+        student = self.named.make(1)
+        student.train()
+        self.teacher.eval()
+        before = held(student)
+        learning = [p for p in student.parameters() if not p.stop_gradient]
+        optimizer = paddle.optimizer.SGD(RATE, parameters=learning)
+        losses = []
+        paddle.seed(SEED)
+        for feed in self.feeds:
+            with paddle.no_grad():
+                wanted = self.teacher(*map(paddle.to_tensor, feed.values()))
+            got = student(*map(_differentiable, feed.values()))
+            loss = sum(((s - t) ** 2).mean() for s, t in zip(got, wanted, strict=True))
+            loss.backward()
+            optimizer.step()
+            optimizer.clear_grad()
+            losses.append(float(loss))
+        names = names_of_one(student)
+        return Reference(losses, before, held(student), names)
+
+    @cached_property
+    def program(self) -> purdist.Program:
+        """The student through the door."""
+        return purdist.from_layer(self.student, self.named.specs("x"))
+
+    @cached_property
+    def taught(self) -> purdist.Distillation:
+        """The student through the door, taught by the teacher."""
+        return self.distillation(self.program)
+
+    def distillation(self, student: purdist.Program) -> purdist.Distillation:
+        """A student taught by the teacher, each output by its own."""
+        teacher = self._teacher
+        merged = purdist.merge(teacher, student, self._fed_by(teacher, student))
+        names = outputs_of(student)
+        losses = [purdist.L2Loss(f"teacher_{name}", name) for name in names]
+        return purdist.apply(merged, losses)
+
+    @cached_property
+    def _teacher(self) -> purdist.Program:
+        return purdist.from_layer(self.teacher, self.named.specs("t"))
+
+    def _fed_by(self, teacher: purdist.Program, student: purdist.Program) -> dict[str, str]:
+        return {name: f"x{name[1:]}" for name in teacher.inputs if f"x{name[1:]}" in student.inputs}
+
+
+def outputs_of(program: purdist.Program) -> list[str]:
+    """What the network returns."""
+    return sorted(
+        (name for name in program.variables if name.startswith("output.")),
+        key=lambda name: int(name.split(".")[1]),
+    )
+
+
+def held(layer: nn.Layer) -> dict[str, Array]:
+    """A layer's weights and buffers."""
+    return {name: np.array(value) for name, value in layer.state_dict().items()}
+
+
+def _differentiable(array: Array) -> paddle.Tensor:
+    """A feed that takes a gradient: some of Paddle's kernels end the process without."""
+    return paddle.to_tensor(array, stop_gradient=array.dtype.kind != "f")
+
+
+def names_of_one(layer: nn.Layer) -> dict[str, list[str]]:
+    """Each name of a weight or buffer with all names of the same."""
+    found: dict[int, list[str]] = {}
+    for name, value in layer.state_dict().items():
+        found.setdefault(id(value), []).append(name)
+    return {name: names for names in found.values() for name in names}
+
+
+def sgd() -> paddle.optimizer.Optimizer:
+    return paddle.optimizer.SGD(RATE)
+
+
+# --- comparing --------------------------------------------------------------------------
+
+
+def close(got: Array, expected: Array, what: str, *, scale: float | None = None) -> None:
+    """Raises where two arrays differ by more than rounding."""
+    if got.shape != expected.shape:
+        raise DiffersError(f"{what}: shape {got.shape}, not {expected.shape}")
+    if expected.dtype.kind not in "fc":
+        if not np.array_equal(got, expected):
+            raise DiffersError(f"{what}: {got}, not {expected}")
+        return
+    if not np.array_equal(np.isfinite(got), np.isfinite(expected)):
+        raise DiffersError(f"{what}: {got}, not {expected}")
+    finite = np.isfinite(expected)
+    largest = float(np.abs(expected[finite]).max(initial=0.0))
+    allowed = 2e-4 * (largest if scale is None else scale) + 2e-6 * largest + 1e-7
+    off = float(np.abs(got[finite] - expected[finite]).max(initial=0.0))
+    if off > allowed:
+        raise DiffersError(f"{what}: off by {off:.2g} where {allowed:.2g} is rounding")
+
+
+def trained_alike(training: purdist.Training, told: Sequence[purdist.Step], by: Reference) -> None:
+    """Losses, weights and buffers are dygraph's, seen against how far dygraph's moved."""
+    close(np.array([step.loss for step in told]), np.array(by.losses), "losses")
+    student = purdist.student_of(training)
+    weights = student.run({}, student.weights)
+    for name, expected in by.after.items():
+        moved = float(np.abs(expected - by.before[name]).max(initial=0.0))
+        known = [same for same in by.same[name] if same in weights]
+        if known:
+            close(weights[known[0]], expected, name, scale=moved)
+        elif moved:
+            raise DiffersError(f"{name} is no weight of the student")
+
+
+# --- the ways ---------------------------------------------------------------------------
+
+
+def graph(scene: Scene, by: Reference) -> None:
+    training = purdist.minimize(scene.taught, sgd)
+    trained_alike(training, list(purdist.train(training, scene.feeds, seed=SEED)), by)
+
+
+def cache(scene: Scene, by: Reference) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        heard = purdist.cache_teacher(scene.taught, scene.feeds, Path(folder) / "cache")
+        rows = [slice(ROWS * k, ROWS * (k + 1)) for k in range(STEPS)]
+        training = purdist.minimize(heard.distillation, sgd)
+        needed = training.program.inputs
+        feeds = [
+            {name: array for name, array in {**feed, **heard[k]}.items() if name in needed}
+            for feed, k in zip(scene.feeds, rows, strict=True)
+        ]
+        trained_alike(training, list(purdist.train(training, feeds, seed=SEED)), by)
+
+
+def engine(scene: Scene, by: Reference) -> None:
+    training = purdist.minimize(scene.taught, sgd, teacher="inference")
+    trained_alike(training, list(purdist.train(training, scene.feeds, seed=SEED)), by)
+
+
+def exported(scene: Scene, by: Reference) -> None:
+    """Paddle Inference, as it is by default, says of the files what the eager layer says."""
+    names = outputs_of(scene.program)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model"
+        with warnings.catch_warnings(record=True) as told:
+            warnings.simplefilter("always")
+            purdist.export(scene.program, path, names)
+        if any("Paddle Inference" in str(warning.message) for warning in told):
+            return  # it says which setting is right
+        for rows in (ROWS,) if scene.named.fixed else (ROWS, 3):
+            feed = scene.named.feed(9, rows=rows)
+            scene.student.eval()
+            expected = scene.student(*map(paddle.to_tensor, feed.values()))
+            got = by_inference(path, feed)
+            for name, value, wanted in zip(names, got, expected, strict=True):
+                close(value, wanted.numpy(), f"{name} of {rows} rows")
+
+
+def by_inference(path: Path, feed: Arrays) -> list[Array]:
+    """What Paddle Inference makes of the files."""
+    weights = Path(f"{path}.pdiparams")
+    config = paddle.inference.Config(f"{path}.json", str(weights) if weights.exists() else "")
+    config.disable_glog_info()
+    predictor = paddle.inference.create_predictor(config)
+    for name in predictor.get_input_names():
+        predictor.get_input_handle(name).copy_from_cpu(feed[name])
+    predictor.run()
+    return [
+        predictor.get_output_handle(name).copy_to_cpu() for name in predictor.get_output_names()
+    ]
+
+
+def reread(scene: Scene, by: Reference) -> None:
+    """What was exported and read again infers and trains as the layer does."""
+    names = outputs_of(scene.program)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model"
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            purdist.export(scene.program, path, names)
+        again = purdist.from_exported(path)
+    feed = scene.named.feed(9)
+    fed = {name: feed[name] for name in again.inputs}
+    expected = scene.program.run(feed, names)
+    for k, (name, value) in enumerate(
+        zip(names, again.run(fed, outputs_of(again)).values(), strict=True)
+    ):
+        close(value, expected[name], f"output {k}")
+    training = purdist.minimize(scene.distillation(again), sgd)
+    feeds = [
+        {k: v for k, v in feed.items() if k in training.program.inputs} for feed in scene.feeds
+    ]
+    trained_alike(training, list(purdist.train(training, feeds, seed=SEED)), by)
+
+
+WAYS: Mapping[str, Callable[[Scene, Reference], None]] = {
+    "graph": graph,
+    "cache": cache,
+    "exported": exported,
+    "reread": reread,
+    "engine": engine,
+}
+
+
+def shown(named: Named | Group, ways: Sequence[str]) -> Iterator[Shown]:
+    """Runs a case in these ways; the first is what dygraph itself says of it."""
+    paddle.disable_static()
+    warnings.simplefilter("ignore")
+    try:
+        scene = Scene.of(named)
+        by = scene.reference()
+    except Exception as error:
+        yield Shown("dygraph", type(error).__name__, traceback.format_exc(limit=-3))
+        return
+    yield Shown("dygraph")
+    for way in ways:
+        yield _outcome(way, lambda: WAYS[way](scene, by))  # noqa: B023 - called at once
+
+
+def _outcome(way: str, run: Callable[[], Any]) -> Shown:
+    try:
+        run()
+    except DiffersError as error:
+        return Shown(way, "DiffersError", str(error))
+    except purdist.PurdistError as error:
+        return Shown(way, type(error).__name__, str(error))
+    except Exception as error:
+        return Shown(way, type(error).__name__, traceback.format_exc(limit=-4))
+    return Shown(way)
