@@ -501,8 +501,11 @@ class _Walk:
         if any(attribute.get(name) for name in ("ceil_mode", "adaptive", "global_pooling")):
             return None
         strides, paddings = numbers_of(op, "strides"), numbers_of(op, "paddings")
-        other = op.operands_source()[1]
-        kernel = [n for n, _ in self.numbers(other) or ()] or other.shape[2:]
+        if "kernel_size" in attribute:
+            kernel = numbers_of(op, "kernel_size")
+        else:
+            other = op.operands_source()[1]
+            kernel = [n for n, _ in self.numbers(other) or ()] or other.shape[2:]
         dilations = numbers_of(op, "dilations") if "dilations" in attribute else [1] * len(strides)
         if len(paddings) == len(strides):
             paddings = [padding for padding in paddings for _ in range(2)]

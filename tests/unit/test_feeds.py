@@ -270,3 +270,14 @@ def test_the_same_strides_make_maps_of_the_same_size() -> None:
         merged = purdist.merge(maps("y", *strides), maps("x", 2), {"y": "x"})
         distillation = purdist.apply(merged, [L2Loss("teacher_output", "output")])
         assert len(pir.meetings(distillation.program.training)) == meetings
+
+
+def test_a_network_that_pools_volumes_trains() -> None:
+    volumes = InputSpec([None, 1, None, 4, 4])
+    with pir.dynamic():
+        layers = [paddle.nn.Linear(4, 4), paddle.nn.MaxPool3D(2), paddle.nn.AvgPool3D(2)]
+        student = purdist.from_layer(paddle.nn.Sequential(*layers), {"x": volumes})
+    loss = purdist.CustomLoss(lambda value: value.square().mean(), {"value": "output"})
+    training = purdist.minimize(purdist.apply(student, [loss]), sgd)
+    (step,) = purdist.train(training, [{"x": nets.numbers(0, 2, 1, 5, 4, 4)}])
+    assert np.isfinite(step.loss)
