@@ -135,7 +135,8 @@ def _faults(program: Program, spec: LossSpec) -> Iterator[PurdistError]:
         yield from unknown
         return
     known = {key: _described(program, wanted) for key, wanted in spec.variables.items()}
-    yield from _side_faults(known)
+    learned = {key for key, name in names.items() if program.takes_gradient(name)}
+    yield from _side_faults(known, learned)
     try:
         spec.check(known)
     except PurdistError as error:
@@ -148,11 +149,14 @@ def _described(program: Program, wanted: str | NewInput) -> Variable:
     return Variable(wanted.name, wanted.shape, wanted.dtype, "input", owner="loss")
 
 
-def _side_faults(variables: Mapping[str, Variable]) -> Iterator[PurdistError]:
-    """A student variable that is a teacher's can learn nothing."""
+def _side_faults(
+    variables: Mapping[str, Variable], learned: Collection[str]
+) -> Iterator[PurdistError]:
+    """A student variable that is a teacher's can learn nothing, unless it reads what learns."""
     swapped = any(k.startswith("teacher") and v.owner == "student" for k, v in variables.items())
     for key, variable in variables.items():
-        if key.startswith("student") and variable.owner == "teacher":
+        still = variable.owner == "teacher" and key not in learned
+        if key.startswith("student") and still:
             yield InvalidArgumentError(
                 f"Expected {key} to be a variable that learns, got {variable.spec} of the teacher.",
                 "Teacher and student are swapped: exchange the two names."

@@ -57,6 +57,8 @@ def part(
             pir.cut(life, life.known(outputs), inputs)
             for life in (program.training, program.inference)
         ]
+        if any(map(program.takes_gradient, inputs)):
+            pir.derive_gradients(lives[0].program)
     training, inference = (
         pir.Graph(
             life.program, {n: v for n, v in life.values.items() if names is None or n in names}

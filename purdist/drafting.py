@@ -146,15 +146,14 @@ class Draft:
         return [op for op in self._operations() if op.id() not in self._seen]
 
     def _value(self, key: str, name: str | NewInput) -> paddle.Tensor:
-        """What a spec gets for a variable: no gradient leaves through a teacher's."""
+        """What a spec gets for a variable: what it listens to takes no gradient."""
         if isinstance(name, NewInput):
             if name.name not in self._source.variables:
                 return self._new_input(name)
             name = name.name
         value = self._graph.values[name]
         self._read.add(name)
-        listened = key.startswith("teacher") or self._source.variables[name].owner == "teacher"
-        return value.detach() if listened and not value.stop_gradient else value
+        return value.detach() if key.startswith("teacher") and not value.stop_gradient else value
 
     def _new_input(self, new: NewInput) -> paddle.Tensor:
         if new.name not in self._inputs:
@@ -168,6 +167,7 @@ class Draft:
         """
         new = self._unseen()
         self._name_parameters(name, new)
+        pir.record_stops(new)
         identity = result.id
         result = pir.merge_twins(new, self._computed).get(identity, result)
         new = self._unseen()

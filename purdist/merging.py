@@ -34,10 +34,11 @@ def merge(
 ) -> Program:
     """One program in which the teacher computes beside the student.
 
-    The teacher is in inference mode in both lives of the result, receives no gradient
-    and shares its weights; all its names get ``name_prefix``. The student's graph and
-    what can change of its weights are copied, and its names stay. A second teacher is
-    a second ``merge``, with another prefix.
+    The teacher is in inference mode in both lives of the result, does not learn and shares its
+    weights; all its names get ``name_prefix``. The student's graph and what can change of its
+    weights are copied, and its names stay. A second teacher is a second ``merge``, with another
+    prefix. Gradients pass through a teacher that reads what the student computes, such as the
+    images of a generator.
 
     Args:
         teacher: Who is listened to.
@@ -97,7 +98,10 @@ def _joined(
     """One life of both networks."""
     graph = pir.copy(life)
     feeds = {source: graph.values[name] for source, name in data_name_map.items()}
-    return pir.append(graph, added, feeds, own_names=own_names, prefix=prefix)
+    joined = pir.append(graph, added, feeds, own_names=own_names, prefix=prefix)
+    if any(not value.stop_gradient for value in feeds.values()):
+        pir.derive_gradients(joined.program)  # else what flowed before does, and no more
+    return joined
 
 
 def _merged_variables(

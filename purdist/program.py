@@ -130,6 +130,11 @@ class Program:
             raise self.unknown(name)
         return found
 
+    def takes_gradient(self, name: str) -> bool:
+        """Whether something that learns lies upstream of ``name`` as it trains."""
+        value = self.training.values.get(name)
+        return value is not None and not value.stop_gradient
+
     def unknown(self, name: str) -> UnknownVariableError:
         """The error for a name that no variable bears, with those that are near."""
         if name in self.inner:

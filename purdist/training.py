@@ -68,12 +68,13 @@ def minimize(
         InvalidArgumentError: ``make_optimizer`` makes no optimizer, the optimizer was
             given ``parameters=`` or has been used before, or the loss depends on no
             trainable parameter; the teacher cannot be a stage of its own; ``data_parallel``
-            was asked for in a process that is alone; or a while loop
-            of the student is one that Paddle does not differentiate.
+            was asked for in a process that is alone; or a gradient has to go through a while
+            loop that Paddle does not differentiate, or a recurrent teacher with dropout.
         EngineError: Paddle Inference does not take the teacher.
     """
     source = distillation.program
     _check_loops(source)
+    _check_recurrences(source)
     if data_parallel and not distributed.is_initialized():
         raise InvalidArgumentError(
             "Expected data_parallel in a process that paddle.distributed knows, got one that is "
@@ -86,6 +87,8 @@ def minimize(
     source.hand_weights_to(program.scope, source.place)
     with pir.building():
         step, startup = _forward(source, stage), paddle.static.Program()
+        pir.derive_gradients(step.program)
+        pir.keep_for_gradients(step.program)
         if pir.has_fast_kernels(program.place):
             step = pir.flatten_linear_layers(step)
         with paddle.static.program_guard(step.program, startup), unique_name.guard("optimizer/"):
@@ -142,8 +145,19 @@ def _check_loops(program: Program) -> None:
             f"{f'the layer {layer!r}' if layer else 'no named layer'} that {fault}.",
             "Paddle's gradient of it is wrong, or is not there. A loop may carry one tensor that "
             "takes gradients, and read parameters; a loop over a known number of steps becomes "
-            "none. A teacher may loop as it likes.",
+            "none. A teacher that reads nothing that learns may loop as it likes.",
         )
+
+
+def _check_recurrences(program: Program) -> None:
+    for op in pir.inferring_recurrences(program.graph):
+        rate = op.attrs()["dropout_prob"]
+        if rate:
+            raise InvalidArgumentError(
+                f"Expected a recurrent layer that infers, and that a gradient goes through, to "
+                f"have no dropout, got {rate:g} in {pir.layer_of(op)!r}.",
+                "Make it with dropout=0.0: it drops nothing, and its weights are the same.",
+            )
 
 
 def _forward(program: Program, stage: Stage | None) -> pir.Graph:

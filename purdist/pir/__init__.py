@@ -27,6 +27,12 @@ from purdist.pir.files import (
     read_weights,
     save_inference,
 )
+from purdist.pir.gradients import (
+    derive_gradients,
+    inferring_recurrences,
+    keep_for_gradients,
+    record_stops,
+)
 from purdist.pir.kernels import flatten_linear_layers, has_fast_kernels, with_fast_kernels
 from purdist.pir.looking import (
     PARAMETER,
@@ -122,6 +128,7 @@ __all__ = [
     "converted",
     "copy",
     "cut",
+    "derive_gradients",
     "dtype_name",
     "dynamic",
     "erase",
@@ -131,11 +138,13 @@ __all__ = [
     "freeze",
     "has_fast_kernels",
     "identity",
+    "inferring_recurrences",
     "is_feed",
     "is_parameter",
     "is_program",
     "is_tensor",
     "is_value",
+    "keep_for_gradients",
     "layer_of",
     "lookups",
     "made_names",
@@ -162,6 +171,7 @@ __all__ = [
     "read_program",
     "read_through_assignments",
     "read_weights",
+    "record_stops",
     "refresh_gradients",
     "rename_parameters",
     "save_inference",

@@ -9,6 +9,7 @@ import paddle
 
 from purdist.pir.looking import (
     PARAMETER,
+    STOPS,
     Operation,
     attributes,
     identity,
@@ -117,7 +118,8 @@ def merge_twins(
 def _computation(op: Operation) -> tuple[object, ...]:
     """What tells ``op`` from every op that computes something else."""
     read = tuple(identity(value) for value in op.operands_source())
-    return op.name(), read, tuple(attributes(op).items())
+    stops = op.attrs().get(STOPS)
+    return op.name(), read, stops, tuple(attributes(op).items())
 
 
 def to_front(program: paddle.static.Program, values: Sequence[paddle.Tensor]) -> None:

@@ -20,6 +20,10 @@ Kind: TypeAlias = "tuple[tuple[int, ...], str]"
 PARAMETER = "builtin.parameter"
 DATA = "pd_op.data"
 FETCH = "pd_op.fetch"
+WHILE = "pd_op.while"
+
+STOPS = "stops_gradients"
+"""The attribute of an op that says which of its results stop gradients for good."""
 
 # fmt: off
 _RANDOM = frozenset((
@@ -35,7 +39,7 @@ _OPTIMIZERS = frozenset((
     "rmsprop_", "rprop_", "sgd_",
 ))
 # fmt: on
-_REMARKS = frozenset({"op_callstack", "struct_name"})
+_REMARKS = frozenset({"op_callstack", "struct_name", STOPS})
 """Attributes of an op that change nothing of what it computes."""
 
 
@@ -139,6 +143,11 @@ def short_name(op: Operation) -> str:
 def reads(op: Operation) -> list[paddle.Tensor]:
     """All values ``op`` reads, those its regions capture included."""
     return pir.get_used_external_value(op) if op.num_regions() else op.operands_source()
+
+
+def yielded(block: pir.Block) -> list[paddle.Tensor]:
+    """What the region ``block`` gives back."""
+    return block.ops[-1].operands_source()
 
 
 def is_parameter(value: paddle.Tensor) -> bool:

@@ -81,7 +81,8 @@ def cut(graph: Graph, outputs: Iterable[str], inputs: Collection[str] = ()) -> G
     A backward slice. Ops keep their order, so what is left computes the same bits. An op
     without results (an assertion) stays if all that it reads is asked for. An op that
     overwrites what a later op reads (batch norm in training) counts as read, unless it
-    leads to an input: then it is for whoever computes that.
+    leads to an input: then it is for whoever computes that. What takes apart a list stays with
+    the list, for by it alone Paddle makes the gradient of what nobody reads of it.
     """
     needed = {graph.values[name].id for name in outputs}
     asked = frozenset(needed)
@@ -101,6 +102,11 @@ def cut(graph: Graph, outputs: Iterable[str], inputs: Collection[str] = ()) -> G
         if wanted or (not leads_to_input and any(v.id in needed for v in overwritten(op))):
             kept.add(op.id())
             needed.update(read)
+    for op in operations(graph.program):
+        if op.name() == "builtin.split":
+            (tensors,) = op.operands_source()
+            if not tensors.stop_gradient and op_of(tensors).id() in kept:
+                kept.add(op.id())
     return _select(
         graph, lambda op: op.id() in kept, [n for n in inputs if graph.values[n].id in needed]
     )

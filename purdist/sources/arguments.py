@@ -72,7 +72,8 @@ def _named(inputs: Any, name: str | None = None) -> Any:
             f"Expected each InputSpec to have a name, got {inputs}.",
             "Write InputSpec(shape, dtype, name='x'), or inputs={'x': InputSpec(shape, dtype)}.",
         )
-    return InputSpec(inputs.shape, inputs.dtype, name, stop_gradient=True)
+    # What feeds this network may learn one day, and the layer says where that would stop.
+    return InputSpec(inputs.shape, inputs.dtype, name, stop_gradient=False)
 
 
 def flat(inputs: Any) -> Iterator[InputSpec]:

@@ -51,6 +51,7 @@ def from_exported(path: str | os.PathLike[str], *, place: pir.Place | str | None
         scope = scopes.new_scope()
         for name, array in pir.read_weights(Path(f"{path}.pdiparams"), kinds):
             scopes.put(scope, name, array, place)
+        pir.record_stops(pir.operations(inference.program))
         training = pir.copy(inference)
         pir.set_training(pir.operations(training.program))
         _let_learn(training.program)
@@ -106,25 +107,11 @@ def _numbered(outputs: Sequence[T]) -> dict[str, T]:
 def _let_learn(program: paddle.static.Program) -> None:
     """Makes the floating-point weights of ``program`` trainable, running statistics apart.
 
-    The file may hold the flags of a network that was frozen. Where it stops a gradient that
-    is on its way to a trainable weight, that stays so.
+    The file may hold the flags of a network that was frozen.
     """
-    ops = list(pir.operations(program))
-    stops = [
-        result
-        for op in ops
-        for result in filter(pir.identity, op.results())
-        if result.stop_gradient
-        and not all(v.stop_gradient for v in filter(pir.identity, op.operands_source()))
-    ]
     statistics = pir.written_parameters(program)
-    for name, value in pir.own_names(ops).items():
-        weight = pir.is_parameter(value)
-        learns = weight and pir.dtype_name(value.dtype) in FLOATS and name not in statistics
-        value.stop_gradient = not learns
-        if weight:
+    for name, value in pir.own_names(pir.operations(program)).items():
+        if pir.is_parameter(value):
+            learns = pir.dtype_name(value.dtype) in FLOATS and name not in statistics
             value.is_parameter = value.trainable = learns
             value.need_clip = True
-    pir.refresh_gradients(program)
-    for value in stops:
-        value.stop_gradient = True

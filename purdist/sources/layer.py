@@ -67,7 +67,7 @@ def from_layer(
         weights = Weights(layer)
         paths = paths_of(layer)
         check_feed_names(args, kwargs, weights, paths)
-        with pir.untouched(layer), weights.renamed():
+        with pir.untouched(layer), weights.renamed(), weights.learning():
             if not layer.training:
                 layer.train()
             train = Record.of(layer, args, kwargs, weights, paths)
@@ -75,6 +75,8 @@ def from_layer(
             infer = Record.of(layer, args, kwargs, weights, paths)
         outputs = {*train.outputs, *infer.outputs}
         training, inference = (Life.of(record, paths, outputs) for record in (train, infer))
+        for life in (training, inference):
+            pir.record_stops(pir.operations(life.trace.program))
         pir.freeze(pir.operations(inference.trace.program))
         taken = {*training.given, *inference.given}
         trains = training.graph({}, taken)

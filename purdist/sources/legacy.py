@@ -76,23 +76,27 @@ def _restore_gradients(
 
     The translator marks the values it inserts itself (the reshape of a bias, that of
     the input of a matmul) as if they stopped gradients, and forgets all flags of a
-    parameter. Flow is derived afresh, and over that goes what the old program says.
+    parameter. What the old program says is kept as if all that it begins with flowed.
     """
+    own = pir.own_names(pir.operations(program))
+    for value in own.values():
+        value.stop_gradient = False
     pir.refresh_gradients(program)
+    begins = {value.id for value in own.values()}
     for old in main.list_vars():
         for value in filter(pir.is_tensor, versions.get(old.name, ())):
-            value.stop_gradient = old.stop_gradient
             if pir.is_parameter(value):
                 _restore_parameter(old, value)
+            elif value.id not in begins:
+                value.stop_gradient = old.stop_gradient
+    pir.record_stops(pir.operations(program))
 
 
 def _restore_parameter(old: paddle.Tensor, value: paddle.Tensor) -> None:
     is_parameter = isinstance(old, paddle.base.framework.Parameter)
     value.persistable = True
     value.is_parameter = is_parameter
-    value.trainable = is_parameter and old.trainable
+    value.trainable = is_parameter and old.trainable and not old.stop_gradient
     value.need_clip = getattr(old, "need_clip", True)
     value.regularizer = getattr(old, "regularizer", None)
     value.optimize_attr = getattr(old, "optimize_attr", {"learning_rate": 1.0})
-    if not value.trainable:
-        value.stop_gradient = True

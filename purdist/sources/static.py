@@ -67,10 +67,9 @@ def from_static(
         if pir.is_program(main):
             given = dict(names or {})
             _check_names(main, given)
-            source, inner = (
-                pir.Graph(main, pir.made_names(pir.operations(main), given)),
-                frozenset[str](),
-            )
+            source = pir.copy(pir.Graph(main, pir.made_names(pir.operations(main), given)))
+            inner = frozenset[str]()
+            _record(source.program)
         else:
             source, inner = legacy.translate(main, dict(names or {}))
         _check_forward(source.program)
@@ -109,6 +108,7 @@ def enter(
         pir.mend_loops(life.program)
         scratch |= _keep_scratch(life)
     pir.write_to_copies(inference.program)
+    pir.derive_gradients(training.program)
     program = Program(
         training,
         inference,
@@ -128,6 +128,14 @@ def enter(
         array = np.zeros(variable.shape, pir.array_dtype(variable.dtype))
         scopes.put(program.scope, variable.name, array, place)
     return program
+
+
+def _record(program: paddle.static.Program) -> None:
+    """Keeps what the owner said of gradients: where they stop, and which weights are frozen."""
+    pir.record_stops(pir.operations(program))
+    for value in pir.own_names(pir.operations(program)).values():
+        if pir.is_parameter(value) and value.stop_gradient:
+            value.trainable = False
 
 
 def _keep_scratch(graph: pir.Graph) -> set[str]:

@@ -35,11 +35,13 @@ class _Weight:
         tensor: The tensor itself.
         parameter: Whether it is a parameter of the layer: what it only holds on to, such as
             a buffer, does not train.
+        trainable: Whether it is one that is not frozen.
     """
 
     names: list[str]
     tensor: paddle.Tensor
     parameter: bool
+    trainable: bool
 
 
 class Weights:
@@ -60,7 +62,8 @@ class Weights:
             )
 
     def _add(self, name: str, tensor: paddle.Tensor, *, parameter: bool) -> _Weight:
-        weight = self._known.setdefault(id(tensor), _Weight([], tensor, parameter))
+        trainable = parameter and not tensor.stop_gradient
+        weight = self._known.setdefault(id(tensor), _Weight([], tensor, parameter, trainable))
         weight.names.append(name)
         return weight
 
@@ -81,6 +84,18 @@ class Weights:
             for tensor, name in found:
                 tensor.name = name
 
+    @contextmanager
+    def learning(self) -> Iterator[None]:
+        """All weights take gradients inside, so that only the layer's own word stops them."""
+        found = [(weight.tensor, weight.tensor.stop_gradient) for weight in self._known.values()]
+        for tensor, _ in found:
+            tensor.stop_gradient = False
+        try:
+            yield
+        finally:
+            for tensor, stops in found:
+                tensor.stop_gradient = stops
+
     def place_in(self, trace: pir.Trace) -> dict[str, paddle.Tensor]:
         """Gives the weights of a trace their names, and puts them first, in their order."""
         values: dict[int, paddle.Tensor] = {}
@@ -90,8 +105,7 @@ class Weights:
                 weight = self._add(free(tensor.name, {}, None, self.names), tensor, parameter=False)
             values[id(tensor)] = value
             pir.op_of(value).set_str_attr("parameter_name", weight.names[0])
-            value.trainable = weight.parameter and not tensor.stop_gradient
-            value.stop_gradient = not value.trainable
+            value.trainable = weight.trainable
             if weight.parameter:
                 value.need_clip = tensor.need_clip
                 value.optimize_attr = tensor.optimize_attr
