@@ -95,6 +95,7 @@ from purdist.pir.state import (
     seeded,
 )
 from purdist.pir.tracing import Call, Trace, UntraceableError, trace, untouched
+from purdist.pir.writes import read_through_writes, unreadable_writes
 
 __all__ = [
     "INDEXING",
@@ -170,6 +171,7 @@ __all__ = [
     "read_old_model",
     "read_program",
     "read_through_assignments",
+    "read_through_writes",
     "read_weights",
     "record_stops",
     "refresh_gradients",
@@ -186,6 +188,7 @@ __all__ = [
     "translate",
     "transplant",
     "tried",
+    "unreadable_writes",
     "untouched",
     "value_ids",
     "value_ranges",

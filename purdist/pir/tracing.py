@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import sys
 import types
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -12,12 +13,14 @@ from typing import Any
 
 import attrs
 import paddle
+from paddle.base.dygraph import base as dygraph_base
 from paddle.jit.dy2static import parameter_recorder
 from paddle.nn.functional import common
 
 from purdist.pir.asking import asking
 from purdist.pir.looking import DATA, PARAMETER, Operation, operations
 from purdist.pir.overwriting import Overwriting
+from purdist.pir.writes import writes_as_in_dygraph
 
 
 @attrs.frozen(eq=False)
@@ -83,8 +86,10 @@ def trace(layer: paddle.nn.Layer, args: Sequence[Any], kwargs: Mapping[str, Any]
         untouched(layer),
         _alpha_dropout_of_any_size(),
         asking(),
+        writes_as_in_dygraph(),
         _nothing_recorded_of_failures(),
         recorder.listening_to(layer.sublayers(include_self=True)),
+        recorder.listening_to_no_grad(),
         overwriting.recorded(),
     ):
         static = paddle.jit.to_static(
@@ -95,6 +100,7 @@ def trace(layer: paddle.nn.Layer, args: Sequence[Any], kwargs: Mapping[str, Any]
         except Exception as error:
             raise UntraceableError(recorder.innermost or layer) from error
     program = traced.main_program
+    recorder.stop_gradients(program)
     overwriting.settle(program)
     calls = recorder.calls(program, overwriting)
     return Trace(program, list(zip(*traced.parameters, strict=True)), calls)
@@ -192,6 +198,7 @@ class _Recorder:
         self._newest = -1
         self._open: list[tuple[paddle.nn.Layer, int]] = []
         self._ended: list[tuple[paddle.nn.Layer, object, int, int]] = []
+        self._switched: list[tuple[int, bool]] = []
 
     @contextmanager
     def listening_to(self, layers: Iterable[paddle.nn.Layer]) -> Iterator[None]:
@@ -210,6 +217,35 @@ class _Recorder:
         while opened is not layer:  # a call within that raised, and was caught
             opened, begin = self._open.pop()
         self._ended.append((layer, output, begin, self._mark()))
+
+    @contextmanager
+    def listening_to_no_grad(self) -> Iterator[None]:
+        """Notices which ops are made in ``no_grad`` parts: Paddle itself forgets some of them."""
+        switch = dygraph_base._set_grad_enabled
+
+        def switching(mode: bool) -> None:  # noqa: FBT001 - Paddle's own
+            self._switched.append((self._mark(), mode))
+            switch(mode)
+
+        dygraph_base._set_grad_enabled = switching
+        try:
+            yield
+        finally:
+            dygraph_base._set_grad_enabled = switch
+
+    def stop_gradients(self, program: paddle.static.Program) -> None:
+        """Lets nothing that was made in a ``no_grad`` part take a gradient."""
+        ends = [begin for begin, _ in self._switched[1:]] + [sys.maxsize]
+        parts = [
+            range(begin + 1, end + 1)
+            for (begin, mode), end in zip(self._switched, ends, strict=False)
+            if not mode
+        ]
+        for op in operations(program, regions=True) if parts else ():
+            if any(op.id() in part for part in parts):
+                for value in op.results():
+                    if value.initialized():
+                        value.stop_gradient = True
 
     @property
     def innermost(self) -> paddle.nn.Layer | None:

@@ -103,6 +103,9 @@ def enter(
         for life in (training, inference)
     )
     _check_deterministic(inference.program)
+    _check_writes(training.program)
+    training = pir.read_through_writes(training, keep=True)
+    inference = pir.read_through_writes(inference, keep=False)
     scratch: set[str] = set()
     for life in (training, inference):
         pir.mend_loops(life.program)
@@ -128,6 +131,21 @@ def enter(
         array = np.zeros(variable.shape, pir.array_dtype(variable.dtype))
         scopes.put(program.scope, variable.name, array, place)
     return program
+
+
+def _check_writes(program: paddle.static.Program) -> None:
+    faults: list[PurdistError] = [
+        InvalidArgumentError(
+            f"Expected a network that writes its buffers outside while and if regions, got a write "
+            f"to {name!r} {why}.",
+            "Choose the new value with paddle.where, and write it after the region."
+            if "region" in why
+            else "Make it a buffer, with register_buffer, or write it between two steps.",
+        )
+        for name, why in dict.fromkeys(pir.unreadable_writes(program))
+    ]
+    if faults:
+        raise together(faults)
 
 
 def _record(program: paddle.static.Program) -> None:

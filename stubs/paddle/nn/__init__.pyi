@@ -4,6 +4,7 @@ from typing import Any
 from paddle import Tensor, _Attr, _DType
 from paddle.nn import functional as functional
 from paddle.nn import initializer as initializer
+from paddle.nn import utils as utils
 from paddle.nn.initializer import Initializer
 
 _Size = int | Sequence[int]

@@ -1,4 +1,8 @@
+"""Dynamic mode."""
+
 from contextlib import AbstractContextManager
+
+from paddle.base.dygraph import base as base
 
 def guard() -> AbstractContextManager[None]: ...
 
