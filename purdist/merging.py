@@ -112,12 +112,16 @@ def _merged_variables(
     *,
     trainable: bool,
 ) -> Mapping[str, Variable]:
+    taken = {student.variables[name].given_name for name in student.weights}
+
     def renamed(key: str) -> Variable:
         variable = teacher.variables[key]
+        given = variable.given_name
         variable = attrs.evolve(
             variable,
             name=prefix + variable.name,
             role="activation" if variable.name in data_name_map else variable.role,
+            given_name=prefix + given if given in taken else given,
         )
         if trainable:
             return variable

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -22,6 +21,7 @@ from tqdm import tqdm
 
 from purdist import pir, scopes
 from purdist.errors import InvalidArgumentError, PurdistError
+from purdist.optimizing import ask_by_names, own_optimizer
 from purdist.program import (
     Distillation,
     Feed,
@@ -56,6 +56,11 @@ def minimize(
                     schedule = paddle.optimizer.lr.CosineAnnealingDecay(1e-3, T_max=1000)
                     return paddle.optimizer.Adam(schedule)
 
+            What it asks by name (AdamW's ``apply_decay_param_fun``; Lamb's
+            ``exclude_from_weight_decay_fn``, which is handed the parameter) is asked with
+            `Variable.given_name`, a layer's ``p.name``. A function that says the same to all of
+            those and not to all paths, such as ``layer1.fc.weight``, knows paths, and these
+            count. One that says yes to none is told in a `PurdistWarning`.
         teacher: Where the teacher computes. ``"graph"``: beside the student, in one graph.
             ``"inference"``: in Paddle Inference, on the next batch while the student trains
             on this one; the numbers are the same up to rounding.
@@ -69,12 +74,14 @@ def minimize(
             given ``parameters=`` or has been used before, or the loss depends on no
             trainable parameter; the teacher cannot be a stage of its own; ``data_parallel``
             was asked for in a process that is alone; or a gradient has to go through a while
-            loop that Paddle does not differentiate, or a recurrent teacher with dropout.
+            loop that Paddle does not differentiate, or a recurrent layer with dropout that
+            infers; or an embedding that learns is ``sparse``.
         EngineError: Paddle Inference does not take the teacher.
     """
     source = distillation.program
     _check_loops(source)
     _check_recurrences(source)
+    _check_tables(source)
     if data_parallel and not distributed.is_initialized():
         raise InvalidArgumentError(
             "Expected data_parallel in a process that paddle.distributed knows, got one that is "
@@ -82,6 +89,8 @@ def minimize(
             "Start it with python -m paddle.distributed.launch, and call "
             "paddle.distributed.init_parallel_env() first.",
         )
+    with pir.building():  # and no program about that an optimizer could take for its own
+        optimizer = own_optimizer(make_optimizer)
     stage = make_stage(source) if teacher == "inference" else None
     program = attrs.evolve(source, scope=scopes.new_scope(), origins=(), live=True)
     source.hand_weights_to(program.scope, source.place)
@@ -92,7 +101,7 @@ def minimize(
         if pir.has_fast_kernels(program.place):
             step = pir.flatten_linear_layers(step)
         with paddle.static.program_guard(step.program, startup), unique_name.guard("optimizer/"):
-            optimizer = _own_optimizer(make_optimizer)
+            _name_parameters(optimizer, step, source)
             with warnings.catch_warnings():
                 # Paddle warns of itself: its optimizers ask each graph value where it is.
                 warnings.filterwarnings("ignore", "Tensor do not have 'place' interface")
@@ -160,43 +169,29 @@ def _check_recurrences(program: Program) -> None:
             )
 
 
+def _check_tables(program: Program) -> None:
+    for op in pir.sparse_lookups(program.graph):
+        table = pir.parameter_name(pir.op_of(op.operand_source(1)))
+        raise InvalidArgumentError(
+            f"Expected tables that learn with dense gradients, got sparse=True for {table!r}.",
+            "Make the embedding with sparse=False, and every row of it moves; or freeze it.",
+        )
+
+
+def _name_parameters(optimizer: Optimizer, step: pir.Graph, program: Program) -> None:
+    """Lets ``optimizer`` ask for the parameters of ``step`` by the names that they were given."""
+    own = pir.own_names(pir.operations(step.program))
+    learning = [v for v in own.values() if pir.is_parameter(v) and not v.stop_gradient]
+    given = {name: program.variables[name].given_name for name in program.parameters}
+    ask_by_names(optimizer, learning, given)
+
+
 def _forward(program: Program, stage: Stage | None) -> pir.Graph:
     """The graph of a step before it has gradients: without the teacher if that is a stage."""
     if stage is None:
         return pir.copy(program.training)
     rest = program.training.known(without_teacher(program))
     return pir.cut(program.training, rest, stage.names)
-
-
-def _own_optimizer(make_optimizer: Callable[[], Optimizer]) -> Optimizer:
-    """A copy of what the factory made, in case it, or its scheduler, is used elsewhere too."""
-    if not callable(make_optimizer):
-        kind = type(make_optimizer).__name__
-        raise InvalidArgumentError(
-            f"Expected make_optimizer to be a function that makes an optimizer, got {kind}.",
-            "Write minimize(distillation, lambda: paddle.optimizer.Adam(1e-3)).",
-        )
-    optimizer = make_optimizer()
-    if not isinstance(optimizer, Optimizer):
-        raise InvalidArgumentError(
-            f"Expected make_optimizer to return a Paddle optimizer, got "
-            f"{type(optimizer).__name__}.",
-            "Write minimize(distillation, lambda: paddle.optimizer.Adam(1e-3)).",
-        )
-    kind = type(optimizer).__name__
-    if optimizer._parameter_list is not None:
-        raise InvalidArgumentError(
-            f"Expected an optimizer without parameters=, got {kind}(parameters=...), which would "
-            "train nothing of this program.",
-            f"Leave parameters= out: lambda: paddle.optimizer.{kind}(...). It trains every "
-            "trainable parameter of the student and of the losses.",
-        )
-    if optimizer._learning_rate_map:
-        raise InvalidArgumentError(
-            f"Expected a new optimizer, got {kind}, which another program uses.",
-            f"Make it in the function: lambda: paddle.optimizer.{kind}(...).",
-        )
-    return copy.deepcopy(optimizer)
 
 
 def train(

@@ -38,6 +38,8 @@ class Variable:
         op: The op that computes it.
         layer: The path of the layer it was computed in, where Paddle kept one.
         life: The graph that has it: ``"both"``, or one of them alone.
+        given_name: The name that its maker gave a weight, a layer's ``p.name``: what an
+            optimizer's functions are asked with.
     """
 
     name: str
@@ -49,6 +51,7 @@ class Variable:
     op: str = ""
     layer: str = ""
     life: Life = "both"
+    given_name: str = ""
 
     @property
     def spec(self) -> str:
@@ -151,6 +154,7 @@ def _describe(
         op=pir.short_name(op),
         layer=pir.layer_of(op),
         life=life,
+        given_name=parameter or "",
     )
 
 

@@ -32,6 +32,7 @@ from purdist.pir.gradients import (
     inferring_recurrences,
     keep_for_gradients,
     record_stops,
+    sparse_lookups,
 )
 from purdist.pir.kernels import flatten_linear_layers, has_fast_kernels, with_fast_kernels
 from purdist.pir.looking import (
@@ -182,6 +183,7 @@ __all__ = [
     "set_training",
     "short_name",
     "signature",
+    "sparse_lookups",
     "statement_of",
     "to_front",
     "trace",

@@ -177,3 +177,15 @@ def keep_for_gradients(program: paddle.static.Program) -> None:
     """
     for op in inferring_recurrences(program):
         op.set_bool_attr("is_test", False)  # noqa: FBT003 - Paddle takes it by position
+
+
+def sparse_lookups(program: paddle.static.Program) -> list[Operation]:
+    """The look-ups in tables that learn, and whose gradients were meant to be sparse."""
+    return [
+        op
+        for op in operations(program, regions=True)
+        if op.name().startswith("pd_op.embedding")
+        and op.attrs().get("sparse")
+        and not op.result(0).stop_gradient
+        and not op.operand_source(1).stop_gradient
+    ]

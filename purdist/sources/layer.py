@@ -90,4 +90,5 @@ def from_layer(
             pir.place_of(place),
             share=share,
             inner=training.inner | inference.inner,
+            given_names=weights.given_names(),
         )

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 
+import attrs
 import numpy as np
 import paddle
 
@@ -96,8 +98,12 @@ def enter(
     share: bool,
     origins: tuple[Origin, ...] = (),
     inner: frozenset[str] = frozenset(),
+    given_names: Mapping[str, str] = MappingProxyType({}),
 ) -> Program:
-    """A `Program` of the two graphs of a network, with the weights that are in ``scope``."""
+    """A `Program` of the two graphs of a network, with the weights that are in ``scope``.
+
+    ``given_names`` are those that its maker gave weights, where the graphs have others.
+    """
     training, inference = (
         pir.without_unset(pir.adopt(life, without_memory=_without_memory(life, scope)))
         for life in (training, inference)
@@ -117,7 +123,12 @@ def enter(
         inference,
         scopes.new_scope(),
         place,
-        describe_values(training, inference),
+        {
+            name: attrs.evolve(
+                variable, given_name=given_names.get(variable.name, variable.given_name)
+            )
+            for name, variable in describe_values(training, inference).items()
+        },
         origins=origins,
         inner=inner,
     )

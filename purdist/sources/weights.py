@@ -114,6 +114,10 @@ class Weights:
         pir.to_front(trace.program, [values[key] for key in read])
         return {name: values[key] for key, weight in read.items() for name in weight.names}
 
+    def given_names(self) -> dict[str, str]:
+        """What the layer calls its weights: ``p.name``, by their names here."""
+        return {weight.names[0]: weight.tensor.name for weight in self._known.values()}
+
     def scope(self) -> pir.Scope:
         """A scope in which the names stand for the memory of the layer."""
         scope = scopes.new_scope()

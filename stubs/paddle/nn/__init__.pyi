@@ -11,6 +11,14 @@ _Size = int | Sequence[int]
 
 class _ClipGradBase: ...
 
+class ClipGradByNorm(_ClipGradBase):
+    def __init__(self, clip_norm: float) -> None: ...
+
+class ClipGradByValue(_ClipGradBase):
+    max: float
+    min: float
+    def __init__(self, max: float, min: float | None = None) -> None: ...
+
 class ClipGradByGlobalNorm(_ClipGradBase):
     def __init__(self, clip_norm: float) -> None: ...
 

@@ -12,6 +12,11 @@ class Optimizer:
     _learning_rate: float | LRScheduler
     _learning_rate_map: dict[Program, Tensor]
     _parameter_list: list[Tensor] | None
+    _grad_clip: _ClipGradBase | None
+    _apply_decay_param_fun: Callable[[str], bool] | None
+    _exclude_from_weight_decay_fn: Callable[[Tensor], bool] | None
+    _exclude_from_weight_decay: list[str]
+    _append_optimize_op: Callable[..., object]
 
     def __init__(
         self,

@@ -1,0 +1,204 @@
+"""The optimizer of a training: a copy of the user's, asked by the names that the user knows."""
+
+from __future__ import annotations
+
+import copy
+import traceback
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import attrs
+import paddle
+from paddle.nn import ClipGradByValue
+from paddle.optimizer import Optimizer
+
+from purdist.errors import InvalidArgumentError, PurdistWarning
+
+_WRITE = "Write minimize(distillation, lambda: paddle.optimizer.Adam(1e-3))."
+
+_INNER = "Give the optimizer inside it alone: lambda: paddle.optimizer.Adam(1e-3)."
+
+_AVERAGE = (
+    "It averages weights and takes no step. Train with another, and average what "
+    "save_weights(training, path) writes after the steps you choose."
+)
+
+_REFUSED: Mapping[str, str] = {
+    "LBFGS": "It computes the loss many times in a step, on one batch. Use Momentum or Adam.",
+    "ModelAverage": _AVERAGE,
+    "ExponentialMovingAverage": _AVERAGE,
+    "LookAhead": _INNER,
+    "RecomputeOptimizer": _INNER,
+    "PipelineOptimizer": _INNER,
+    "GradientMergeOptimizer": _INNER,
+    "OptimizerWithMixedPrecision": _INNER,
+    "DistributedFusedLamb": "It needs a GPU. Use paddle.optimizer.Lamb.",
+}
+"""The optimizers of Paddle that no graph of ours can take, and what to write instead."""
+
+
+def own_optimizer(make_optimizer: Callable[[], Optimizer]) -> Optimizer:
+    """A copy of what the factory made, in case it, or its scheduler, is used elsewhere too."""
+    if not callable(make_optimizer):
+        kind = type(make_optimizer).__name__
+        raise InvalidArgumentError(
+            f"Expected make_optimizer to be a function that makes an optimizer, got {kind}.", _WRITE
+        )
+    optimizer = _made(make_optimizer)
+    kind = type(optimizer).__name__
+    if kind in _REFUSED:
+        raise _refusal(kind)
+    if not isinstance(optimizer, Optimizer):
+        raise InvalidArgumentError(
+            f"Expected make_optimizer to return a Paddle optimizer, got {kind}.", _WRITE
+        )
+    if optimizer._parameter_list is not None:
+        raise InvalidArgumentError(
+            f"Expected an optimizer without parameters=, got {kind}(parameters=...), which would "
+            "train nothing of this program.",
+            f"Leave parameters= out: lambda: paddle.optimizer.{kind}(...). It trains every "
+            "trainable parameter of the student and of the losses.",
+        )
+    if optimizer._learning_rate_map:
+        raise InvalidArgumentError(
+            f"Expected a new optimizer, got {kind}, which another program uses.",
+            f"Make it in the function: lambda: paddle.optimizer.{kind}(...).",
+        )
+    if getattr(optimizer, "_lazy_mode", False):
+        raise InvalidArgumentError(
+            f"Expected an optimizer that moves every row, got {kind}(lazy_mode=True).",
+            "Leave lazy_mode out: gradients are dense here, and every row moves.",
+        )
+    own = copy.deepcopy(optimizer)
+    if isinstance(own._grad_clip, ClipGradByValue):
+        own._grad_clip = _ClipByValue(own._grad_clip.max, own._grad_clip.min)
+    return own
+
+
+def _made(make_optimizer: Callable[[], Optimizer]) -> Optimizer:
+    try:
+        return make_optimizer()
+    except Exception as error:
+        frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+        for kind in [type(frame.f_locals.get("self")).__name__ for frame in frames]:
+            if kind in _REFUSED:
+                raise _refusal(kind) from error
+        ratio = "lr_ratio" in str(error)
+        raise InvalidArgumentError(
+            f"Expected make_optimizer to return a Paddle optimizer, it raised "
+            f"{type(error).__name__}: {str(error).strip()}",
+            "Leave lr_ratio out, and make the weight with ParamAttr(learning_rate=0.5)."
+            if ratio
+            else "Make one of paddle.optimizer, with arguments that it takes.",
+        ) from error
+
+
+def _refusal(kind: str) -> InvalidArgumentError:
+    return InvalidArgumentError(
+        f"Expected make_optimizer to return an optimizer that runs in a graph, got {kind}.",
+        _REFUSED[kind],
+    )
+
+
+class _ClipByValue(ClipGradByValue):
+    """Paddle's own, which does not know PIR graphs."""
+
+    def _pir_clip(
+        self, params_grads: Sequence[tuple[paddle.Tensor, paddle.Tensor | None]]
+    ) -> list[tuple[paddle.Tensor, paddle.Tensor | None]]:
+        return [
+            (parameter, gradient)
+            if gradient is None or not parameter.need_clip
+            else (parameter, paddle.clip(gradient, self.min, self.max))
+            for parameter, gradient in params_grads
+        ]
+
+
+# --- names ------------------------------------------------------------------------------
+
+
+@attrs.frozen(eq=False)
+class _Named:
+    """A parameter under another name, for functions that are handed one."""
+
+    _parameter: paddle.Tensor
+    name: str
+
+    def __getattr__(self, attribute: str) -> Any:
+        return getattr(self._parameter, attribute)
+
+
+def ask_by_names(
+    optimizer: Optimizer, parameters: Sequence[paddle.Tensor], given: Mapping[str, str]
+) -> None:
+    """Lets what ``optimizer`` asks by name be asked with names that the user knows.
+
+    Those are the names in ``given``, that the makers of the parameters gave; but where a function
+    says the same to all of these and not to all paths, it is paths that it knows.
+
+    Args:
+        optimizer: Ours. It is changed.
+        parameters: What it trains.
+        given: Path of a parameter -> the name that its maker gave it.
+    """
+    function = getattr(optimizer, "_apply_decay_param_fun", None)
+    if function is not None:
+        picked = _picked("apply_decay_param_fun", lambda _, name: function(name), parameters, given)
+        optimizer._apply_decay_param_fun = picked.__contains__
+    exclude = getattr(optimizer, "_exclude_from_weight_decay_fn", None)
+    if exclude is not None:
+        excluded = _picked(
+            "exclude_from_weight_decay_fn",
+            lambda parameter, name: exclude(_Named(parameter, name)),
+            parameters,
+            given,
+        )
+        optimizer._exclude_from_weight_decay_fn = lambda parameter: parameter.name in excluded
+    parts = getattr(optimizer, "_exclude_from_weight_decay", None)
+    if parts:
+        without = _picked(
+            "exclude_from_weight_decay",
+            lambda _, name: any(part in name for part in parts),
+            parameters,
+            given,
+        )
+        step = optimizer._append_optimize_op
+
+        def append(block: object, parameter_and_gradient: Sequence[paddle.Tensor]) -> object:
+            # Lars looks for each of a list in the path, which may be part of another path.
+            name = parameter_and_gradient[0].name
+            optimizer._exclude_from_weight_decay = [name] if name in without else []
+            return step(block, parameter_and_gradient)
+
+        optimizer._append_optimize_op = append
+
+
+def _picked(
+    argument: str,
+    says: Callable[[paddle.Tensor, str], object],
+    parameters: Sequence[paddle.Tensor],
+    given: Mapping[str, str],
+) -> frozenset[str]:
+    """The paths of the ``parameters`` to which ``argument``, a function of the user's, says yes."""
+    paths = [parameter.name for parameter in parameters]
+    names = [given.get(path) or path for path in paths]
+    by_name, by_path = (
+        [bool(says(parameter, name)) for parameter, name in zip(parameters, asked, strict=True)]
+        for asked in (names, paths)
+    )
+    answers = next(
+        (those for those in (by_name, by_path) if len(set(those)) > 1),
+        [one or other for one, other in zip(by_name, by_path, strict=True)],
+    )
+    if not any(answers):
+        some = ", ".join(f"{n} ({p})" for n, p in zip(names[:3], paths[:3], strict=True))
+        warnings.warn(
+            PurdistWarning(
+                f"{argument} says yes to none of the {len(paths)} parameters, by name or by path: "
+                f"{some}{', ...' if len(paths) > 3 else ''}. Names are those of the layer's "
+                "parameters, p.name; paths those of named_parameters()."
+            ),
+            stacklevel=4,
+        )
+    return frozenset(path for path, yes in zip(paths, answers, strict=True) if yes)

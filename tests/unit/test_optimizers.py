@@ -1,0 +1,299 @@
+"""Every optimizer, clip, regularizer and schedule trains as in dygraph, or is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import paddle
+import pytest
+from paddle import nn, regularizer
+from paddle.optimizer import lr
+from paddle.static import InputSpec
+
+import purdist
+from tests.nets import in_a_process, numbers, weights
+
+pytestmark = pytest.mark.usefixtures("dynamic")
+
+FEED = {"x": numbers(0, 8, 6)}
+Make = Callable[..., Any]
+
+REFUSED = {"LBFGS"}
+"""Of ``paddle.optimizer``: it computes the loss many times in a step."""
+
+OPTIMIZERS: dict[str, Make] = {
+    name: getattr(paddle.optimizer, name)
+    for name in paddle.optimizer.__all__
+    if name not in {"Optimizer", *REFUSED}
+}
+
+WAYS: dict[str, dict[str, Any]] = {
+    "clipped by value": {"grad_clip": nn.ClipGradByValue(0.01)},
+    "clipped by norm": {"grad_clip": nn.ClipGradByNorm(0.01)},
+    "clipped by global norm": {"grad_clip": nn.ClipGradByGlobalNorm(0.01)},
+    "decayed": {"weight_decay": 0.1},
+    "L1": {"weight_decay": regularizer.L1Decay(0.1)},
+    "L2": {"weight_decay": regularizer.L2Decay(0.1)},
+}
+
+SCHEDULES: dict[str, Callable[[], lr.LRScheduler]] = {
+    "NoamDecay": lambda: lr.NoamDecay(16, 2, 0.1),
+    "PiecewiseDecay": lambda: lr.PiecewiseDecay([1, 2], [0.1, 0.05, 0.01]),
+    "NaturalExpDecay": lambda: lr.NaturalExpDecay(0.1, 0.5),
+    "InverseTimeDecay": lambda: lr.InverseTimeDecay(0.1, 0.5),
+    "PolynomialDecay": lambda: lr.PolynomialDecay(0.1, 3),
+    "LinearWarmup": lambda: lr.LinearWarmup(lr.StepDecay(0.1, 2), 2, 0.0, 0.1),
+    "ExponentialDecay": lambda: lr.ExponentialDecay(0.1, 0.5),
+    "MultiStepDecay": lambda: lr.MultiStepDecay(0.1, [1, 2]),
+    "StepDecay": lambda: lr.StepDecay(0.1, 2),
+    "LambdaDecay": lambda: lr.LambdaDecay(0.1, lambda k: 0.5**k),
+    "ReduceOnPlateau": lambda: lr.ReduceOnPlateau(0.1, patience=0, threshold=0.5),
+    "CosineAnnealingDecay": lambda: lr.CosineAnnealingDecay(0.1, 3),
+    "MultiplicativeDecay": lambda: lr.MultiplicativeDecay(0.1, lambda _: 0.5),
+    "OneCycleLR": lambda: lr.OneCycleLR(0.1, 5),
+    "CyclicLR": lambda: lr.CyclicLR(0.1, 0.2, 2),
+    "LinearLR": lambda: lr.LinearLR(0.1, 3),
+    "CosineAnnealingWarmRestarts": lambda: lr.CosineAnnealingWarmRestarts(0.1, 2),
+}
+
+
+def network() -> nn.Layer:
+    paddle.seed(5)
+    return nn.Sequential(nn.Linear(6, 5), nn.LayerNorm(5), nn.Linear(5, 4))
+
+
+def loss_of(answer: paddle.Tensor) -> paddle.Tensor:
+    return (answer - 1.0).square().mean()
+
+
+def distillation(layer: nn.Layer) -> purdist.Distillation:
+    program = purdist.from_layer(layer, {"x": InputSpec([None, 6])})
+    return purdist.apply(program, [purdist.CustomLoss(loss_of, {"answer": "output"})])
+
+
+def assert_trains_as_in_dygraph(make: Make) -> None:
+    layer = network()
+    training = purdist.minimize(distillation(layer), make)
+    list(purdist.train(training, [FEED] * 3))
+    optimizer = make(parameters=layer.parameters())
+    for _ in range(3):
+        loss = loss_of(layer(paddle.to_tensor(FEED["x"])))
+        loss.backward()
+        optimizer.step()
+        optimizer.clear_grad()
+        schedule = optimizer._learning_rate
+        if isinstance(schedule, lr.ReduceOnPlateau):
+            schedule.step(float(loss))
+        elif isinstance(schedule, lr.LRScheduler):
+            schedule.step()
+    held = weights(training.program)
+    for path, tensor in layer.state_dict().items():
+        np.testing.assert_allclose(held[path], tensor.numpy(), rtol=1e-4, atol=1e-5, err_msg=path)
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_an_optimizer_trains_as_in_dygraph(name: str) -> None:
+    assert_trains_as_in_dygraph(lambda **options: OPTIMIZERS[name](0.05, **options))
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("name", ["SGD", "Adam"])
+def test_clips_and_regularizers_train_as_in_dygraph(name: str, way: str) -> None:
+    assert_trains_as_in_dygraph(lambda **options: OPTIMIZERS[name](0.05, **WAYS[way], **options))
+
+
+def test_every_schedule_is_here() -> None:
+    assert set(SCHEDULES) == {*lr.__all__} - {"LRScheduler"}
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_a_schedule_trains_as_in_dygraph(name: str) -> None:
+    assert_trains_as_in_dygraph(
+        lambda **options: paddle.optimizer.SGD(SCHEDULES[name](), **options)
+    )
+
+
+def test_what_cannot_run_is_refused_with_what_to_write_instead() -> None:
+    told = in_a_process(
+        """
+        import paddle, purdist
+        from tests.unit.test_optimizers import distillation, network
+        from paddle.incubate import optimizer as incubate
+
+        sgd = lambda: paddle.optimizer.SGD(0.1)
+        made = distillation(network())
+        for make in (
+            lambda: paddle.optimizer.LBFGS(0.1),
+            lambda: incubate.LBFGS(0.1),
+            lambda: paddle.incubate.ModelAverage(0.15),
+            lambda: paddle.static.ExponentialMovingAverage(0.9),
+            lambda: paddle.incubate.LookAhead(sgd()),
+            lambda: incubate.RecomputeOptimizer(sgd()),
+            lambda: incubate.PipelineOptimizer(sgd()),
+            lambda: incubate.GradientMergeOptimizer(sgd(), 2),
+            lambda: incubate.DistributedFusedLamb(0.1),
+            lambda: paddle.static.amp.decorate(sgd()),
+            lambda: paddle.optimizer.AdamW(0.1, lr_ratio=lambda p: 0.5),
+            lambda: paddle.optimizer.Adam(0.1, lazy_mode=True),
+        ):
+            try:
+                purdist.minimize(made, make)
+            except purdist.InvalidArgumentError as error:
+                print(str(error).splitlines()[0].rpartition("got ")[2])
+        """
+    )
+    assert [line for line in told.splitlines() if line] == [
+        "LBFGS.",
+        "LBFGS.",
+        "ModelAverage.",
+        "ExponentialMovingAverage.",
+        "LookAhead.",
+        "RecomputeOptimizer.",
+        "PipelineOptimizer.",
+        "GradientMergeOptimizer.",
+        "DistributedFusedLamb.",
+        "OptimizerWithMixedPrecision.",
+        "Expected make_optimizer to return a Paddle optimizer, it raised NotImplementedError: "
+        "'lr_ratio' is unimplemented in CPU.",
+        "Adam(lazy_mode=True).",
+    ]
+
+
+# --- names ------------------------------------------------------------------------------
+
+
+def decayed(make: Callable[[], paddle.optimizer.Optimizer], layer: nn.Layer) -> set[str]:
+    """The weights that an optimizer moves though no gradient does."""
+    program = purdist.from_layer(layer, {"x": InputSpec([None, 6])})
+    zero = purdist.CustomLoss(lambda answer: 0.0 * answer.mean(), {"answer": "output"})
+    training = purdist.minimize(purdist.apply(program, [zero]), make)
+    before = weights(training.program)
+    list(purdist.train(training, [FEED]))
+    after = weights(training.program)
+    return {path for path in before if np.abs(after[path] - before[path]).max() > 0}
+
+
+def filled() -> nn.Layer:
+    """A network without zeros, so that all that is decayed moves."""
+    layer = network()
+    for parameter in layer.parameters():
+        parameter.set_value(paddle.full_like(parameter, 0.5))
+    return layer
+
+
+def names_of(layer: nn.Layer, *endings: str) -> list[str]:
+    return [p.name for path, p in layer.named_parameters() if path.endswith(endings)]
+
+
+WEIGHTS = {"0.weight", "1.weight", "2.weight"}
+
+
+def test_adamw_is_asked_by_the_names_that_the_layer_gave_or_by_paths() -> None:
+    layer = filled()
+    names = names_of(layer, "weight")
+    functions: list[Callable[[str], bool]] = [
+        names.__contains__,
+        WEIGHTS.__contains__,
+        lambda name: not name.endswith("bias"),
+        lambda name: ".b_" not in name,
+    ]
+    for function in functions:
+        assert (
+            decayed(
+                lambda: paddle.optimizer.AdamW(
+                    0.1,
+                    weight_decay=0.5,
+                    apply_decay_param_fun=function,  # noqa: B023
+                ),
+                layer,
+            )
+            == WEIGHTS
+        )
+
+
+def test_lamb_is_handed_parameters_with_those_names() -> None:
+    layer = filled()
+    biases = names_of(layer, "bias")
+    functions: list[Callable[[paddle.Tensor], bool]] = [
+        lambda parameter: parameter.name in biases,
+        lambda parameter: parameter.name.endswith("bias"),
+        lambda parameter: len(parameter.shape) == 1 and parameter.name in biases,
+    ]
+    for function in functions:
+        assert (
+            decayed(
+                lambda: paddle.optimizer.Lamb(
+                    0.1,
+                    lamb_weight_decay=0.5,
+                    exclude_from_weight_decay_fn=function,  # noqa: B023
+                ),
+                layer,
+            )
+            == WEIGHTS
+        )
+
+
+def test_a_name_belongs_to_its_network_in_a_joined_program() -> None:
+    with paddle.utils.unique_name.guard():
+        one = nn.Linear(6, 6)
+    with paddle.utils.unique_name.guard():
+        other = nn.Linear(6, 6)
+    assert one.weight.name == other.weight.name
+    inputs = {"x": InputSpec([None, 6])}
+    joined = purdist.merge(
+        purdist.from_layer(other, inputs),
+        purdist.from_layer(one, inputs),
+        {"x": "x"},
+        name_prefix="peer_",
+        trainable=True,
+    )
+    assert joined.variables["weight"].given_name == one.weight.name
+    assert joined.variables["peer_weight"].given_name == f"peer_{one.weight.name}"
+
+
+def test_a_function_that_never_says_yes_is_told() -> None:
+    with pytest.warns(
+        purdist.PurdistWarning, match="apply_decay_param_fun says yes to none of the 6"
+    ):
+        purdist.minimize(
+            distillation(network()),
+            lambda: paddle.optimizer.AdamW(0.1, apply_decay_param_fun=lambda name: name == "w"),
+        )
+
+
+# --- tables -----------------------------------------------------------------------------
+
+
+class Looking(nn.Layer):
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed, self.last = nn.Embedding(9, 4, sparse=True), nn.Linear(4, 3)
+
+    def forward(self, x: paddle.Tensor) -> paddle.Tensor:
+        return self.last(self.embed(x))
+
+
+def test_a_table_that_learns_with_sparse_gradients_is_refused_and_a_still_one_is_not() -> None:
+    ids = {"x": InputSpec([None, 2], "int64")}
+    loss = purdist.CustomLoss(loss_of, {"answer": "output"})
+
+    def sgd() -> paddle.optimizer.Optimizer:
+        return paddle.optimizer.SGD(0.1)
+
+    with pytest.raises(purdist.InvalidArgumentError) as caught:
+        purdist.minimize(purdist.apply(purdist.from_layer(Looking(), ids), [loss]), sgd)
+    assert str(caught.value) == (
+        "Expected tables that learn with dense gradients, got sparse=True for 'embed.weight'.\n"
+        "Make the embedding with sparse=False, and every row of it moves; or freeze it."
+    )
+    still = Looking()
+    still.embed.weight.stop_gradient = True
+    student = purdist.from_layer(still, ids)
+    merged = purdist.merge(purdist.from_layer(Looking(), ids), student, {"x": "x"})
+    taught = purdist.apply(merged, [purdist.L2Loss("teacher_output", "output")])
+    (step,) = purdist.train(
+        purdist.minimize(taught, sgd), [{"x": np.array([[1, 2], [3, 4]], "int64")}]
+    )
+    assert step.loss > 0
