@@ -5,6 +5,7 @@ teachers, students or losses.
 """
 
 from purdist.pir.asking import NumbersError, asking, place_in_source
+from purdist.pir.calling import as_it_is, call, generators, generators_put_back, plain_attributes
 from purdist.pir.changing import (
     erase,
     freeze,
@@ -42,6 +43,7 @@ from purdist.pir.looking import (
     array_dtype,
     attributes,
     dtype_name,
+    has_sizes,
     identity,
     is_feed,
     is_parameter,
@@ -124,9 +126,11 @@ __all__ = [
     "agreements",
     "append",
     "array_dtype",
+    "as_it_is",
     "asking",
     "attributes",
     "building",
+    "call",
     "converted",
     "copy",
     "cut",
@@ -138,7 +142,10 @@ __all__ = [
     "flatten_linear_layers",
     "freeing_in_bulk",
     "freeze",
+    "generators",
+    "generators_put_back",
     "has_fast_kernels",
+    "has_sizes",
     "identity",
     "inferring_recurrences",
     "is_feed",
@@ -163,6 +170,7 @@ __all__ = [
     "parameter_names",
     "place_in_source",
     "place_of",
+    "plain_attributes",
     "process_state",
     "random_operations",
     "random_state",

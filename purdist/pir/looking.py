@@ -81,6 +81,21 @@ def reachable_ids(program: paddle.static.Program) -> set[str]:
     return value_ids(operations(program))
 
 
+def has_sizes(program: paddle.static.Program) -> bool:
+    """Whether nothing that ``program`` computes is smaller than one: kernels crash at that.
+
+    What a convolution or pooling of known sizes puts out is known, but for the batch.
+    """
+    for op in operations(program, regions=True):
+        known = "conv" in op.name() or "pool" in op.name()
+        for value in filter(is_tensor, op.results()):
+            sizes = value.shape
+            empty = 0 in sizes and "float" in dtype_name(value.dtype)  # no axes are integers
+            if empty or any(size < -1 for size in sizes) or (known and -1 in sizes[1:]):
+                return False
+    return True
+
+
 def is_value(thing: object) -> TypeGuard[paddle.Tensor]:
     """Whether ``thing`` is a value of a PIR program."""
     return isinstance(thing, pir.Value)

@@ -31,9 +31,24 @@ class Runner:
 
     ``Executor.run`` does the same with a look-up, two scans of the program and a
     write of the learning rate into the global scope at every call.
+
+    Args:
+        graph: What is compiled.
+        fetch: The names of what is asked for.
+        scope: Where the weights are.
+        place: Where it runs.
+        in_order: Take the ops in their order, None for whatever is faster.
     """
 
-    def __init__(self, graph: Graph, fetch: Sequence[str], scope: Scope, place: Place) -> None:
+    def __init__(
+        self,
+        graph: Graph,
+        fetch: Sequence[str],
+        scope: Scope,
+        place: Place,
+        *,
+        in_order: bool | None = None,
+    ) -> None:
         with building():
             compiled = copy(graph)
             with paddle.static.program_guard(compiled.program):
@@ -50,11 +65,12 @@ class Runner:
         self._graph = graph
         self._scope = scope
         self._place = place
-        self._in_order: bool | None = None
         # Nothing else reads the thread's layout or changes it.
         self._needs_layout = not layouts(graph.program) <= {"NCHW"} or any(
             op.name().startswith("onednn_op.") for op in operations(graph.program)
         )
+        self._in_order = in_order
+        self._first = True
 
     def __call__(
         self,
@@ -68,7 +84,7 @@ class Runner:
         ``starting`` is called when the feeds are there, right before the interpreter lock is
         let go.
         """
-        first = self._in_order is None
+        first, self._first = self._first, False
         if self._in_order is None:
             rows = max((len(array) for array in feed.values() if array.ndim), default=1)
             self._in_order = _mean_size(self._graph, rows) < _SMALL or _processors() == 1

@@ -11,6 +11,7 @@ from purdist.sources.life import Life, Record, made_in_both
 from purdist.sources.names import paths_of
 from purdist.sources.refusals import check_feed_names, check_made_in_dynamic_mode
 from purdist.sources.static import enter
+from purdist.sources.trial import Trial
 from purdist.sources.weights import Weights
 
 
@@ -20,6 +21,7 @@ def from_layer(
     *,
     place: pir.Place | str | None = None,
     share: bool = False,
+    check: bool = True,
 ) -> Program:
     """A network from a dygraph layer, traced in both modes.
 
@@ -47,6 +49,11 @@ def from_layer(
         share: Take the weights as they lie in the layer instead of a copy. No memory is
             spent, and whoever changes them there in place, such as an optimizer, changes them
             here.
+        check: Run both modes once on small random inputs, unknown sizes small and a batch of
+            two, and compare what the layer and each sublayer put out. The layer's hooks fire
+            again, and get tensors. It costs two forward passes of the layer and two of the
+            graph, and, where more than the batch is unknown, a trace for each size that is
+            tried. What takes none of these inputs is not checked.
 
     Returns:
         The network. Parameters that stop gradients in the layer are frozen.
@@ -57,12 +64,14 @@ def from_layer(
         NameClashError: A feed name stands twice, or is that of a sublayer or weight, or of
             something else that the layer returns.
         TracingError: The layer cannot be called with graph values, returns no tensors, or
-            writes over a tensor (``F.relu_(h)``) where the graph cannot follow.
+            writes over a tensor (``F.relu_(h)``) where the graph cannot follow. Or what it
+            computes is not what its graph computes.
         UninitializedWeightsError: A parameter has no memory.
         RandomInferenceError: The layer draws random numbers in eval mode.
     """
     check_made_in_dynamic_mode(layer)
-    with pir.building():  # another thread may be tracing the same layer
+    # Another thread may be tracing the same layer.
+    with pir.building(), pir.generators_put_back():
         args, kwargs = arguments(layer, inputs)
         weights = Weights(layer)
         paths = paths_of(layer)
@@ -83,7 +92,7 @@ def from_layer(
         infers = inference.graph(
             made_in_both(training, trains, inference), {*taken, *trains.values}
         )
-        return enter(
+        program = enter(
             trains,
             infers,
             weights.scope(),
@@ -92,3 +101,7 @@ def from_layer(
             inner=training.inner | inference.inner,
             given_names=weights.given_names(),
         )
+        if check:
+            with weights.renamed():
+                Trial(layer, args, kwargs, paths, program).check(training, inference)
+        return program

@@ -72,12 +72,14 @@ class Life:
         given: The names of what has better ones than those that are made.
         inner: The names of what lies inside while and if regions.
         calls: The calls by path and count.
+        named: The id of a layer and the number of its call -> the names of what it put out.
     """
 
     trace: pir.Trace
     given: Mapping[str, paddle.Tensor]
     inner: frozenset[str]
     calls: Mapping[str, pir.Call]
+    named: Mapping[tuple[int, int], Sequence[str]]
 
     @classmethod
     def of(cls, record: Record, paths: Paths, outputs: Iterable[str]) -> Life:
@@ -93,18 +95,23 @@ class Life:
         reachable = pir.reachable_ids(record.trace.program)
         inner: set[str] = set()
         calls: dict[str, pir.Call] = {}
-        for path, names, call in numbered(record.trace.calls, paths):
+        named: dict[tuple[int, int], list[str]] = {}
+        for number, names, call in numbered(record.trace.calls, paths):
             for op in call.operations:
-                op.set_str_attr("struct_name", path)
+                op.set_str_attr("struct_name", paths[id(call.layer)][0])
             calls[names[0]] = call
-            for full_name, value in [v for name in names for v in record.values(name, call)]:
-                if value.id not in reachable:
-                    inner.add(full_name)
-                elif same(record.outputs.get(full_name), value):
-                    given[full_name] = value
-                else:
-                    given[free(full_name, given, value, reserved)] = value
-        return cls(record.trace, given, frozenset(inner), calls)
+            for name in reversed(names):
+                put_out = named[id(call.layer), number] = []
+                for full_name, value in record.values(name, call):
+                    own = full_name
+                    if value.id not in reachable:
+                        inner.add(own)
+                    else:
+                        if not same(record.outputs.get(own), value):
+                            own = free(own, given, value, reserved)
+                        given[own] = value
+                    put_out.append(own)
+        return cls(record.trace, given, frozenset(inner), calls, named)
 
     def graph(self, made: Mapping[str, paddle.Tensor], taken: Iterable[str]) -> pir.Graph:
         """The graph, with names for what has none, those in ``made`` first."""

@@ -23,14 +23,14 @@ def paths_of(layer: paddle.nn.Layer) -> dict[int, list[str]]:
     return paths
 
 
-def numbered(calls: Iterable[pir.Call], paths: Paths) -> Iterator[tuple[str, list[str], pir.Call]]:
-    """Each call with the path of who was called, and its names: ``path``, ``path#1``, ..."""
+def numbered(calls: Iterable[pir.Call], paths: Paths) -> Iterator[tuple[int, list[str], pir.Call]]:
+    """Each call with how many went before it, and its names: ``path``, ``path#1``, ..."""
     times: Counter[int] = Counter()
     for call in calls:
         key = id(call.layer)
         number = f"#{times[key]}" if times[key] else ""
+        yield times[key], [path + number for path in paths[key]], call
         times[key] += 1
-        yield paths[key][0], [path + number for path in paths[key]], call
 
 
 def leaves(name: str, output: object) -> Iterator[tuple[str, object]]:

@@ -103,7 +103,7 @@ def lost_write(layer: paddle.nn.Layer, error: pir.StaleReadError) -> TracingErro
     )
 
 
-def _reason(error: BaseException | None) -> str:
+def reason(error: BaseException | None) -> str:
     """What an error says. Paddle wraps its text in the code that it ran."""
     kind = type(error).__name__
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
@@ -117,6 +117,6 @@ def untraceable(layer: paddle.nn.Layer, error: pir.UntraceableError, paths: Path
     where = f" at its sublayer {path!r}, {type(error.layer).__name__}" if path else ""
     return TracingError(
         f"Expected {type(layer).__name__} to compute with graph values, it failed{where}: "
-        f"{_reason(error.__cause__)}",
+        f"{reason(error.__cause__)}",
         "In forward and hooks, use Paddle's ops on tensors: their numbers are not there yet.",
     )

@@ -12,3 +12,8 @@ class FunctionCache:
 _FUNCTION_CACHE: FunctionCache
 
 def convert_to_static(function: Callable[..., Any]) -> Any: ...
+
+class ProgramTranslator:
+    enable_to_static: bool
+    @classmethod
+    def get_instance(cls) -> ProgramTranslator: ...

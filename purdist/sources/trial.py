@@ -1,0 +1,310 @@
+"""The check of `from_layer`: both graphs are run once against the layer itself."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import attrs
+import numpy as np
+import numpy.typing as npt
+import paddle
+from paddle.static import InputSpec
+
+from purdist import pir, scopes
+from purdist.errors import TracingError
+from purdist.program import Program
+from purdist.sources.life import Life
+from purdist.sources.names import Paths, leaves
+from purdist.sources.refusals import reason
+from purdist.trying import agree, random_feed
+
+Arrays = Mapping[str, npt.NDArray[Any]]
+Outputs = dict[tuple[int, int], list[npt.NDArray[Any]]]
+"""The id of a layer and the number of its call -> the tensors that it put out."""
+
+_ROWS = 2
+_SIZES = (8, 16, 32, 64, 128, 256)
+_SEED = 1
+
+_NUDGE = 1e-6
+"""How far the numbers of a feed are moved to see how far the layer's answers move."""
+
+_MOVED = 100.0
+"""How many times further than a nudged feed moves them two ways to compute may part.
+
+A nudge is some ten roundings, of one tensor out of many.
+"""
+
+
+@attrs.frozen(eq=False)
+class Trial:
+    """A layer, and the program that was made of it.
+
+    Attributes:
+        layer: The layer.
+        args: What it is called with by position, ``InputSpec``s for feeds.
+        kwargs: And by keyword.
+        paths: The paths of its sublayers.
+        program: What it became.
+    """
+
+    layer: paddle.nn.Layer
+    args: Sequence[Any]
+    kwargs: Mapping[str, Any]
+    paths: Paths
+    program: Program
+
+    def check(self, training: Life, inference: Life) -> None:
+        """Runs both modes.
+
+        Raises:
+            TracingError: An output of the layer or of a sublayer is not what the graph computes,
+                or the layer computes something else at each call.
+        """
+        self._check_mode(_Mode("training", self.program.training, training))
+        self._check_mode(_Mode("inference", self.program.inference, inference))
+
+    def _check_mode(self, mode: _Mode) -> None:
+        found = self._first_feed_that_fits(mode)
+        if found is None:
+            return
+        feed, expected = found
+        pairs = list(_pairs(mode, expected))
+        got = self._computed(mode, feed, sorted({name for _, _, name in pairs}))
+        for key, k, name in pairs:
+            array = expected[key][k]
+            if not agree(got[name], array, array.dtype.name):
+                self._judge(mode, feed, expected, _Difference(key, k, name, got[name], array))
+
+    def _first_feed_that_fits(self, mode: _Mode) -> tuple[Arrays, Outputs] | None:
+        """Random inputs that the layer takes, and what it computes of them."""
+        for feed in self._feeds(mode):
+            with self._in(mode) as put_back:
+                generators, numbers = pir.generators(), pir.plain_attributes(self.layer)
+                try:
+                    outputs = self._call(feed)
+                except Exception:
+                    continue
+                drawn = pir.generators() != generators
+                counted = pir.plain_attributes(self.layer) != numbers
+                put_back()
+                other = counted and not _same(outputs, self._call(feed))
+            if drawn or other:
+                raise self._no_function(mode, drawn=drawn)
+            return feed, outputs
+        return None
+
+    def _feeds(self, mode: _Mode) -> Iterator[Arrays]:
+        inputs = [self.program.variables[name] for name in self.program.inputs]
+        ranges = pir.value_ranges(mode.graph)
+        varies = any(-1 in variable.shape[1:] for variable in inputs)
+        for size in _SIZES if varies else _SIZES[:1]:
+            feed = random_feed(inputs, ranges, rows=_ROWS, size=size)
+            if self._has_sizes(mode, feed) if varies else pir.has_sizes(mode.graph.program):
+                yield feed
+
+    def _has_sizes(self, mode: _Mode, feed: Arrays) -> bool:
+        """Whether all that the layer computes of ``feed`` has a size: Paddle crashes at less."""
+        specs = {
+            name: InputSpec(array.shape, self.program.variables[name].dtype, name)
+            for name, array in feed.items()
+        }
+        with pir.untouched(self.layer):
+            _set(self.layer, mode)
+            try:
+                trace = pir.trace(
+                    self.layer, _filled(self.args, specs), _filled(self.kwargs, specs)
+                )
+            except (pir.UntraceableError, pir.StaleReadError):
+                return False
+        return pir.has_sizes(trace.program)
+
+    @contextmanager
+    def _in(self, mode: _Mode) -> Iterator[Callable[[], None]]:
+        """The layer in a mode; what calls leave in it is undone at the end.
+
+        Yields:
+            What puts its buffers back in between.
+        """
+        written = pir.written_parameters(mode.graph.program)
+        tensors = [
+            tensor
+            for tensor, value in mode.life.trace.weights
+            if pir.parameter_name(pir.op_of(value)) in written
+        ]
+        with pir.as_it_is(self.layer, tensors) as put_back:
+            _set(self.layer, mode)
+            yield put_back
+
+    def _call(self, feed: Arrays) -> Outputs:
+        outputs: Outputs = {}
+        times: Counter[int] = Counter()
+
+        def listen(layer: paddle.nn.Layer, output: object) -> None:
+            key = id(layer), times[id(layer)]
+            times[id(layer)] += 1
+            tensors = [v for _, v in leaves("", output) if isinstance(v, paddle.Tensor)]
+            outputs[key] = [np.array(tensor.numpy()) for tensor in tensors]
+
+        paddle.seed(_SEED)
+        tensors = {name: paddle.to_tensor(array) for name, array in feed.items()}
+        pir.call(self.layer, _filled(self.args, tensors), _filled(self.kwargs, tensors), listen)
+        return outputs
+
+    def _computed(self, mode: _Mode, feed: Arrays, names: Sequence[str]) -> Arrays:
+        """What the graph computes, on weights that it may write to."""
+        program, place = self.program, self.program.place
+        scope = scopes.new_scope()
+        weights = pir.parameter_names(pir.operations(mode.graph.program))
+        written = pir.written_parameters(mode.graph.program)
+        scopes.share(program.scope, scope, [name for name in weights if name not in written])
+        scopes.copy(program.scope, scope, [name for name in weights if name in written], place)
+        runner = pir.Runner(mode.graph, names, scope, place, in_order=True)  # of what is drawn
+        paddle.seed(_SEED)
+        try:
+            return dict(zip(names, runner(feed), strict=True))
+        except Exception as error:
+            shapes = ", ".join(f"{name} {list(array.shape)}" for name, array in feed.items())
+            raise TracingError(
+                f"Expected {type(self.layer).__name__} to compute the same as a graph, the graph "
+                f"fails in {mode.name} mode where the layer does not, at {shapes}: "
+                f"{reason(error)}",
+                "Let forward take sizes that vary from paddle.shape(x), which a graph follows.",
+            ) from error
+
+    def _judge(self, mode: _Mode, feed: Arrays, expected: Outputs, difference: _Difference) -> None:
+        """Refuses a difference, unless rounding may have made it."""
+        with self._in(mode):
+            if not _same(expected, self._call(feed)):
+                raise self._no_function(mode, drawn=False)
+        with self._in(mode):
+            moved = self._call(_nudged(feed)).get(difference.key, [])
+        if difference.is_rounding(moved):
+            return
+        path = self.paths[difference.key[0]][0]
+        kind = type(self._sublayer(path)).__name__
+        where = f"what its sublayer {path!r}, {kind}, puts out" if path else "what it returns"
+        raise TracingError(
+            f"Expected {type(self.layer).__name__} to compute the same as a graph, in {mode.name} "
+            f"mode it does not: the first to differ is {where}, the variable "
+            f"{difference.name!r}: {difference}.",
+            "Look at how forward comes there: let it compute with Paddle's ops on tensors, and "
+            "take neither numbers nor sizes out of them.",
+        )
+
+    def _sublayer(self, path: str) -> paddle.nn.Layer:
+        return dict(self.layer.named_sublayers(include_self=True, remove_duplicate=False))[path]
+
+    def _no_function(self, mode: _Mode, *, drawn: bool) -> TracingError:
+        why = "it draws from Python's random or numpy.random" if drawn else "it does not"
+        return TracingError(
+            f"Expected {type(self.layer).__name__} to compute the same at each call with the same "
+            f"inputs, in {mode.name} mode {why}: its graph would hold what one call happened to "
+            "take.",
+            "Draw with Paddle's ops (paddle.rand, paddle.nn.Dropout), count in a buffer, and "
+            "hand in as inputs what changes from call to call.",
+        )
+
+
+@attrs.frozen(eq=False)
+class _Mode:
+    """One mode of a layer: its graph, and how that came about."""
+
+    name: str
+    graph: pir.Graph
+    life: Life
+
+
+def _pairs(mode: _Mode, expected: Outputs) -> Iterator[tuple[tuple[int, int], int, str]]:
+    """The outputs that have a variable, as far as calls and variables can be told to be one.
+
+    A loop calls a layer many times, and its graph once.
+    """
+    called, traced = Counter(key for key, _ in expected), Counter(k for k, _ in mode.life.named)
+    for key, arrays in expected.items():
+        names = mode.life.named.get(key, ())
+        if called[key[0]] == traced[key[0]] and len(names) == len(arrays):
+            yield from ((key, k, n) for k, n in enumerate(names) if n in mode.graph.values)
+
+
+@attrs.frozen(eq=False)
+class _Difference:
+    """An output that is not what the graph computes.
+
+    Attributes:
+        key: Whose output.
+        position: Which of its tensors.
+        name: The variable.
+        got: What the graph computes.
+        expected: What the layer computes.
+    """
+
+    key: tuple[int, int]
+    position: int
+    name: str
+    got: npt.NDArray[Any]
+    expected: npt.NDArray[Any]
+
+    def is_rounding(self, moved: Sequence[npt.NDArray[Any]]) -> bool:
+        """Whether it is small beside what a nudge of the inputs makes of the output."""
+        if self.position >= len(moved) or self.got.shape != self.expected.shape:
+            return False
+        return _apart(self.got, self.expected) <= _MOVED * _apart(
+            moved[self.position], self.expected
+        )
+
+    def __str__(self) -> str:
+        if self.got.shape != self.expected.shape:
+            return f"{list(self.got.shape)} in the graph, {list(self.expected.shape)} in the layer"
+        largest = np.abs(self.expected.astype(np.float64)).max(initial=0.0)
+        return f"off by {_apart(self.got, self.expected):.2g}, where the largest is {largest:.2g}"
+
+
+def _apart(one: npt.NDArray[Any], other: npt.NDArray[Any]) -> float:
+    if one.shape != other.shape:
+        return float("inf")
+    difference = np.abs(one.astype(np.float64) - other.astype(np.float64))
+    return float(np.nan_to_num(difference, nan=np.inf).max(initial=0.0))
+
+
+def _nudged(feed: Arrays) -> Arrays:
+    random = np.random.RandomState(_SEED)
+    return {
+        name: (array * (1.0 + _NUDGE * random.standard_normal(array.shape))).astype(array.dtype)
+        if array.dtype.kind == "f"
+        else array
+        for name, array in feed.items()
+    }
+
+
+def _same(ones: Outputs, others: Outputs) -> bool:
+    return ones.keys() == others.keys() and all(
+        len(ones[key]) == len(others[key])
+        and all(map(np.array_equal, map(_bits, ones[key]), map(_bits, others[key])))
+        for key in ones
+    )
+
+
+def _bits(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    return np.frombuffer(array.tobytes(), np.uint8)
+
+
+def _set(layer: paddle.nn.Layer, mode: _Mode) -> None:
+    if mode.name == "inference":
+        layer.eval()
+    elif not layer.training:
+        layer.train()
+
+
+def _filled(inputs: Any, feed: Mapping[str, object]) -> Any:
+    """``inputs`` with what is fed in place of each ``InputSpec``."""
+    if isinstance(inputs, InputSpec):
+        return feed[str(inputs.name)]
+    if isinstance(inputs, Mapping):
+        return {key: _filled(item, feed) for key, item in inputs.items()}
+    if isinstance(inputs, list | tuple):
+        return [_filled(item, feed) for item in inputs]
+    return inputs
