@@ -17,35 +17,27 @@ from purdist.pir.tracing import untouched
 
 
 @contextmanager
-def as_it_is(
-    layer: paddle.nn.Layer, written: Iterable[paddle.Tensor]
-) -> Iterator[Callable[[], None]]:
+def as_it_is(layer: paddle.nn.Layer, written: Iterable[paddle.Tensor]) -> Iterator[None]:
     """Inside, ``layer`` may be called in dynamic mode; afterwards it is as it was before.
 
     Args:
         layer: Who may be called.
         written: The tensors that a call writes to, such as running statistics.
-
-    Yields:
-        What puts these back in between.
     """
-    found = [(tensor.get_tensor(), _copy(tensor.get_tensor())) for tensor in written]
+    tensors = {id(tensor): tensor.get_tensor() for tensor in written if tensor._is_initialized()}
+    found = [(tensor, _copy(tensor)) for tensor in tensors.values()]
     translator = ProgramTranslator.get_instance()
     converting = translator.enable_to_static
-
-    def put_back() -> None:
-        for held, copied in found:
-            held._copy_from(copied, held._place())
-
     # A guard has a tracer of its own, and so its own counters of names.
     with untouched(layer), paddle.base.dygraph.guard(), paddle.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         translator.enable_to_static = False
         try:
-            yield put_back
+            yield
         finally:
             translator.enable_to_static = converting
-            put_back()
+            for held, copied in found:
+                held._copy_from(copied, held._place())
 
 
 def _copy(tensor: DenseTensor) -> DenseTensor:

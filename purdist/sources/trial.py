@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -19,6 +19,7 @@ from purdist.program import Program
 from purdist.sources.life import Life
 from purdist.sources.names import Paths, leaves
 from purdist.sources.refusals import reason
+from purdist.sources.weights import held_by
 from purdist.trying import agree, random_feed
 
 Arrays = Mapping[str, npt.NDArray[Any]]
@@ -82,20 +83,31 @@ class Trial:
     def _first_feed_that_fits(self, mode: _Mode) -> tuple[Arrays, Outputs] | None:
         """Random inputs that the layer takes, and what it computes of them."""
         for feed in self._feeds(mode):
-            with self._in(mode) as put_back:
+            with self._in(mode):
                 generators, numbers = pir.generators(), pir.plain_attributes(self.layer)
                 try:
                     outputs = self._call(feed)
                 except Exception:
                     continue
                 drawn = pir.generators() != generators
-                counted = pir.plain_attributes(self.layer) != numbers
-                put_back()
-                other = counted and not _same(outputs, self._call(feed))
-            if drawn or other:
+                counted = pir.plain_attributes(self.layer)
+            if drawn or (counted != numbers and self._counts(mode, feed, outputs, counted)):
                 raise self._no_function(mode, drawn=drawn)
             return feed, outputs
         return None
+
+    def _counts(
+        self,
+        mode: _Mode,
+        feed: Arrays,
+        outputs: Outputs,
+        numbers: Sequence[Mapping[str, object]],
+    ) -> bool:
+        """Whether the numbers that a call left in the layer's attributes change the next one."""
+        with self._in(mode):
+            for sublayer, own in zip(self.layer.sublayers(include_self=True), numbers, strict=True):
+                vars(sublayer).update(own)
+            return not _same(outputs, self._call(feed))
 
     def _feeds(self, mode: _Mode) -> Iterator[Arrays]:
         inputs = [self.program.variables[name] for name in self.program.inputs]
@@ -123,21 +135,18 @@ class Trial:
         return pir.has_sizes(trace.program)
 
     @contextmanager
-    def _in(self, mode: _Mode) -> Iterator[Callable[[], None]]:
-        """The layer in a mode; what calls leave in it is undone at the end.
-
-        Yields:
-            What puts its buffers back in between.
-        """
-        written = pir.written_parameters(mode.graph.program)
+    def _in(self, mode: _Mode) -> Iterator[None]:
+        """The layer in a mode; what a call leaves in it is undone at the end."""
+        written = pir.written_parameters(mode.life.trace.program)
         tensors = [
             tensor
             for tensor, value in mode.life.trace.weights
             if pir.parameter_name(pir.op_of(value)) in written
         ]
-        with pir.as_it_is(self.layer, tensors) as put_back:
+        tensors += [tensor for _, tensor, parameter in held_by(self.layer) if not parameter]
+        with pir.as_it_is(self.layer, tensors):
             _set(self.layer, mode)
-            yield put_back
+            yield
 
     def _call(self, feed: Arrays) -> Outputs:
         outputs: Outputs = {}
