@@ -9,6 +9,7 @@ graph's; the first way that computes what the graph does is taken.
 from __future__ import annotations
 
 import hashlib
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -34,6 +35,25 @@ _SIZES = (32, 64, 16, 8, 224, 5)
 """What an unknown size that is not the batch's is tried with, until the network takes one."""
 
 
+_PATIENCE, _SLOWER = 60.0, 20.0
+"""How many seconds a way may take, and how many for each that the graph took: some never end."""
+
+
+@attrs.frozen(eq=False)
+class Sample:
+    """A feed that a network takes, what its graph answers, and how long that took."""
+
+    feed: Feed
+    answers: Answers
+    seconds: float
+
+    @classmethod
+    def of(cls, network: Program, names: Sequence[str], feed: Feed) -> Sample:
+        """What ``network`` answers now."""
+        start = time.monotonic()
+        return cls(feed, network.run(feed, names), time.monotonic() - start)
+
+
 @attrs.frozen
 class Way:
     """A way of compiling a network: the settings of an ``inference.Config``.
@@ -47,14 +67,14 @@ class Way:
     without: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        passes = f" without {', '.join(self.without)}" if self.without else ""
-        return f"oneDNN{passes}" if self.onednn else "no oneDNN"
+        kernels = "oneDNN" if self.onednn else "no oneDNN"
+        return f"{kernels} without {', '.join(self.without)}" if self.without else kernels
 
     @property
     def settings(self) -> tuple[str, ...]:
         """The lines that set it on a ``config`` as it is by default."""
         lines = [f'config.delete_pass("{name}")' for name in self.without]
-        return (*lines, *(() if self.onednn else ("config.disable_mkldnn()",)))
+        return (*lines, *([] if self.onednn else ["config.disable_mkldnn()"]))
 
 
 _IN_PLACE = "inplace_pass"
@@ -69,12 +89,17 @@ _ACTIVATIONS = "conv_activation_onednn_fuse_pass"
 _PLACEMENT = "onednn_placement_pass"
 """Moves what oneDNN then refuses: upsampling, layer norm over maps. Fused ops stay on it."""
 
+_FOLDING = "constant_folding_pass"
+"""Makes weights of what a while loop starts from and writes over: some never end, or end at once
+the second time. It works without oneDNN too."""
+
 _WAYS = (
     Way(),
     *(Way(without=(_IN_PLACE, *others)) for others in ((), (_PATCHES,), (_ACTIVATIONS,))),
-    Way(without=(_IN_PLACE, _PLACEMENT)),
+    *(Way(without=(_IN_PLACE, other)) for other in (_FOLDING, _PLACEMENT)),
     Way(without=(_IN_PLACE, _PATCHES, _ACTIVATIONS, _PLACEMENT)),
     Way(onednn=False),
+    Way(onednn=False, without=(_FOLDING,)),
 )
 
 
@@ -90,7 +115,7 @@ def ways_for(network: Program) -> tuple[Way, ...]:
     wrong at most of them: they are never compiled for it.
     """
     if isinstance(network.place, paddle.CUDAPlace) or _is_channels_last(network):
-        return _WAYS[-1:]
+        return tuple(way for way in _WAYS if not way.onednn)
     return _WAYS
 
 
@@ -183,26 +208,29 @@ def precision_of(network: Program) -> str:
 
 
 def first_right(
-    written: Written, ways: Iterable[Way], samples: Sequence[tuple[Feed, Answers]]
+    written: Written, ways: Iterable[Way], samples: Sequence[Sample]
 ) -> tuple[Way | None, str]:
     """The first of ``ways`` that answers ``samples`` as the graph does, tried in child processes.
 
     Returns:
         The way, None if there is none, and what was wrong with the first of them, '' if it is that.
     """
-    first = ""
+    first, hangs = "", False
+    seconds = _PATIENCE + _SLOWER * sum(sample.seconds for sample in samples)
     for way in ways:
-        outcome = pir.tried(_difference_of, written, way, samples)
+        if hangs and _FOLDING not in way.without:
+            continue  # each would cost as long
+        outcome = pir.tried(_difference_of, written, way, samples, seconds=seconds)
         fault = outcome.failure or outcome.value
         if not fault:
             return way, first
-        first = first or str(fault)
+        first, hangs = first or str(fault), hangs or outcome.late
     return None, first
 
 
-def _difference_of(written: Written, way: Way, samples: Sequence[tuple[Feed, Answers]]) -> str:
+def _difference_of(written: Written, way: Way, samples: Sequence[Sample]) -> str:
     engine = written.compiled(way)
-    told = (difference(engine(feed), answers, written.precision) for feed, answers in samples)
+    told = (difference(engine(s.feed), s.answers, written.precision) for s in samples)
     return next(filter(None, told), "")
 
 
@@ -220,7 +248,7 @@ def difference(got: Answers, expected: Answers, precision: str) -> str:
     return ""
 
 
-def samples_of(network: Program, names: Sequence[str]) -> list[tuple[Feed, Answers]]:
+def samples_of(network: Program, names: Sequence[str]) -> list[Sample]:
     """Random feeds that ``network`` takes, and what its graph answers to them.
 
     They are of two batches, where its inputs allow it, and of positive numbers, for who takes a
@@ -235,7 +263,7 @@ def samples_of(network: Program, names: Sequence[str]) -> list[tuple[Feed, Answe
     return []
 
 
-def _samples(network: Program, names: Sequence[str], size: int) -> Iterator[tuple[Feed, Answers]]:
+def _samples(network: Program, names: Sequence[str], size: int) -> Iterator[Sample]:
     ranges = pir.value_ranges(network.inference)
     inputs = [network.variables[n] for n in network.inputs]
     for seed, rows in enumerate((2, 3, 2)):
@@ -245,7 +273,7 @@ def _samples(network: Program, names: Sequence[str], size: int) -> Iterator[tupl
                 v.name: np.abs(feed[v.name]) if v.dtype in FLOATS else feed[v.name] for v in inputs
             }
         try:
-            yield feed, network.run(feed, names)
+            yield Sample.of(network, names, feed)
         except (PurdistError, RuntimeError, ValueError, IndexError):
             continue  # not of a size that it takes
 

@@ -92,7 +92,7 @@ class RandomInferenceError(PurdistError, ValueError):
 
 
 class EngineError(PurdistError, RuntimeError):
-    """Paddle Inference does not take a teacher."""
+    """Paddle Inference computes a teacher in no way as its graph does."""
 
 
 class StaleCacheError(PurdistError, ValueError):

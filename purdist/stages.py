@@ -20,8 +20,8 @@ import paddle
 from purdist import pir
 from purdist.cutting import part
 from purdist.engine import (
-    Answers,
     Engine,
+    Sample,
     Way,
     Written,
     difference,
@@ -53,33 +53,53 @@ def listened(program: Program) -> tuple[str, ...]:
         and (variable.owner, variable.role) == ("teacher", "activation")
         and values[name].id not in others  # a mapped input is the student's variable
     }
-    theirs: set[int] = set()
+    operations, all_lists = list(pir.operations(program.graph)), _lists(program)
+    theirs, lists = set[int](), set[str]()
     read: set[str] = set()
-    for op in reversed(list(pir.operations(program.graph))):
-        if _is_teachers(op, names, theirs):
+    for op in reversed(operations):
+        if _is_teachers(op, names, others, theirs) or _works_on(op, lists):
             theirs.add(op.id())
+            lists |= pir.read_ids([op]) & all_lists
         else:
             read |= pir.read_ids([op])
     read &= _fed(program)
     return tuple(name for identity, name in names.items() if identity in read)
 
 
+def _lists(program: Program) -> set[str]:
+    """The ids of the lists of tensors, which loops and branches fill."""
+    results = [v for op in pir.operations(program.graph) for v in op.results() if pir.identity(v)]
+    return {v.id for v in results if not pir.is_tensor(v)}
+
+
 def _fed(program: Program) -> set[str]:
     """The ids of the values of the graph that trains that depend on a feed."""
-    fed: set[str] = set()
+    fed, lists = set[str](), _lists(program)
     for op in pir.operations(program.graph):
-        if pir.is_feed(op) or not fed.isdisjoint(pir.read_ids([op])):
-            fed |= pir.value_ids([op])
+        read = pir.read_ids([op])
+        if pir.is_feed(op) or not fed.isdisjoint(read):
+            fed |= pir.value_ids([op]) | (read & lists)  # which it may have filled
     return fed
 
 
-def _is_teachers(op: pir.Operation, names: Collection[str], theirs: Collection[int]) -> bool:
+def _is_teachers(
+    op: pir.Operation,
+    names: Collection[str],
+    others: Collection[str],
+    theirs: Collection[int],
+) -> bool:
     results = [v for v in op.results() if pir.identity(v)]
     if any(v.id in names for v in results):
         return True
-    # A list of tensors has no name: it is whose it serves.
-    lists = [v for v in results if not pir.is_tensor(v)]
-    return any(user.id() in theirs for v in lists for user in v.all_used_ops())
+    # What has no name, such as a list of tensors, is whose it serves.
+    nameless = [v for v in results if v.id not in others]
+    return any(user.id() in theirs for v in nameless for user in v.all_used_ops())
+
+
+def _works_on(op: pir.Operation, lists: Collection[str]) -> bool:
+    """Whether ``op`` puts out no tensor and works on one of ``lists``, such as a loop over rows."""
+    silent = not any(pir.is_tensor(v) for v in op.results())
+    return silent and not pir.read_ids([op]).isdisjoint(lists)
 
 
 def teacher_of(program: Program) -> tuple[tuple[str, ...], Program]:
@@ -152,7 +172,7 @@ class _Compiled:
         known, samples = _CHOSEN.get(key), []
         if known is None:
             samples = samples_of(network, names)
-        engine, way, fault = _compile(network, names, samples, known)
+        engine, way, fault = _compile(network, names, samples, ways_for(network), known)
         if samples:
             _CHOSEN[key] = way, fault
         return cls(names, engine, way, network, bool(known or samples))
@@ -169,12 +189,20 @@ class _Compiled:
         return self._answer(feed)
 
     def _compare(self, network: Program, feed: Feed) -> None:
-        expected = network.run(feed, self.names)
-        if self.tried and not difference(self._answer(feed), expected, precision_of(network)):
-            return
-        samples = [(feed, expected)]
-        self.engine, self.way, fault = _compile(network, self.names, samples)
-        _CHOSEN[fingerprint(network, self.names)] = self.way, fault
+        """Falls back until the answer to ``feed`` is the graph's, and remembers to what."""
+        sample, ways = Sample.of(network, self.names, feed), ways_for(network)
+        if not self.tried:
+            self.engine, self.way, _ = _compile(network, self.names, [sample], ways)
+        while fault := self._fault(sample, precision_of(network)):
+            ways = ways[ways.index(self.way) + 1 :]
+            self.engine, self.way, _ = _compile(network, self.names, [sample], ways, fault=fault)
+            _CHOSEN[fingerprint(network, self.names)] = self.way, fault
+
+    def _fault(self, sample: Sample, precision: str) -> str:
+        try:
+            return difference(self.engine(sample.feed), sample.answers, precision)
+        except (RuntimeError, ValueError) as error:
+            return str(error).strip()
 
     def _answer(self, feed: Feed) -> dict[str, npt.NDArray[Any]]:
         try:
@@ -186,12 +214,17 @@ class _Compiled:
 def _compile(
     network: Program,
     names: tuple[str, ...],
-    samples: Sequence[tuple[Feed, Answers]],
+    samples: Sequence[Sample],
+    ways: Sequence[Way],
     known: tuple[Way, str] | None = None,
+    *,
+    fault: str = "",
 ) -> tuple[Engine, Way, str]:
+    """The first right one of ``ways``, compiled; ``fault`` is what was wrong with one before."""
     with tempfile.TemporaryDirectory() as folder:
         written = Written.write(network, names, Path(folder) / "teacher")
-        way, fault = known or first_right(written, ways_for(network), samples)
+        way, found = known or first_right(written, ways, samples)
+        fault = fault or found
         if way is None:
             raise EngineError(
                 f"Expected Paddle Inference to compute what the teacher's graph does, got another "

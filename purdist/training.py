@@ -63,7 +63,10 @@ def minimize(
             count. One that says yes to none is told in a `PurdistWarning`.
         teacher: Where the teacher computes. ``"graph"``: beside the student, in one graph.
             ``"inference"``: in Paddle Inference, on the next batch while the student trains
-            on this one; the numbers are the same up to rounding.
+            on this one; the numbers are the same up to rounding. It is tried first against
+            the graph, in a child process, and again on the first batch, and compiled in the first
+            way that is right: ``str(training)`` tells which. A trial takes 1.5 times as long as to
+            compile the teacher, and the child 3 s to start, once in a process.
         data_parallel: Average each gradient over the processes that ``python -m
             paddle.distributed.launch`` started; each must have called
             ``paddle.distributed.init_parallel_env()``, begins with the same weights and
@@ -76,7 +79,11 @@ def minimize(
             was asked for in a process that is alone; or a gradient has to go through a while
             loop that Paddle does not differentiate, or a recurrent layer with dropout that
             infers; or an embedding that learns is ``sparse``.
-        EngineError: Paddle Inference does not take the teacher.
+        EngineError: Paddle Inference computes the teacher in no way as its graph does.
+
+    Warns:
+        PurdistWarning: Paddle Inference computes the teacher rightly only without oneDNN, or an
+            optimizer's function says yes to no name.
     """
     source = distillation.program
     _check_loops(source)
@@ -212,7 +219,7 @@ def train(
     Args:
         training: What `minimize` returned.
         batches: Feeds: input name -> array. Read one at a time, when its step is due, and one
-            ahead where the teacher is a stage of its own.
+            ahead, of which a copy is kept, where the teacher is a stage of its own.
         fetch: Names of variables to compute along, as the step saw them.
         seed: Of the random numbers the steps draw. They are this training's own: Paddle's
             random state is the same before and after a step. By default they go on, and
@@ -230,10 +237,12 @@ def train(
         InvalidArgumentError: ``scheduler_every`` or ``log_every`` is below 1, or ``batches`` is
             one feed; or a feed has a value outside the range of what is looked up by it (when
             its step is due, before it is taken).
-        FeedError: A feed is missing or surplus (likewise).
+        FeedError: A feed is no mapping, or one is missing or surplus (likewise).
         ShapeMismatchError: A feed has another rank or size, or two have not the same number of
             rows (likewise).
         DtypeMismatchError: A feed has another dtype (likewise).
+        EngineError: Paddle Inference computes the teacher's answer to the first batch in no way
+            as its graph does, or refuses a batch.
     """
     for name, every in (("scheduler_every", scheduler_every), ("log_every", log_every)):
         if every < 1:

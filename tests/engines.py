@@ -123,6 +123,13 @@ CASES: dict[str, tuple[Callable[[], paddle.nn.Layer], tuple[int, ...], str]] = {
 }
 
 
+def cells() -> Any:
+    """A recurrent network that Paddle builds as a while loop."""
+    return Calls(
+        lambda x, cell, linear: linear(cell(x)[0]), nn.RNN(nn.GRUCell(6, 8)), nn.Linear(8, 3)
+    )
+
+
 def network(
     make: Callable[[], paddle.nn.Layer], feed: str, shape: tuple[int, ...]
 ) -> purdist.Program:

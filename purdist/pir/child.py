@@ -43,11 +43,13 @@ class Outcome:
         value: What the function returned, None if it did not.
         failure: Why it did not return: an error, a signal, no time left. '' if it did.
         printed: What it wrote to standard output and standard error.
+        late: Whether that is because it took too long.
     """
 
     value: Any
     failure: str
     printed: str
+    late: bool = False
 
 
 def tried(function: Callable[..., object], *args: object, seconds: float = 300.0) -> Outcome:
@@ -89,7 +91,7 @@ def _surroundings() -> tuple[dict[str, str], str | None, dict[str, object]]:
 def _outcome(status: int | None, result: bytes, printed: bytes) -> Outcome:
     text = printed.decode(errors="replace")
     if status is None:
-        return Outcome(None, "it took too long", text)
+        return Outcome(None, "it took too long", text, late=True)
     if result and os.WIFEXITED(status):
         value, failure = pickle.loads(result)
         return Outcome(value, failure, text)

@@ -9,7 +9,7 @@ import paddle.inference
 import pytest
 
 import purdist
-from purdist import pir
+from purdist import engine, pir
 from tests import engines, nets, risky
 from tests.engines import CASES
 from tests.nets import Array, Forward
@@ -228,6 +228,18 @@ def test_where_paddle_inference_computes_something_else_it_is_told_what_to_set(
     np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-5)
 
 
+def test_a_loop_that_never_ends_in_paddle_inference_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "_PATIENCE", 15.0)
+    student, path = engines.network(engines.cells, "x", (5, 6)), tmp_path / "student"
+    with pytest.warns(purdist.PurdistWarning, match="it took too long") as caught:
+        purdist.export(student, path, ["output"])
+    batch = {"x": nets.numbers(5, 4, 5, 6)}
+    got = pir.tried(risky.infers, str(path), batch, settings_of(str(caught[0].message))).value
+    np.testing.assert_allclose(got, student.run(batch, ["output"])["output"], rtol=1e-4)
+
+
 def test_unchecked_nothing_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make, shape, _ = CASES["RMSNorm"]
     monkeypatch.setattr(pir, "tried", None)
@@ -237,7 +249,7 @@ def test_unchecked_nothing_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_what_is_right_in_no_setting_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pir, "tried", lambda *_: pir.Outcome(None, "ended by SIGSEGV", ""))
+    monkeypatch.setattr(pir, "tried", lambda *_, **__: pir.Outcome(None, "ended by SIGSEGV", ""))
     student = nets.program(nets.linear())
     with pytest.warns(purdist.PurdistWarning) as caught:
         purdist.export(student, tmp_path / "s", ["logits"])
