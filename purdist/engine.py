@@ -35,6 +35,9 @@ _SIZES = (32, 64, 16, 8, 224, 5)
 """What an unknown size that is not the batch's is tried with, until the network takes one."""
 
 
+REFUSALS = (RuntimeError, ValueError, SystemError, IndexError, OSError)
+"""What Paddle raises where it cannot compute something."""
+
 _PATIENCE, _SLOWER = 60.0, 20.0
 """How many seconds a way may take, and how many for each that the graph took: some never end."""
 
@@ -157,7 +160,7 @@ class Written:
         """It, compiled in that way. This may end the process.
 
         Raises:
-            RuntimeError, ValueError: Paddle Inference refuses it.
+            REFUSALS: Paddle Inference refuses it.
         """
         weights = Path(f"{self.path}.pdiparams")
         config = inference.Config(f"{self.path}.json", str(weights) if weights.exists() else "")
@@ -191,7 +194,7 @@ class Engine:
         """What it answers.
 
         Raises:
-            RuntimeError, ValueError: It cannot compute that.
+            REFUSALS: It cannot compute that.
         """
         for name in self.feeds:
             self._predictor.get_input_handle(name).copy_from_cpu(np.ascontiguousarray(feed[name]))
@@ -274,7 +277,7 @@ def _samples(network: Program, names: Sequence[str], size: int) -> Iterator[Samp
             }
         try:
             yield Sample.of(network, names, feed)
-        except (PurdistError, RuntimeError, ValueError, IndexError):
+        except (PurdistError, *REFUSALS):
             continue  # not of a size that it takes
 
 

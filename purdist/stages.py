@@ -20,6 +20,7 @@ import paddle
 from purdist import pir
 from purdist.cutting import part
 from purdist.engine import (
+    REFUSALS,
     Engine,
     Sample,
     Way,
@@ -201,13 +202,13 @@ class _Compiled:
     def _fault(self, sample: Sample, precision: str) -> str:
         try:
             return difference(self.engine(sample.feed), sample.answers, precision)
-        except (RuntimeError, ValueError) as error:
+        except REFUSALS as error:
             return str(error).strip()
 
     def _answer(self, feed: Feed) -> dict[str, npt.NDArray[Any]]:
         try:
             return self.engine(feed)
-        except (RuntimeError, ValueError) as error:
+        except REFUSALS as error:
             raise _refused(error) from error
 
 
@@ -233,7 +234,7 @@ def _compile(
             )
         try:
             engine = written.compiled(way)
-        except (RuntimeError, ValueError) as error:
+        except REFUSALS as error:
             raise _refused(error) from error
     if not way.onednn and isinstance(network.place, paddle.CPUPlace):
         why = fault or "oneDNN is wrong at networks in NHWC, NLC or NDHWC"

@@ -221,9 +221,12 @@ def test_a_teacher_that_reads_what_the_student_learns_is_refused() -> None:
     )
 
 
-def test_what_the_engine_says_is_handed_on(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("kind", [RuntimeError, SystemError])
+def test_what_the_engine_says_is_handed_on(
+    kind: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
     def refuse(_: object) -> None:
-        raise RuntimeError("no kernel for frobnicate")
+        raise kind("no kernel for frobnicate")
 
     monkeypatch.setattr(paddle.inference, "create_predictor", refuse)
     with pytest.raises(purdist.EngineError) as caught:
