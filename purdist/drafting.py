@@ -35,6 +35,9 @@ class Draft:
         self._computed: dict[tuple[object, ...], pir.Operation] = {}
         self._moving: set[str] = set()
         self._scope = scopes.new_scope()
+        self._sizes = pir.Sizes()
+        self._sizes.follow(self._operations())
+        self._guarded_terms: list[str] = []
 
     def add_term(self, term: str, spec: LossSpec) -> paddle.Tensor:
         """Builds one spec under its name and initialises its parameters."""
@@ -46,10 +49,21 @@ class Draft:
         mapping = pir.mapping_of((built.feeds[key], value) for key, value in values.items())
         ops = pir.operations(built.program)
         pir.transplant((op for op in ops if not pir.is_feed(op)), mapping, self._graph.program)
-        result = self._take(term, mapping.look_up(built.result))
+        result = self._take(term, self._guarded(term, spec, mapping.look_up(built.result)))
         pir.rename_parameters(pir.operations(built.startup), lambda name: _name_under(term, name))
         scopes.initialise(self._scope, built.startup, self._source.place)
         return result
+
+    def _guarded(self, term: str, spec: LossSpec, result: paddle.Tensor) -> paddle.Tensor:
+        """``result``, which fails to compute where sizes that nobody knows do not meet."""
+        self._sizes.unmet.clear()
+        self._sizes.follow(self._unseen())
+        if not self._sizes.unmet:
+            return result
+        self._guarded_terms.append(term)
+        names = dict.fromkeys(name for name in spec.variables.values() if isinstance(name, str))
+        with paddle.static.program_guard(self._graph.program):
+            return result * pir.guard(self._sizes.unmet, result, [term, *names])
 
     def _built(self, term: str, spec: LossSpec, values: Mapping[str, paddle.Tensor]) -> Term:
         if is_ours(spec) or all(-1 not in value.shape for value in values.values()):
@@ -89,6 +103,9 @@ class Draft:
             total = parts[0]
             for part in parts[1:]:
                 total = total + part
+            for guarded in self._guarded_terms:
+                # No update then comes before all of them are computed.
+                total = total * pir.op_of(terms[guarded]).operands_source()[1].astype(dtype)
             self._take(name, total)
         scopes.initialise(self._scope, startup, self._source.place)
         self._moving = {*schedules, step_counter(name)} if schedules else set()

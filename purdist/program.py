@@ -21,6 +21,7 @@ from purdist.errors import (
     FeedError,
     InvalidArgumentError,
     PurdistError,
+    ShapeMismatchError,
     UnknownVariableError,
     together,
 )
@@ -180,14 +181,39 @@ class Program:
         """
         self.check_fetch(fetch, self.inference, "inference")
         names = tuple(dict.fromkeys(fetch))
+        compiled = self._compiled(names)
+        self.check_feed(feed, compiled.runner.feeds)
+        try:
+            return dict(zip(names, compiled.run(self, feed), strict=True))
+        except (IndexError, ValueError) as error:
+            raise self.explained(error, feed) from error
+
+    def _compiled(self, names: tuple[str, ...]) -> _Compiled:
         compiled = self._runners.get(names)
         if compiled is None:
             compiled = _Compiled(self, names)
             while len(self._runners) >= _COMPILED:
                 del self._runners[next(iter(self._runners))]
             self._runners[names] = compiled
-        self.check_feed(feed, compiled.runner.feeds)
-        return dict(zip(names, compiled.run(self, feed), strict=True))
+        return compiled
+
+    def explained(self, error: Exception, feed: Feed) -> Exception:
+        """What to raise where running failed with ``error``: sizes of a loss that do not meet."""
+        for term, *names in pir.guarded(self.graph):
+            try:
+                arrays = self._compiled(tuple(names)).run(self, feed)
+            except (IndexError, ValueError):
+                continue  # what the loss reads fails itself
+            if len({array.shape for array in arrays}) > 1:
+                told = ", ".join(
+                    f"{name} {list(array.shape)}" for name, array in zip(names, arrays, strict=True)
+                )
+                return ShapeMismatchError(
+                    f"{term}: Expected variables whose sizes meet, got {told}.",
+                    "Those sizes were not known before. Name layers between which they stay the "
+                    "same, or resize one in its network.",
+                )
+        return error
 
     def check_fetch(self, names: Iterable[str], graph: pir.Graph, life: str) -> None:
         """Refuses names that ``graph``, this program's in that ``life``, does not compute."""

@@ -314,7 +314,10 @@ class _Stepper:
         scheduled = state.scheduler is not None and (index + 1) % self.scheduler_every == 0
         _set_numbers(training)
         with pir.random_state(state.random_state) as now:
-            told = self.run(feed, told=due or scheduled, starting=starting)
+            try:
+                told = self.run(feed, told=due or scheduled, starting=starting)
+            except (IndexError, ValueError) as error:
+                raise training.program.explained(error, feed) from error
             state.random_state = now()
         state.steps += 1
         _count(training)

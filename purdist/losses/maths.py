@@ -12,6 +12,8 @@ import math
 
 import paddle
 
+from purdist import pir
+
 TINY = 1e-12
 """The length below which a vector counts as that long: PyTorch's ``F.normalize``."""
 
@@ -126,12 +128,13 @@ def pooled_to_smaller(
 ) -> tuple[paddle.Tensor, paddle.Tensor]:
     """Two maps [N, C, H, W], averaged down to the smaller height and the smaller width.
 
-    An unknown size counts as equal.
+    An unknown size counts as equal, and must be when the graph runs.
     """
     sizes = [
         (a, b) if -1 in (a, b) else (min(a, b), min(a, b))
         for a, b in zip(one.shape[2:], other.shape[2:], strict=True)
     ]
+    pir.must_meet(one, other, (2, 3))
     wanted, wanted_other = ([pair[k] for pair in sizes] for k in (0, 1))
     return _pooled(one, wanted), _pooled(other, wanted_other)
 

@@ -83,7 +83,7 @@ from purdist.pir.making import (
 )
 from purdist.pir.overwriting import Overwriting, StaleReadError, statement_of
 from purdist.pir.running import Runner
-from purdist.pir.sizes import Agreement, Meeting, agreements, meetings
+from purdist.pir.sizes import Agreement, Sizes, agreements, guard, guarded, must_meet
 from purdist.pir.state import (
     Place,
     RandomState,
@@ -108,7 +108,6 @@ __all__ = [
     "Graph",
     "Kind",
     "Lookup",
-    "Meeting",
     "NumbersError",
     "OldModel",
     "Operation",
@@ -119,6 +118,7 @@ __all__ = [
     "RandomState",
     "Runner",
     "Scope",
+    "Sizes",
     "StaleReadError",
     "Trace",
     "UntraceableError",
@@ -144,6 +144,8 @@ __all__ = [
     "freeze",
     "generators",
     "generators_put_back",
+    "guard",
+    "guarded",
     "has_fast_kernels",
     "has_sizes",
     "identity",
@@ -159,9 +161,9 @@ __all__ = [
     "made_names",
     "mapping_between",
     "mapping_of",
-    "meetings",
     "mend_loops",
     "merge_twins",
+    "must_meet",
     "op_of",
     "operations",
     "optimizer_operations",

@@ -3,7 +3,8 @@
 Each unknown size is a product of atoms: an axis of a feed, or what an op makes of others, which is
 the same atom for the same op on the same sizes. So a teacher and a student with the same strides
 are known to end in maps of one size, whatever is fed. Where two axes meet in an op, those of feeds
-must be equal; of others that cannot be told, `Sizes.unmet` says where.
+must be equal; where that of others cannot be told, it is `Sizes.unmet`, for which `guard` makes an
+op that fails where they differ.
 
 Paddle broadcasts a size of 1 without a word where sizes are not known: two axes that meet are
 taken to be one. What an op that is not known here does to sizes is taken to be its own affair.
@@ -12,11 +13,10 @@ taken to be one. What an op that is not known here does to sizes is taken to be 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 
 import attrs
 import paddle
-from paddle.base.libpaddle import pir
 
 from purdist.pir.looking import (
     Operation,
@@ -27,6 +27,7 @@ from purdist.pir.looking import (
     is_tensor,
     number_of,
     numbers_of,
+    op_of,
     operations,
 )
 from purdist.pir.making import Graph
@@ -53,33 +54,27 @@ class Agreement:
 class Meeting:
     """Two axes that meet in an op, of which nothing says that they are of one size."""
 
-    op: Operation
     values: tuple[paddle.Tensor, paddle.Tensor]
-    axes: tuple[int, int]
+    axes: tuple[int, int] | None  # None: the values are the sizes
 
 
 def agreements(graph: Graph) -> list[Agreement]:
     """Which unknown sizes of the feeds of ``graph`` must be one."""
-    walk = _Walk({})
-    walk.over(graph.program)
-    return walk.agreements()
+    sizes = Sizes()
+    sizes.follow(operations(graph.program))
+    return sizes.agreements()
 
 
-def meetings(graph: Graph) -> list[Meeting]:
-    """Where sizes meet in ``graph`` that nothing says are one: Paddle may broadcast them."""
-    first = _Walk({})
-    first.over(graph.program)
-    walk = _Walk(first.parents)  # what had to be one further down is one from the start
-    walk.over(graph.program)
-    return walk.unmet
+class Sizes:
+    """The sizes of all values of a program, op by op.
 
+    Attributes:
+        unmet: Where sizes met that nothing says are one, and that Paddle would broadcast.
+    """
 
-class _Walk:
-    """The sizes of all values of a program, op by op."""
-
-    def __init__(self, parents: dict[int, int]) -> None:
-        self.parents = parents
+    def __init__(self) -> None:
         self.unmet: list[Meeting] = []
+        self._parents: dict[int, int] = {}
         self._fixed: dict[int, int] = {}
         self._atoms: dict[Hashable, int] = {}
         self._places: dict[int, Place] = {}
@@ -92,8 +87,8 @@ class _Walk:
         return self._atoms.setdefault(key, len(self._atoms))
 
     def _root(self, atom: int) -> int:
-        while atom in self.parents:
-            atom = self.parents[atom]
+        while atom in self._parents:
+            atom = self._parents[atom]
         return atom
 
     def _now(self, size: Size) -> Size:
@@ -122,8 +117,9 @@ class _Walk:
         )
         if _ONE in (a, b):
             return b if a == _ONE else a
-        if a != b and not self._made_one(a, b) and (a[1] or b[1]):
-            self.unmet.append(Meeting(op, values, axes))
+        told = a == b or self._made_one(a, b) or not (a[1] or b[1])
+        if not told and op.name().removeprefix("pd_op.").rstrip("_") in _BROADCASTING:
+            self.unmet.append(Meeting(values, axes))
         return b if a[1] and not b[1] else a
 
     def _made_one(self, a: Size, b: Size) -> bool:
@@ -131,7 +127,7 @@ class _Walk:
         atoms = [size[1][0] for size in (a, b) if self._is_place(size)]
         if len(atoms) == 2:
             low, high = sorted(atoms)
-            self.parents[high] = low
+            self._parents[high] = low
             if high in self._fixed:
                 self._fixed.setdefault(low, self._fixed[high])
             return True
@@ -157,36 +153,38 @@ class _Walk:
 
     # --- ops ----------------------------------------------------------------------------
 
-    def over(self, program: paddle.static.Program) -> None:
-        """Goes through a whole program."""
-        for op in operations(program):  # first, so that their atoms are the same in each walk
-            if is_feed(op):
-                for axis, size in enumerate(op.result(0).shape):
-                    if size == -1:
-                        place = (data_name(op), axis)
-                        self._places[self._atom(place)] = place
-        self.through(program.global_block())
-
-    def through(self, block: pir.Block) -> None:
-        """Goes through the ops of a block, and of the regions in it."""
-        for op in block.ops:
+    def follow(self, ops: Iterable[Operation]) -> None:
+        """Goes on with ``ops``, and with those of the regions in them."""
+        for op in ops:
             for inner in op.blocks() if op.num_regions() else ():
-                self.through(inner)
+                self.follow(inner.ops)
             short = op.name().rpartition(".")[2].rstrip("_")
             numbers = self._numbers_of(op, short)
             if numbers is not None:
                 self._numbers[op.result(0).id] = numbers
+            if op.has_attr(_MEETING):
+                self._compare(op)
             told = None if is_feed(op) else self._told(op, short)
             for position, value in enumerate(op.results()):
                 if is_tensor(value):
                     self._sizes[value.id] = self._settled(op, position, value, told)
+
+    def _compare(self, op: Operation) -> None:
+        """Two sizes that were said to be one by `must_meet`."""
+        (a,), (b,) = (self.numbers(value) or ((0, ()),) for value in op.operands_source())
+        if self._now(a) != self._now(b) and not self._made_one(self._now(a), self._now(b)):
+            one, other = op.operands_source()
+            self.unmet.append(Meeting((one, other), None))
 
     def _told(self, op: Operation, short: str) -> Sequence[Size] | None:
         handler = _HANDLERS.get(short)
         read = op.operands_source()
         if handler is None or not read or not identity(read[0]):
             return None
-        return handler(self, op)
+        try:
+            return handler(self, op)
+        except (AssertionError, IndexError, KeyError, TypeError, ValueError):
+            return None  # an op of another form than is known here
 
     def _settled(
         self, op: Operation, position: int, value: paddle.Tensor, told: Sequence[Size] | None
@@ -204,7 +202,10 @@ class _Walk:
             return tuple(size if known == -1 else (known, ()) for known, size in pairs)
         if is_feed(op):
             name = data_name(op)
-            return tuple(self._known_or(size, (name, axis)) for axis, size in enumerate(shape))
+            sizes = [self._known_or(size, (name, axis)) for axis, size in enumerate(shape)]
+            for axis, (_, atoms) in enumerate(sizes):
+                self._places.update((atom, (name, axis)) for atom in atoms)
+            return tuple(sizes)
         signature = self._signature(op)
         key = (value.id if signature is None else signature, position)
         return tuple(self._known_or(size, (*key, axis)) for axis, size in enumerate(shape))
@@ -521,6 +522,54 @@ class _Walk:
         return [*self.sizes(op.operands_source()[0])[:2], (op.result(0).shape[-1], ())]
 
 
+# --- guards -----------------------------------------------------------------------------
+
+_GUARDED, _MEETING = "guarded", "must_meet"
+
+
+def guard(unmet: Sequence[Meeting], like: paddle.Tensor, names: Sequence[str]) -> paddle.Tensor:
+    """1 in the dtype of ``like`` where all sizes that meet are one; elsewhere it fails to compute.
+
+    It looks up row 0 or row 1 of a tensor of one row: an assertion that what is multiplied with
+    it cannot do without.
+
+    Args:
+        unmet: What meets.
+        like: Of the dtype that is wanted.
+        names: What `guarded` tells of it.
+    """
+    wrong = paddle.zeros([1], "int64")
+    for meeting in unmet:
+        one, other = meeting.values
+        if meeting.axes is not None:
+            one, other = map(_size_of, meeting.values, meeting.axes)
+        wrong = wrong + (one != other).astype("int64")
+    row = paddle.gather(paddle.ones([1], like.dtype), wrong.clip(max=1))
+    op_of(row).set_str_attr(_GUARDED, "\n".join(names))
+    return row.reshape([])
+
+
+def must_meet(one: paddle.Tensor, other: paddle.Tensor, axes: Iterable[int]) -> None:
+    """Says of two values that their sizes on ``axes`` are one, where no op says so by itself."""
+    for axis in axes:
+        if -1 in (one.shape[axis], other.shape[axis]):
+            same = _size_of(one, axis) == _size_of(other, axis)
+            op_of(same).set_str_attr(_MEETING, "")
+
+
+def _size_of(value: paddle.Tensor, axis: int) -> paddle.Tensor:
+    """The size of an axis when the graph runs, [1]."""
+    axis %= len(value.shape)
+    return paddle.slice(paddle.shape(value), [0], [axis], [axis + 1])
+
+
+def guarded(program: paddle.static.Program) -> list[list[str]]:
+    """The names that were given with each `guard` in ``program``."""
+    return [
+        str(op.attrs()[_GUARDED]).split("\n") for op in operations(program) if op.has_attr(_GUARDED)
+    ]
+
+
 def _combined(value: paddle.Tensor) -> list[paddle.Tensor]:
     """The values of a list."""
     made = value.get_defining_op()
@@ -576,31 +625,31 @@ _BY_DATA = frozenset((
 ))
 # fmt: on
 
-_HANDLERS: Mapping[str, Callable[[_Walk, Operation], Sequence[Size] | None]] = {
-    **dict.fromkeys(_SAME, _Walk.same),
-    **dict.fromkeys(_BROADCASTING, _Walk.broadcast),
-    **dict.fromkeys(_REDUCING, _Walk.reduce),
-    **dict.fromkeys(_MAPPED, _Walk.mapped),
-    "concat": _Walk.concat,
-    "cross_entropy_with_softmax": _Walk.labelled,
-    "embedding": _Walk.embedding,
-    "expand": _Walk.expand,
-    "expand_as": _Walk.expand_as,
-    "flatten": _Walk.flatten,
-    "gather": _Walk.rows_of,
-    "index_sample": _Walk.take_along,
-    "index_select": _Walk.rows_of,
-    "matmul": _Walk.matmul,
-    "nll_loss": _Walk.labelled,
-    "one_hot": _Walk.embedding,
-    "reshape": _Walk.reshape,
-    "rnn": _Walk.recurrent,
-    "slice": _Walk.slice,
-    "split": _Walk.split,
-    "squeeze": _Walk.squeeze,
-    "stack": _Walk.stack,
-    "take_along_axis": _Walk.take_along,
-    "transpose": _Walk.transpose,
-    "unsqueeze": _Walk.unsqueeze,
+_HANDLERS: Mapping[str, Callable[[Sizes, Operation], Sequence[Size] | None]] = {
+    **dict.fromkeys(_SAME, Sizes.same),
+    **dict.fromkeys(_BROADCASTING, Sizes.broadcast),
+    **dict.fromkeys(_REDUCING, Sizes.reduce),
+    **dict.fromkeys(_MAPPED, Sizes.mapped),
+    "concat": Sizes.concat,
+    "cross_entropy_with_softmax": Sizes.labelled,
+    "embedding": Sizes.embedding,
+    "expand": Sizes.expand,
+    "expand_as": Sizes.expand_as,
+    "flatten": Sizes.flatten,
+    "gather": Sizes.rows_of,
+    "index_sample": Sizes.take_along,
+    "index_select": Sizes.rows_of,
+    "matmul": Sizes.matmul,
+    "nll_loss": Sizes.labelled,
+    "one_hot": Sizes.embedding,
+    "reshape": Sizes.reshape,
+    "rnn": Sizes.recurrent,
+    "slice": Sizes.slice,
+    "split": Sizes.split,
+    "squeeze": Sizes.squeeze,
+    "stack": Sizes.stack,
+    "take_along_axis": Sizes.take_along,
+    "transpose": Sizes.transpose,
+    "unsqueeze": Sizes.unsqueeze,
 }
 """Op -> what it does to sizes."""

@@ -259,17 +259,11 @@ def test_only_what_is_fetched_is_looked_at() -> None:
     assert distillation.program.run(feed, ["logits"])["logits"].shape == (3, 4)
 
 
-def test_the_same_strides_make_maps_of_the_same_size() -> None:
-    def maps(feed: str, *strides: int) -> purdist.Program:
-        spec = InputSpec([None, 3, None, None])
-        with pir.dynamic():
-            layers = [paddle.nn.Conv2D(3, 3, 3, stride=k, padding=1) for k in strides]
-            return purdist.from_layer(paddle.nn.Sequential(*layers), {feed: spec})
-
-    for strides, meetings in (((1, 2), 0), ((2, 1, 1), 0), ((2, 2), 2), ((1,), 2)):
-        merged = purdist.merge(maps("y", *strides), maps("x", 2), {"y": "x"})
-        distillation = purdist.apply(merged, [L2Loss("teacher_output", "output")])
-        assert len(pir.meetings(distillation.program.training)) == meetings
+def maps(feed: str, *strides: int | list[int]) -> purdist.Program:
+    spec = InputSpec([None, 3, None, None])
+    with pir.dynamic():
+        layers = [paddle.nn.Conv2D(3, 3, 3, stride=k, padding=1) for k in strides]
+        return purdist.from_layer(paddle.nn.Sequential(*layers), {feed: spec})
 
 
 def test_a_network_that_pools_volumes_trains() -> None:
@@ -281,3 +275,66 @@ def test_a_network_that_pools_volumes_trains() -> None:
     training = purdist.minimize(purdist.apply(student, [loss]), sgd)
     (step,) = purdist.train(training, [{"x": nets.numbers(0, 2, 1, 5, 4, 4)}])
     assert np.isfinite(step.loss)
+
+
+def guards(distillation: purdist.Distillation) -> int:
+    return len(pir.guarded(distillation.program.graph))
+
+
+@pytest.mark.parametrize(
+    ("strides", "count"), [((1, 2), 0), ((2, 1, 1), 0), ((2,), 0), ((2, 2), 1), ((1,), 1)]
+)
+def test_the_same_strides_make_maps_of_the_same_size(strides: tuple[int, ...], count: int) -> None:
+    merged = purdist.merge(maps("y", *strides), maps("x", 2), {"y": "x"})
+    distillation = purdist.apply(merged, [L2Loss("teacher_output", "output")])
+    assert guards(distillation) == count
+
+
+PAIRWISE: tuple[Callable[[str, str], LossSpec], ...] = (
+    L2Loss,
+    purdist.HintLoss,
+    lambda t, s: purdist.HintLoss(t, s, adaptor="conv"),
+    purdist.AttentionTransferLoss,
+    purdist.NSTLoss,
+    purdist.VIDLoss,
+    lambda t, s: purdist.FspLoss(t, t, s, s),
+    lambda t, s: CustomLoss(lambda a, b: (a - b).abs().mean(), {"a": t, "b": s}),
+)
+
+
+@pytest.mark.parametrize("make", PAIRWISE)
+@pytest.mark.parametrize("strides", [(4, 2), ([1, 4], [4, 1]), (2, 1)])
+def test_maps_that_do_not_meet_are_refused_at_the_step(
+    make: Callable[[str, str], LossSpec], strides: tuple[Any, Any]
+) -> None:
+    teacher, student = (maps(feed, stride) for feed, stride in zip("yx", strides, strict=True))
+    merged = purdist.merge(teacher, student, {"y": "x"})
+    specs = [make("teacher_output", "output"), L2Loss("output", "output")]
+    distillation = purdist.apply(merged, specs[:1])
+    training = purdist.minimize(distillation, sgd)
+    before = nets.weights(training.program)
+    x = nets.numbers(0, 2, 3, 4, 4)
+    for call in (
+        lambda: next(purdist.train(training, [{"x": x}])),
+        lambda: distillation.program.run({"x": x}, [distillation.terms[0]]),
+    ):
+        with pytest.raises(purdist.PurdistError) as caught:
+            call()
+        assert type(caught.value) is purdist.ShapeMismatchError
+        shapes = [a.shape for a in merged.run({"x": x}, ["teacher_output", "output"]).values()]
+        for name, shape in zip(("teacher_output", "output"), shapes, strict=True):
+            assert f"{name} {list(shape)}" in str(caught.value)
+    assert not nets.moved(before, nets.weights(training.program))
+
+
+def test_maps_that_meet_train_on_under_a_guard() -> None:
+    merged = purdist.merge(maps("y", 2, 1), maps("x", 1, 2), {"y": "x"})
+    resized = purdist.merge(maps("y", 2, 2), maps("x", 4), {"y": "x"})
+    for program, count in ((merged, 0), (resized, 1)):
+        distillation = purdist.apply(program, [L2Loss("teacher_output", "output")])
+        assert guards(distillation) == count
+        steps = purdist.train(
+            purdist.minimize(distillation, sgd), [{"x": nets.numbers(0, 2, 3, 8, 8)}] * 3
+        )
+        losses = [step.loss for step in steps]
+        assert losses[0] > losses[-1]
