@@ -118,17 +118,17 @@ def enter(
         scratch |= _keep_scratch(life)
     pir.write_to_copies(inference.program)
     pir.derive_gradients(training.program)
+    described = describe_values(training, inference)
+    named = {
+        v.name: attrs.evolve(v, given_name=given_names.get(v.name, v.given_name))
+        for v in described.values()
+    }
     program = Program(
         training,
         inference,
         scopes.new_scope(),
         place,
-        {
-            name: attrs.evolve(
-                variable, given_name=given_names.get(variable.name, variable.given_name)
-            )
-            for name, variable in describe_values(training, inference).items()
-        },
+        {key: named[variable.name] for key, variable in described.items()},
         origins=origins,
         inner=inner,
     )
