@@ -58,7 +58,8 @@ def merge(
         ShapeMismatchError: A teacher input and its variable differ in rank or size.
         DtypeMismatchError: They differ in dtype.
         NameClashError: A prefixed name is one of the student's, or both networks own
-            parameters of one name in one scope.
+            parameters of one name in one scope, and the first was not copied before the second
+            was started.
         InvalidArgumentError: A teacher input is both mapped and kept.
     """
     _check_origins(teacher, student)

@@ -103,6 +103,7 @@ def minimize(
     source.hand_weights_to(program.scope, source.place)
     with pir.building():
         step, startup = _forward(source, stage), paddle.static.Program()
+        pir.split_lists(step.program)
         pir.derive_gradients(step.program)
         pir.keep_for_gradients(step.program)
         if pir.has_fast_kernels(program.place):

@@ -12,7 +12,10 @@ from purdist.pir.looking import (
     STOPS,
     Operation,
     attributes,
+    declared_name,
     identity,
+    is_declared,
+    is_list,
     is_parameter,
     is_pure,
     op_of,
@@ -20,39 +23,42 @@ from purdist.pir.looking import (
     parameter_name,
     written_parameters,
 )
+from purdist.pir.making import Graph, carry_parameter_attributes, copy
 
 _SET_PARAMETER = "builtin.set_parameter"
-
-_INFERENCE = {"is_test": True, "use_global_stats": True, "trainable_statistics": False}
-_TRAINING = {"is_test": False, "use_global_stats": False}
 
 
 def set_inference(ops: Iterable[Operation]) -> None:
     """Turns ``ops`` to inference mode, while and if regions included.
 
     Dropout lets everything through, batch norm uses, and does not touch, the statistics
-    it has gathered, no value takes a gradient and no parameter is trainable.
+    it has gathered, unless its owner wanted those of the batch in either mode
+    (``use_global_stats=False``); no value takes a gradient and no parameter is trainable.
     """
     ops = list(ops)
-    _set_mode(ops, _INFERENCE)
+    _set_mode(ops, inference=True)
     freeze(ops)
 
 
 def set_training(ops: Iterable[Operation]) -> None:
     """Turns ``ops`` that infer to training mode, while and if regions included.
 
-    An op that quantises keeps its scale where the graph does not hold what it would move it by.
+    Batch norm takes the statistics of the batch: that its owner wanted those it has gathered
+    in either mode (``use_global_stats=True``) cannot be told from inference mode. An op that
+    quantises keeps its scale where the graph does not hold what it would move it by.
     """
-    _set_mode(ops, _TRAINING)
+    _set_mode(ops, inference=False)
 
 
-def _set_mode(ops: Iterable[Operation], attributes: Mapping[str, bool]) -> None:
+def _set_mode(ops: Iterable[Operation], *, inference: bool) -> None:
     for op in ops:
-        for attribute, on in attributes.items():
-            if op.has_attr(attribute) and not (attribute == "is_test" and _has_no_state(op)):
-                op.set_bool_attr(attribute, on)
+        if op.has_attr("is_test") and not _has_no_state(op):
+            op.set_bool_attr("is_test", inference)
+        # `trainable_statistics` is what Paddle notes `use_global_stats=False` as.
+        if op.has_attr("use_global_stats") and not op.attrs().get("trainable_statistics"):
+            op.set_bool_attr("use_global_stats", inference)
         for block in op.blocks() if op.num_regions() else ():
-            _set_mode(block.ops, attributes)
+            _set_mode(block.ops, inference=inference)
 
 
 def _has_no_state(op: Operation) -> bool:
@@ -72,6 +78,23 @@ def freeze(ops: Iterable[Operation]) -> None:
             for argument in block.args():
                 argument.stop_gradient = True
             freeze(block.ops)
+
+
+def split_lists(program: paddle.static.Program) -> None:
+    """Lets something read each list of tensors that an op of ``program`` puts out.
+
+    Paddle makes up a gradient for a tensor that nobody reads, as an LSTM's last state may be,
+    but not for a list of them.
+    """
+    lists = [
+        result
+        for op in operations(program)
+        for result in filter(is_list, op.results())
+        if result.use_empty() and op.num_results() > 1
+    ]
+    with paddle.static.program_guard(program):
+        for value in lists:
+            paddle._pir_ops.builtin_split(value)
 
 
 def write_to_copies(program: paddle.static.Program) -> None:
@@ -120,6 +143,42 @@ def _computation(op: Operation) -> tuple[object, ...]:
     read = tuple(identity(value) for value in op.operands_source())
     stops = op.attrs().get(STOPS)
     return op.name(), read, stops, tuple(attributes(op).items())
+
+
+def declare_once(graph: Graph) -> Graph:
+    """``graph`` with each feed and weight declared once, outside while and if regions.
+
+    Two weights of one name, as ``ParamAttr`` makes them, are one, whose gradient is the sum of
+    both. A layer that is called in a branch declares its weights there. Where nothing is to do,
+    that is ``graph`` itself, else a copy.
+    """
+    if _declares_once(graph.program):
+        return graph
+    copied = copy(graph)
+    first: dict[str, Operation] = {}
+    gone: dict[str, Operation] = {}
+    both = zip(*(operations(g.program, regions=True) for g in (graph, copied)), strict=True)
+    for old, op in list(both):
+        if is_declared(op):
+            if first.setdefault(declared_name(op), op) is not op:
+                gone[op.result(0).id] = op
+            elif op.name() == PARAMETER:
+                carry_parameter_attributes(old.result(0), op.result(0))
+    stands_in = {key: first[declared_name(op)].result(0) for key, op in gone.items()}
+    for key, op in gone.items():
+        op.replace_all_uses_with([stands_in[key]])
+    to_front(copied.program, [op.result(0) for op in first.values()])
+    values = {name: stands_in.get(v.id, v) for name, v in copied.values.items()}
+    erase(list(gone.values()))
+    return Graph(copied.program, values)
+
+
+def _declares_once(program: paddle.static.Program) -> bool:
+    declared = [
+        [declared_name(op) for op in operations(program, regions=inside) if is_declared(op)]
+        for inside in (False, True)
+    ]
+    return len(set(declared[0])) == len(declared[1])
 
 
 def to_front(program: paddle.static.Program, values: Sequence[paddle.Tensor]) -> None:

@@ -16,6 +16,7 @@ from paddle.base import core, framework
 from paddle.base.proto import framework_pb2
 
 from purdist.errors import CorruptFileError, MissingFileError
+from purdist.pir.gradients import derive_gradients
 from purdist.pir.looking import (
     FETCH,
     PARAMETER,
@@ -23,6 +24,7 @@ from purdist.pir.looking import (
     Operation,
     array_dtype,
     is_feed,
+    is_program,
     operations,
     parameter_name,
 )
@@ -42,6 +44,7 @@ def save_inference(graph: Graph, outputs: Sequence[str], path: Path, scope: Scop
     program = paddle.static.normalize_program(
         graph.program, feeds, [graph.values[name] for name in outputs]
     )
+    _mark_gradients(program)
     names = []
     for op in operations(program):
         if op.name() == FETCH:
@@ -55,6 +58,19 @@ def save_inference(graph: Graph, outputs: Sequence[str], path: Path, scope: Scop
         tensors = [scope.var(name).get_tensor() for name in names]
         # The flags: overwrite, as float16, to memory.
         core.save_combine_func(tensors, names, f"{path}.pdiparams", True, False, False)  # noqa: FBT003
+
+
+def _mark_gradients(program: paddle.static.Program) -> None:
+    """Notes where gradients would flow if all weights learned, as Paddle's own files do.
+
+    Whoever trains it again then knows what was computed under ``paddle.no_grad``.
+    """
+    weights = [op.result(0) for op in operations(program) if op.name() == PARAMETER]
+    for learns in (True, False):
+        for value in weights:
+            value.trainable = learns
+        if learns:
+            derive_gradients(program)
 
 
 def read_program(path: Path) -> paddle.static.Program:
@@ -120,6 +136,25 @@ def read_old_model(path: Path) -> OldModel:
     # The versions of the ops come last: without them the end is missing.
     if not model.HasField("op_version_map"):
         raise corrupt
+    return _old_model(model)
+
+
+def is_from_file(program: paddle.static.Program) -> bool:
+    """Whether ``program``, of either form, is what ``load_inference_model`` returned.
+
+    What is written to a file says what it puts out, in ops of its own.
+    """
+    if is_program(program):
+        return any(op.name() == FETCH for op in operations(program))
+    return any(op.type in ("feed", "fetch") for op in program.blocks[0].ops)
+
+
+def loaded_old_model(program: paddle.static.Program) -> OldModel:
+    """The model of an old ``program`` that ``load_inference_model`` returned, which stays."""
+    return _old_model(framework_pb2.ProgramDesc.FromString(program.desc.serialize_to_string()))
+
+
+def _old_model(model: framework_pb2.ProgramDesc) -> OldModel:
     weights = {
         variable.name: _kind(variable.type.dense_tensor.tensor)
         for block in model.blocks
@@ -147,22 +182,40 @@ def _take_marks(block: framework_pb2.BlockDesc) -> tuple[list[str], list[str]]:
     return inputs, outputs
 
 
-_CLIPPED = {"dropout": ["Mask"], "batch_norm": ["ReserveSpace"], "rnn": ["DropoutState", "Reserve"]}
-"""Outputs that only gradients read, and that Paddle leaves out of a file."""
+_CLIPPED = {
+    "batch_norm": {"ReserveSpace": "UINT8"},
+    "dropout": {"Mask": "UINT8"},
+    "einsum": {"InnerCache": "FP32", "XShape": "FP32"},
+    "instance_norm": {"SavedMean": "FP32", "SavedVariance": "FP32"},
+    "nanmedian": {"MedianIndex": "INT64"},
+    "norm": {"Norm": "FP32"},
+    "rnn": {"DropoutState": "UINT8", "Reserve": "UINT8"},
+    "rrelu": {"Noise": "FP32"},
+}
+"""Outputs that only gradients read, and that Paddle leaves out of a file, by their dtypes."""
 
 
 def _put_clipped_back(block: framework_pb2.BlockDesc) -> None:
     """Gives ops their clipped outputs: the gradient of a dropout without its mask crashes."""
     for op in block.ops:
         present = {output.parameter for output in op.outputs if output.arguments}
-        for parameter in _CLIPPED.get(op.type, []):
+        for parameter, dtype in _CLIPPED.get(op.type, {}).items():
             if parameter not in present:
-                name = f"{op.outputs[0].arguments[0]}.{parameter}"
-                op.outputs.add(parameter=parameter, arguments=[name])
-                variable = block.vars.add(name=name)
-                variable.type.type = framework_pb2.VarType.DENSE_TENSOR
-                variable.type.dense_tensor.tensor.data_type = framework_pb2.VarType.UINT8
-                variable.type.dense_tensor.tensor.dims.append(-1)
+                # What an einsum keeps it keeps for each of its operands.
+                count = len(op.inputs[0].arguments) if op.type == "einsum" else 1
+                stem = f"{op.outputs[0].arguments[0]}.{parameter}"
+                names = [f"{stem}.{k}" if k else stem for k in range(count)]
+                op.outputs.add(parameter=parameter, arguments=names)
+                for name in names:
+                    _declare(block, name, dtype)
+
+
+def _declare(block: framework_pb2.BlockDesc, name: str, dtype: str) -> None:
+    variable = block.vars.add(name=name)
+    variable.type.type = framework_pb2.VarType.DENSE_TENSOR
+    tensor = variable.type.dense_tensor.tensor
+    tensor.data_type = framework_pb2.VarType.Type.Value(dtype)
+    tensor.dims.append(-1)
 
 
 # --- weights ----------------------------------------------------------------------------

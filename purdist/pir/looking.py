@@ -28,10 +28,11 @@ STOPS = "stops_gradients"
 # fmt: off
 _RANDOM = frozenset((
     "bernoulli", "binomial", "dirichlet", "dropout", "exponential", "exponential_",
-    "fused_dropout_add", "gaussian", "gaussian_inplace", "gaussian_inplace_", "gumbel_softmax",
-    "multinomial", "normal", "poisson", "randint", "random", "random_", "randperm", "rrelu",
-    "standard_gamma", "truncated_gaussian_random", "uniform", "uniform_inplace",
-    "uniform_inplace_", "uniform_random_batch_size_like",
+    "fractional_max_pool2d", "fractional_max_pool3d", "fused_dropout_add", "gaussian",
+    "gaussian_inplace", "gaussian_inplace_", "gumbel_softmax", "multinomial", "normal", "poisson",
+    "randint", "random", "random_", "randperm", "rrelu", "standard_gamma",
+    "truncated_gaussian_random", "uniform", "uniform_inplace", "uniform_inplace_",
+    "uniform_random_batch_size_like",
 ))
 _OPTIMIZERS = frozenset((
     "adadelta_", "adagrad_", "adam_", "adamax_", "adamw_", "asgd_", "dpsgd", "ftrl", "lamb_",
@@ -59,6 +60,11 @@ def _block_operations(block: pir.Block, *, regions: bool) -> Iterator[Operation]
 def is_tensor(value: paddle.Tensor) -> bool:
     """Whether ``value`` is one dense tensor: not a list of them, and not absent."""
     return value.initialized() and value.is_dense_tensor_type()
+
+
+def is_list(value: paddle.Tensor) -> bool:
+    """Whether ``value`` is a list of tensors."""
+    return value.initialized() and value.type().as_vec_type() is not None
 
 
 def identity(value: paddle.Tensor) -> str | None:
@@ -131,6 +137,16 @@ def parameter_name(op: Operation) -> str:
 def data_name(op: Operation) -> str:
     """The name a `DATA` op reads its feed under."""
     return str(op.attrs()["name"])
+
+
+def is_declared(op: Operation) -> bool:
+    """Whether ``op`` declares a feed, a weight or optimizer state, by name."""
+    return op.name() in (PARAMETER, DATA)
+
+
+def declared_name(op: Operation) -> str:
+    """The name that such an op gives what it declares."""
+    return parameter_name(op) if op.name() == PARAMETER else data_name(op)
 
 
 def is_feed(op: Operation) -> bool:
@@ -309,5 +325,6 @@ def random_operations(program: paddle.static.Program) -> list[tuple[str, str]]:
         (short_name(op), layer_of(op))
         for op in operations(program, regions=True)
         if op.name().rpartition(".")[2] in _RANDOM
-        and not (op.has_attr("is_test") and op.attrs()["is_test"])
+        # A fractional pooling may be told the number that it would draw.
+        and not any(op.has_attr(told) and op.attrs()[told] for told in ("is_test", "random_u"))
     ]

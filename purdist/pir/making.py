@@ -19,6 +19,7 @@ from purdist.pir.looking import (
     Operation,
     dtype_name,
     identity,
+    is_list,
     op_of,
     operations,
     overwritten,
@@ -233,11 +234,14 @@ def _feed_for(name: str, value: paddle.Tensor) -> paddle.Tensor:
 def _carry_parameter_attributes(
     parameters: Iterable[paddle.Tensor], mapping: pir.IrMapping
 ) -> None:
-    """What optimizers ask of a parameter and cloning forgets, from the old to the new."""
     for old in parameters:
-        new = mapping.look_up(old)
-        new.optimize_attr = old.optimize_attr or {"learning_rate": 1.0}
-        new.regularizer = old.regularizer
+        carry_parameter_attributes(old, mapping.look_up(old))
+
+
+def carry_parameter_attributes(old: paddle.Tensor, new: paddle.Tensor) -> None:
+    """What optimizers ask of a parameter and cloning forgets, from the old to the new."""
+    new.optimize_attr = old.optimize_attr or {"learning_rate": 1.0}
+    new.regularizer = old.regularizer
 
 
 def without_unset(graph: Graph) -> Graph:
@@ -258,8 +262,54 @@ def _is_unset(value: paddle.Tensor) -> bool:
     )
 
 
+_TAKEN = "builtin.slice"
+"""One out of a list of tensors, as the translator takes it: an op without a gradient."""
+
+
 def translate(
     main: paddle.static.Program,
 ) -> tuple[paddle.static.Program, dict[str, list[paddle.Tensor]]]:
-    """An old program as PIR, and the versions of each of its variables, the last one final."""
-    return pir.translate_to_pir_with_param_map(main.desc)
+    """An old program as PIR, and the versions of each of its variables, the last one final.
+
+    Lists of tensors are split, as in programs that are built in PIR, so that each part is there
+    whether anything reads it or not, and has a gradient.
+    """
+    program, versions = pir.translate_to_pir_with_param_map(main.desc)
+    lists, taken = _split_lists(program)
+    places = {
+        name: place
+        for block in main.blocks
+        for op in block.ops
+        for kind in op.output_names
+        for place, name in enumerate(op.output(kind))
+    }
+    for name, written in versions.items():
+        # Of a part Paddle tells the list, then, if anything reads it, what was taken.
+        versions[name] = [
+            lists[value.id][places[name]] if value.id in lists else value
+            for value in written
+            if value.id not in taken
+        ]
+    for op in taken.values():
+        op.erase()
+    return program, versions
+
+
+def _split_lists(
+    program: paddle.static.Program,
+) -> tuple[dict[str, list[paddle.Tensor]], dict[str, Operation]]:
+    """The id of each list of ``program`` -> its parts, and of what is read no longer -> its op."""
+    lists: dict[str, list[paddle.Tensor]] = {}
+    taken: dict[str, Operation] = {}
+    with paddle.static.program_guard(program):
+        for op in list(operations(program, regions=True)):
+            for value in filter(is_list, op.results()):
+                takers = [user for user in value.all_used_ops() if user.name() == _TAKEN]
+                if takers or op.name() != "builtin.combine":
+                    pir.set_insertion_point_after(op)
+                    lists[value.id] = parts = paddle._pir_ops.builtin_split(value)
+                    for taker in takers:
+                        taken[taker.result(0).id] = taker
+                        part = parts[int(str(taker.attrs()["index"]))]
+                        taker.replace_all_uses_with([part])
+    return lists, taken

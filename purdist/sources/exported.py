@@ -8,14 +8,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-import paddle
-
 from purdist import pir, scopes
 from purdist.errors import MissingFileError
 from purdist.program import Program
-from purdist.sources import legacy
+from purdist.sources import legacy, lives
 from purdist.sources.static import enter
-from purdist.variables import FLOATS
 
 T = TypeVar("T")
 
@@ -32,7 +29,9 @@ def from_exported(path: str | os.PathLike[str], *, place: pir.Place | str | None
     The file holds the graph that infers; the one that trains is derived from it. All
     floating-point weights are trainable, running statistics apart: a file does not tell what
     was frozen for good. Dropout drops again where the file has its op, as that of a layer in
-    eval mode does; what an export leaves out, such as ``Dropout2D``, stays out.
+    eval mode does; what an export leaves out, such as ``Dropout2D``, stays out. A batch norm
+    gathers statistics again, unless it takes those of the batch as it infers, too: a file does
+    not tell that it was to stay with those it has (``use_global_stats=True``).
 
     Args:
         path: Where it is, without a suffix.
@@ -51,10 +50,7 @@ def from_exported(path: str | os.PathLike[str], *, place: pir.Place | str | None
         scope = scopes.new_scope()
         for name, array in pir.read_weights(Path(f"{path}.pdiparams"), kinds):
             scopes.put(scope, name, array, place)
-        pir.record_stops(pir.operations(inference.program))
-        training = pir.copy(inference)
-        pir.set_training(pir.operations(training.program))
-        _let_learn(training.program)
+        training = lives.that_trains(inference)
         pir.set_inference(pir.operations(inference.program))
         return enter(training, inference, scope, place, share=True, inner=inner)
 
@@ -73,7 +69,7 @@ def _read(path: str) -> tuple[pir.Graph, frozenset[str], Mapping[str, pir.Kind]]
 
 
 def _read_current(path: Path) -> tuple[pir.Graph, frozenset[str], Mapping[str, pir.Kind]]:
-    program = pir.read_program(path)
+    program = pir.declare_once(pir.Graph(pir.read_program(path), {})).program
     ops = list(pir.operations(program))
     own = pir.own_names(ops)
     fetched = pir.fetched(program)
@@ -92,26 +88,10 @@ def _read_old(path: Path) -> tuple[pir.Graph, frozenset[str], Mapping[str, pir.K
     model = pir.read_old_model(path)
     variables = model.program.blocks[0].vars
     names = {name: variables[old] for name, old in _numbered(model.outputs).items()}
-    source, inner = legacy.translate(model.program, names)
-    pir.to_front(source.program, [source.values[name] for name in model.inputs])
-    values = pir.made_names(pir.operations(source.program), source.values)
-    return pir.Graph(source.program, values), inner, model.weights
+    return *legacy.translate_model(model, names), model.weights
 
 
 def _numbered(outputs: Sequence[T]) -> dict[str, T]:
     if len(outputs) == 1:
         return {"output": outputs[0]}
     return {f"output.{k}": output for k, output in enumerate(outputs)}
-
-
-def _let_learn(program: paddle.static.Program) -> None:
-    """Makes the floating-point weights of ``program`` trainable, running statistics apart.
-
-    The file may hold the flags of a network that was frozen.
-    """
-    statistics = pir.written_parameters(program)
-    for name, value in pir.own_names(pir.operations(program)).items():
-        if pir.is_parameter(value):
-            learns = pir.dtype_name(value.dtype) in FLOATS and name not in statistics
-            value.is_parameter = value.trainable = learns
-            value.need_clip = True

@@ -36,6 +36,16 @@ def translate(
     return pir.Graph(program, pir.made_names(pir.operations(program), values)), inner
 
 
+def translate_model(
+    model: pir.OldModel, names: Mapping[str, paddle.Tensor]
+) -> tuple[pir.Graph, frozenset[str]]:
+    """The same of a model that was written to a file, its feeds first, in their order."""
+    source, inner = translate(model.program, names)
+    pir.to_front(source.program, [source.values[name] for name in model.inputs])
+    values = pir.made_names(pir.operations(source.program), source.values)
+    return pir.Graph(source.program, values), inner
+
+
 def _named(
     values: Mapping[str, paddle.Tensor], names: Mapping[str, paddle.Tensor]
 ) -> dict[str, paddle.Tensor]:

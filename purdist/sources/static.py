@@ -22,7 +22,7 @@ from purdist.errors import (
     together,
 )
 from purdist.program import Origin, Program
-from purdist.sources import legacy
+from purdist.sources import legacy, lives
 from purdist.variables import Variable, describe_values
 
 
@@ -62,21 +62,18 @@ def from_static(
         InvalidArgumentError: ``main`` holds gradient or optimizer ops.
         RandomInferenceError: A random op would be left in the graph that infers.
         ForeignValueError: A value in ``names`` is none of ``main``.
-        NameClashError: A name in ``names`` is taken.
+        NameClashError: A name in ``names`` is taken, or two weights have one name and are not
+            alike. If they are they are one.
     """
     scope = paddle.static.global_scope() if scope is None else scope
     with pir.building():
-        if pir.is_program(main):
-            given = dict(names or {})
-            _check_names(main, given)
-            source = pir.copy(pir.Graph(main, pir.made_names(pir.operations(main), given)))
-            inner = frozenset[str]()
-            _record(source.program)
-        else:
-            source, inner = legacy.translate(main, dict(names or {}))
+        source, inner = _source(main, dict(names or {}))
         _check_forward(source.program)
-        origin = Origin.of(main, scope, pir.parameter_names(pir.operations(source.program)))
+        weights = pir.parameter_names(pir.operations(source.program))
+        origin = Origin.of(main, scope, weights, shared=share)
         inference = pir.copy(source)
+        if pir.is_from_file(main):
+            source = lives.that_trains(source)
         pir.set_inference(pir.operations(inference.program))
         return enter(
             source,
@@ -87,6 +84,24 @@ def from_static(
             origins=(origin,),
             inner=inner,
         )
+
+
+def _source(
+    main: paddle.static.Program, names: Mapping[str, paddle.Tensor]
+) -> tuple[pir.Graph, frozenset[str]]:
+    """``main`` as a graph, and the names of variables inside its regions."""
+    if pir.is_program(main):
+        _check_names(main, names)
+        _check_declared(main)
+        source = pir.declare_once(pir.Graph(main, names))
+        if source.program is main:
+            source = pir.copy(source)
+        _record(source.program)
+        values = pir.made_names(pir.operations(source.program), source.values)
+        return pir.Graph(source.program, values), frozenset()
+    if pir.is_from_file(main):
+        return legacy.translate_model(pir.loaded_old_model(main), names)
+    return legacy.translate(main, names)
 
 
 def enter(
@@ -202,6 +217,27 @@ def _check_names(main: paddle.static.Program, names: Mapping[str, paddle.Tensor]
             )
     if faults:
         raise together(faults)
+
+
+def _check_declared(main: paddle.static.Program) -> None:
+    """Refuses two feeds or weights of one name that are not one."""
+    known: dict[str, tuple[object, ...]] = {}
+    for op in filter(pir.is_declared, pir.operations(main, regions=True)):
+        name, value = pir.declared_name(op), op.result(0)
+        kind = (op.name(), list(value.shape), pir.dtype_name(value.dtype), value.stop_gradient)
+        if known.setdefault(name, kind) != kind:
+            raise NameClashError(
+                f"Expected what bears one name to be one feed or weight, got {name!r} as "
+                f"{_told(known[name])} and as {_told(kind)}.",
+                "Give each a name of its own, or make both alike: they are then one.",
+            )
+
+
+def _told(kind: tuple[object, ...]) -> str:
+    op, shape, dtype, stopped = kind
+    if op != pir.PARAMETER:
+        return f"a feed {shape} {dtype}"
+    return f"a weight {shape} {dtype}{', frozen' if stopped else ''}"
 
 
 def _check_forward(program: paddle.static.Program) -> None:

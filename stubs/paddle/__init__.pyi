@@ -26,7 +26,7 @@ from paddle import vision as vision
 from paddle.base.core import CPUPlace as CPUPlace
 from paddle.base.core import CUDAPlace as CUDAPlace
 from paddle.base.core import DenseTensor, GeneratorState
-from paddle.base.libpaddle.pir import Operation
+from paddle.base.libpaddle.pir import Operation, Type
 from paddle.nn.initializer import Initializer
 from paddle.regularizer import WeightDecayRegularizer
 
@@ -95,6 +95,7 @@ class Tensor:
     def is_dense_tensor_array_type(self) -> bool: ...
     def use_empty(self) -> bool: ...
     def all_used_ops(self) -> list[Operation]: ...
+    def type(self) -> Type: ...  # of a value in a graph alone
     def replace_all_uses_with(self, other: Tensor, /) -> None: ...
     def get_defining_op(self) -> Operation | None: ...
     # Of a tensor with memory alone.

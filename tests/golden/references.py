@@ -275,3 +275,46 @@ def minilm(
                 )
                 total += float(kl(taught, got).sum() / (heads * seen.sum()))
     return float(total / rows)
+
+
+# --- PaddleSlim 2.6 -----------------------------------------------------------------------
+
+
+def slim_fsp(t1: Array, t2: Array, s1: Array, s2: Array) -> float:
+    flows = [
+        np.einsum("nchw,ndhw->ncd", a, b) / (a.shape[2] * a.shape[3])
+        for a, b in ((t1, t2), (s1, s2))
+    ]
+    return float(np.square(flows[0] - flows[1]).mean())
+
+
+def slim_l2(t: Array, s: Array) -> float:
+    return float(np.square(s - t).mean())
+
+
+def slim_soft_label(t: Array, s: Array, teacher: float, student: float) -> float:
+    return float(-(softmax(t / teacher) * np.log(softmax(s / student))).sum(-1).mean())
+
+
+def slim_skd(t: Array, s: Array) -> float:
+    """Both normalised by the variance of the row, then times the deviation of a sample."""
+    spread = t.std(-1, ddof=1, keepdims=True)
+
+    def normal(z: Array) -> Array:
+        return np.asarray((z - z.mean(-1, keepdims=True)) / z.std(-1, keepdims=True) * spread)
+
+    return slim_soft_label(normal(t), normal(s), 1.0, 1.0)
+
+
+def slim_dkd(t: Array, s: Array) -> float:
+    """The teacher's top class for the label, and the student's probabilities for their logs."""
+    top = t == t.max(-1, keepdims=True)
+
+    def parts(z: Array) -> tuple[Array, Array]:
+        right = (softmax(z) * top).sum(-1)
+        return np.stack([right, 1 - right], -1), softmax(z - 1e5 * top)
+
+    return sum(
+        float(np.where(p > 0, p * (np.log(np.maximum(p, 1e-300)) - q), 0).mean())
+        for p, q in zip(parts(t), parts(s), strict=True)
+    )

@@ -18,8 +18,10 @@ from purdist import (
     CrossEntropyLoss,
     DISTLoss,
     DKDLoss,
+    FspLoss,
     HintLoss,
     KDLoss,
+    L2Loss,
     LossSpec,
     MiniLMLoss,
     MutualLoss,
@@ -28,6 +30,7 @@ from purdist import (
     PKTLoss,
     ReviewKDLoss,
     RKDDistanceLoss,
+    SoftLabelLoss,
     SphericalKDLoss,
     VIDLoss,
 )
@@ -312,3 +315,56 @@ def test_numbers_far_from_zero_keep_their_digits(spec: LossSpec) -> None:
     np.testing.assert_allclose(
         found.gradients["s"], expected.gradients["s"], rtol=1e-4, atol=1e-4 * scale
     )
+
+
+# --- the README's table from PaddleSlim -----------------------------------------------------
+
+MAPS = {"t1": (3, 2, 4, 5), "t2": (3, 4, 4, 5), "s1": (3, 2, 4, 5), "s2": (3, 4, 4, 5)}
+
+SLIM = {
+    "fsp": Case(FspLoss("t1", "t2", "s1", "s2"), MAPS, lambda a, _: ref.slim_fsp(**a)),
+    "l2": Case(L2Loss("t", "s"), LOGITS, lambda a, _: ref.slim_l2(a["t"], a["s"])),
+    "soft_label": Case(
+        SoftLabelLoss("t", "s", 2.0, 3.0),
+        LOGITS,
+        lambda a, _: ref.slim_soft_label(a["t"], a["s"], 2.0, 3.0),
+    ),
+    "skd": Case(
+        5 / 4 * SphericalKDLoss("t", "s", (4 / 5) ** 0.5),
+        LOGITS,
+        lambda a, _: ref.slim_skd(a["t"], a["s"]),
+        scale=3.0,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", SLIM)
+def test_a_row_from_paddleslim_has_its_gradient(name: str) -> None:
+    case = SLIM[name]
+    given = case.given()
+    found = evaluate(case.spec, **sides(given), unknown_axes=(0,))
+    value = case.reference(given, {})
+    if name == "skd":  # which is a cross entropy: larger by what the teacher alone decides
+        value -= ref.slim_skd(given["t"], given["t"])
+    assert found.value == pytest.approx(value, rel=1e-6)
+    for side, array in of(given, "s").items():
+        expected = numeric_gradient(partial(_with, case.reference, given, {}, side), array)
+        scale = np.abs(expected).max()
+        np.testing.assert_allclose(found.gradients[side], expected, rtol=1e-6, atol=1e-6 * scale)
+
+
+def test_no_row_computes_what_paddleslim_calls_dkd() -> None:
+    """The README says why: at a student that answers as its teacher it is far from its least."""
+    given = Case(DKDLoss("t", "s", LABEL), LABELLED, lambda *_: 0.0, scale=3.0).given()
+    logits = given["t"]
+    gradient = numeric_gradient(partial(ref.slim_dkd, logits), logits)
+    assert ref.slim_dkd(logits, logits) < -0.05
+    assert np.abs(gradient).max() > 0.005
+    ours = evaluate(
+        DKDLoss("t", "s", LABEL),
+        teacher={"t": logits},
+        student={"s": logits},
+        inputs={"y": logits.argmax(1)},
+    )
+    assert ours.value == pytest.approx(0.0, abs=1e-12)
+    assert np.abs(ours.gradients["s"]).max() < 1e-12

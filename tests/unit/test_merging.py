@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gc
 
+import attrs
 import numpy as np
 import paddle
 import pytest
@@ -285,3 +286,56 @@ def test_place_is_the_students_unless_given() -> None:
         here.run(feed, ["teacher_logits"])["teacher_logits"],
         there.run(feed, ["teacher_logits"])["teacher_logits"],
     )
+
+
+# --- two networks in one scope --------------------------------------------------------------
+
+
+def in_scope(scope: paddle.static.Scope, feed: str, *, extra: bool = False) -> nets.Net:
+    """A network whose weights are called as those of every other here; not yet started."""
+
+    def forward() -> dict[str, paddle.Tensor]:
+        hidden = paddle.nn.BatchNorm1D(6)(paddle.static.data(feed, [None, 6]))
+        logits = paddle.nn.Linear(6, 4)(hidden)
+        return {"logits": paddle.nn.Linear(4, 4)(logits) if extra else logits}
+
+    return attrs.evolve(nets.Net.of(forward, initialised=False), scope=scope)
+
+
+def start(net: nets.Net) -> None:
+    paddle.static.Executor().run(net.startup, scope=net.scope)
+
+
+@pytest.mark.parametrize("extra", [False, True])
+def test_a_network_that_was_copied_before_the_next_was_started_is_its_own(*, extra: bool) -> None:
+    scope = paddle.static.Scope()
+    taken = []
+    for net in (in_scope(scope, "y"), in_scope(scope, "x", extra=extra)):
+        start(net)
+        taken.append(net.program())
+    teacher, student = taken
+    merged = purdist.merge(teacher, student, {"y": "x"})
+    feed = nets.numbers(0, 3, 6)
+    told = merged.run({"x": feed}, ["teacher_logits", "logits"])
+    for program, name, source in zip(taken, ("teacher_logits", "logits"), "yx", strict=True):
+        expected = program.run({source: feed}, ["logits"])["logits"]
+        np.testing.assert_array_equal(told[name], expected)
+    assert np.abs(told["teacher_logits"] - told["logits"]).max() > 0.1
+
+
+@pytest.mark.parametrize("share", ["neither", "the first", "the second"])
+@pytest.mark.parametrize("extra", [False, True])
+def test_networks_of_which_one_was_overwritten_are_refused(share: str, *, extra: bool) -> None:
+    scope = paddle.static.Scope()
+    one, other = in_scope(scope, "y"), in_scope(scope, "x", extra=extra)
+    start(one)
+    if share == "neither":
+        start(other)
+    first = purdist.from_static(one.main, scope=scope, share=share == "the first")
+    if share != "neither":  # what is looked at where it lies is overwritten afterwards, too
+        start(other)
+    else:  # as its statistics move, the weights stay the same
+        paddle.static.Executor().run(other.main, feed={"x": nets.numbers(0, 3, 6)}, scope=scope)
+    second = purdist.from_static(other.main, scope=scope, share=share == "the second")
+    with pytest.raises(purdist.NameClashError, match="both own in one scope"):
+        purdist.merge(first, second, {"y": "x"})

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+
 import numpy as np
 import paddle
 import pytest
@@ -7,6 +10,8 @@ import pytest
 import purdist
 from tests import nets
 from tests.nets import Net
+
+Function = Callable[[paddle.Tensor], paddle.Tensor]
 
 
 def feed(*shape: int) -> dict[str, nets.Array]:
@@ -176,6 +181,132 @@ def test_what_a_network_writes_to_its_weights_is_written_where_it_trains() -> No
     before = nets.weights(training.program)
     list(purdist.train(training, [feed(6)]))
     assert "total" in nets.moved(before, nets.weights(training.program))
+
+
+# --- where weights are declared -----------------------------------------------------------
+
+
+def fc(value: paddle.Tensor, name: str | None = None) -> paddle.Tensor:
+    """A linear layer that keeps the width; weights of one name are one."""
+    layer = paddle.nn.Linear(6, 6, paddle.ParamAttr(name) if name else None)
+    return paddle.nn.functional.relu(layer(value))
+
+
+def tied(value: paddle.Tensor) -> paddle.Tensor:
+    return fc(fc(value, "w"), "w")
+
+
+def tied_by_hand(value: paddle.Tensor) -> paddle.Tensor:
+    weight = paddle.create_parameter([6, 6], "float32", name="w")
+    biases = [paddle.create_parameter([6], "float32", is_bias=True) for _ in range(2)]
+    for bias in biases:
+        value = paddle.nn.functional.relu(paddle.matmul(value, weight) + bias)
+    return value
+
+
+def branched(value: paddle.Tensor, layer: Function | None = None) -> paddle.Tensor:
+    inner = layer or fc
+    return paddle.static.nn.cond(value.sum() > -99.0, lambda: inner(value), lambda: value * 2.0)
+
+
+def nested(value: paddle.Tensor, layer: Function | None = None) -> paddle.Tensor:
+    return paddle.static.nn.cond(
+        value.sum() > -99.0, lambda: branched(value, layer), lambda: value - 1.0
+    )
+
+
+def tied_in_branches(value: paddle.Tensor) -> paddle.Tensor:
+    return paddle.static.nn.cond(
+        value.sum() > -99.0, lambda: tied(value), lambda: fc(value * 2.0, "w")
+    )
+
+
+def looped(value: paddle.Tensor, layer: Function | None = None) -> paddle.Tensor:
+    inner = layer or fc
+    _, found = paddle.static.nn.while_loop(
+        lambda k, _: k < 3,
+        lambda k, inside: [k + 1, inner(inside)],
+        [paddle.full([1], 0, "int64"), value],
+    )
+    return found
+
+
+def outside(inside: Callable[[paddle.Tensor, Function], paddle.Tensor]) -> Function:
+    """The same with its layer made before the region."""
+
+    def forward(value: paddle.Tensor) -> paddle.Tensor:
+        layer = paddle.nn.Linear(6, 6)
+        return inside(value, lambda given: paddle.nn.functional.relu(layer(given)))
+
+    return forward
+
+
+def of(function: Function) -> nets.Forward:
+    return lambda: {"out": function(paddle.static.data("x", [None, 6]))}
+
+
+def started(function: Function) -> Net:
+    net = Net.of(of(function))
+    for name, array in nets.read(net.scope).items():
+        if array.shape == (6, 6):
+            tensor = net.scope.var(name).get_tensor()
+            tensor.set(0.3 * nets.numbers(5, 6, 6), paddle.CPUPlace())
+    return net
+
+
+def steps(program: purdist.Program, out: str = "out") -> list[float]:
+    loss = purdist.CustomLoss(lambda out: (out - 0.3).square().mean(), {"out": out})
+    training = purdist.minimize(purdist.apply(program, [loss]), lambda: paddle.optimizer.SGD(0.1))
+    return [step.loss for step in purdist.train(training, [feed(6)] * 3)]
+
+
+@pytest.mark.parametrize(
+    ("inside", "by_hand"),
+    [
+        (tied, tied_by_hand),
+        (branched, outside(branched)),
+        (nested, outside(nested)),
+        (looped, outside(looped)),
+        (tied_in_branches, tied),
+    ],
+    ids=["tied", "in a branch", "in a branch of a branch", "in a loop", "tied in branches"],
+)
+def test_a_weight_is_one_wherever_and_however_often_it_is_declared(
+    inside: Function, by_hand: Function, tmp_path: Path
+) -> None:
+    net = started(inside)
+    with nets.untouched(net):
+        program = net.program()
+    assert program.inputs == ("x",)
+    assert set(program.parameters) <= set(nets.read(net.scope))
+    expected = by_paddle(net, net.names["out"], feed(6))
+    np.testing.assert_array_equal(program.run(feed(6), ["out"])["out"], expected)
+    losses = steps(started(by_hand).program())
+    assert len(set(losses)) == 3
+    assert steps(program) == pytest.approx(losses, rel=1e-5)
+    purdist.export(program, tmp_path / "m", ["out"], check=False)
+    assert steps(purdist.from_exported(tmp_path / "m")) == pytest.approx(losses, rel=1e-5)
+
+
+def test_tied_weights_of_an_old_program_are_one() -> None:
+    with nets.old_form():
+        old = started(tied).program()
+    assert steps(old) == pytest.approx(steps(started(tied).program()), rel=1e-5)
+
+
+def test_a_name_for_two_weights_that_are_not_one() -> None:
+    def forward(value: paddle.Tensor) -> paddle.Tensor:
+        frozen = paddle.nn.Linear(6, 6, paddle.ParamAttr("w", trainable=False))(value)
+        return paddle.nn.Linear(6, 6, paddle.ParamAttr("w"))(frozen)
+
+    net = Net.of(of(forward), initialised=False)
+    with pytest.raises(purdist.NameClashError) as caught:
+        net.program()
+    assert str(caught.value) == (
+        "Expected what bears one name to be one feed or weight, got 'w' as a weight [6, 6] "
+        "float32 and as a weight [6, 6] float32, frozen.\n"
+        "Give each a name of its own, or make both alike: they are then one."
+    )
 
 
 # --- old programs -----------------------------------------------------------------------

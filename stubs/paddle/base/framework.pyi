@@ -6,9 +6,19 @@ from paddle.static import Program as Program
 class Parameter(Tensor):
     """A parameter of an old program."""
 
+class Operator:
+    """An op of an old program."""
+
+    type: str
+
+    @property
+    def output_names(self) -> list[str]: ...
+    def output(self, name: str) -> list[str]: ...
+
 class Block:
     """A block of an old program."""
 
+    ops: list[Operator]
     vars: dict[str, Tensor]
 
     def var(self, name: str) -> Tensor: ...

@@ -42,6 +42,8 @@ class VarType(_Message):
     class Type:
         @staticmethod
         def Name(number: int) -> str: ...
+        @staticmethod
+        def Value(name: str) -> int: ...
 
     class TensorDesc(_Message):
         data_type: int
@@ -51,6 +53,5 @@ class VarType(_Message):
         tensor: VarType.TensorDesc
 
     DENSE_TENSOR: int
-    UINT8: int
     type: int
     dense_tensor: DenseTensorDesc
