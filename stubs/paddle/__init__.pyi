@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 import numpy.typing as npt
 from paddle import _C_ops as _C_ops
 from paddle import _pir_ops as _pir_ops
+from paddle import amp as amp
 from paddle import base as base
 from paddle import framework as framework
 from paddle import inference as inference

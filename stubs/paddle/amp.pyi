@@ -1,0 +1,6 @@
+from contextlib import AbstractContextManager
+
+def is_autocast_enabled() -> bool: ...
+def auto_cast(
+    enable: bool = True, *, level: str = "O1", dtype: str = "float16"
+) -> AbstractContextManager[None]: ...
