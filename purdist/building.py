@@ -114,6 +114,12 @@ def _build(
     return Term(program, startup, feeds, result)
 
 
+_KNOWN = (
+    " If it needs sizes that are not known here, write it with ops on all rows at once, or build "
+    "the networks with a known batch."
+)
+
+
 def _stand_in(key: str, value: paddle.Tensor, shape: Sequence[int]) -> paddle.Tensor:
     feed = paddle.static.data(key, shape, value.dtype)
     feed.stop_gradient = value.stop_gradient
@@ -139,7 +145,9 @@ def _called(
         raise BuildError(
             f"{name}: Expected the loss to compute with values, got code that asks for {error}, in "
             f"{pir.place_in_source(error)}.",
-            "Write it with Paddle's ops, such as paddle.where for an if.",
+            "Write it with Paddle's ops on all rows at once, such as paddle.where for an if, or "
+            "build the networks with a known batch. In a function with def, a for over "
+            "range(x.shape[0]) that adds up to one tensor, from 0.0 on, works as well.",
         ) from error
     except Exception as error:
         if foreign:
@@ -147,7 +155,8 @@ def _called(
         raise BuildError(
             f"{name}: Expected the loss to build, got {type(error).__name__} in "
             f"{pir.place_in_source(error)}: {_said(error)}",
-            "The exception that it raised is the cause of this one, with its traceback.",
+            "The exception that it raised is the cause of this one, with its traceback."
+            + (_KNOWN if any(-1 in feed.shape for feed in feeds.values()) else ""),
         ) from error
     if foreign:
         raise _foreign(name, foreign[0])

@@ -59,7 +59,8 @@ class CustomLoss(LossSpec):
 
     The function is called while the graph is built, with a value for each variable by
     parameter name, and returns one scalar. Where a size is unknown it is called twice more, at
-    known sizes, and what it says to random numbers is compared. It may make layers, such as the
+    known sizes, and what it says to random numbers is compared, which takes a second for a
+    hundred and fifty ops. It may make layers, such as the
     1x1 convolution that adapts the student's channels to the teacher's: their parameters
     are initialised, trained with the student, and live under the term's name, so that
     they meet no other::

@@ -26,6 +26,7 @@ from paddle.base.libpaddle import pir
 from paddle.jit.dy2static.parameter_recorder import _global_inplace_map
 from paddle.pir import core
 from paddle.pir.core import static_op_arg_cast_guard
+from paddle.tensor import linalg
 
 _PADDLE = str(Path(paddle.__file__).parent) + os.sep
 _PURDIST = str(Path(__file__).parent.parent) + os.sep
@@ -142,6 +143,9 @@ def asking(foreign: Callable[[str], object] | None = None) -> Iterator[None]:
     with ExitStack() as stack:
         stack.enter_context(_replaced(pir.Value, values))
         stack.enter_context(_replaced(paddle._C_ops, {"unbind": _unbind(here)}))
+        cov = {"cov": _cov(linalg.cov, here)}  # corrcoef calls it too
+        for owner in (linalg, paddle.linalg, pir.Value):
+            stack.enter_context(_replaced(owner, cov))
         if foreign is not None:
             stack.enter_context(_replaced(paddle.Tensor, tensors))
             stack.enter_context(_replaced(core, {"switch_main_program": _no_other(here)}))
@@ -249,6 +253,21 @@ def _unbind(here: Callable[[], bool]) -> Callable[..., Any]:
         return found(value, axis, *others, **kwargs)
 
     return unbind
+
+
+def _cov(found: Callable[..., Any], here: Callable[[], bool]) -> Callable[..., Any]:
+    """It asks whether there is one row, before it turns rows into columns.
+
+    Of one row there is no covariance, so that what becomes of one is not asked here.
+    """
+
+    def cov(x: Any, rowvar: bool = True, *others: Any, **kwargs: Any) -> Any:  # noqa: FBT001, FBT002
+        unknown = here() and isinstance(x, pir.Value) and not rowvar
+        if unknown and len(_SHAPE(x)) == 2 and _SHAPE(x)[0] == -1:
+            x, rowvar = x.t(), True
+        return found(x, rowvar, *others, **kwargs)
+
+    return cov
 
 
 def _no_other(here: Callable[[], bool]) -> Callable[..., Any]:

@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import paddle
 from paddle.base.libpaddle import pir
 from paddle.jit import dy2static
 from paddle.jit.dy2static import program_translator
@@ -39,17 +40,24 @@ def converted(function: Function) -> Iterator[Function | None]:
     def shape(value: Any) -> Any:
         return sizes_of(value) if isinstance(value, pir.Value) else value.shape
 
-    found = program_translator._FUNCTION_CACHE, dy2static.Shape
+    found = program_translator._FUNCTION_CACHE, dy2static.Shape, paddle.static.nn.while_loop
+
+    def while_loop(condition: Any, body: Any, carried: Any, **others: Any) -> Any:
+        # Paddle takes for constant what starts as one, whatever a round adds to it.
+        return found[2](condition, body, paddle.utils.map_structure(_learning, carried), **others)
+
     logger = logging.getLogger("Dynamic-to-Static")
     disabled = logger.disabled
     program_translator._FUNCTION_CACHE = Cache()
     setattr(dy2static, "Shape", shape)  # noqa: B010 - it is a function there
+    setattr(paddle.static.nn, "while_loop", while_loop)  # noqa: B010
     logger.disabled = True
     try:
         yield _converted(function)
     finally:
         program_translator._FUNCTION_CACHE = found[0]
         setattr(dy2static, "Shape", found[1])  # noqa: B010
+        setattr(paddle.static.nn, "while_loop", found[2])  # noqa: B010
         logger.disabled = disabled
         for file in files:
             Path(file).unlink(missing_ok=True)
@@ -72,3 +80,12 @@ def _converted(function: Function) -> Function | None:
         return program_translator.convert_to_static(function)  # type: ignore[no-any-return]
     except (OSError, TypeError, SyntaxError):
         return None  # no source
+
+
+def _learning(start: Any) -> Any:
+    """What a loop starts from, as one that gradients reach."""
+    tensor = isinstance(start, pir.Value) and start.is_dense_tensor_type()
+    if tensor and start.stop_gradient and "float" in str(start.dtype).lower():
+        start = paddle.assign(start)
+        start.stop_gradient = False
+    return start

@@ -137,6 +137,9 @@ SIZES: dict[str, Loss] = {
     "a list as long as the batch": lambda s: (
         s * paddle.to_tensor([2.0] * s.shape[0]).unsqueeze(1)
     ).mean(),
+    "cov": lambda s: P.linalg.cov(s, rowvar=False).square().mean(),
+    "cov of few": lambda s: P.linalg.cov(s, rowvar=False, ddof=False).square().mean(),
+    "corrcoef": lambda s: P.linalg.corrcoef(s, rowvar=False).square().mean(),
     "kl_div": lambda s: F.kl_div(F.log_softmax(s), F.softmax(s * 2), reduction="batchmean"),
 }
 
@@ -274,16 +277,29 @@ REFUSED: dict[str, tuple[Callable[..., Any], type[purdist.PurdistError], str]] =
         "asks for the truth of a value",
     ),
     "a number of a value": (lambda s: s / float(s.mean()), purdist.BuildError, "the number"),
-    "a size that Paddle decides by": (
-        lambda s: P.linalg.cov(s, rowvar=False).mean(),
-        purdist.BuildError,
-        "the truth",
-    ),
     "an array of a value": (lambda s: s * np.array(s), purdist.BuildError, "the numbers"),
     "an iteration": (
         lambda s: sum(row.mean() for row in s),
         purdist.BuildError,
         "the number of rows",
+    ),
+    "a comprehension over rows": (
+        lambda s: sum(s[k].mean() for k in range(s.shape[0])),
+        purdist.BuildError,
+        "with Paddle's ops on all rows at once",
+    ),
+    **{
+        f"{name} of unknown rows": (
+            lambda s, op=name, more=more: getattr(P, op)(s[:, 0] if more else s, *more).sum(),
+            purdist.BuildError,
+            "build the networks with a known batch",
+        )
+        for name, more in {"pdist": (), "vander": (None,), "combinations": (2,)}.items()
+    },
+    "block_diag of unknown rows": (
+        lambda s: P.block_diag([s, s]).square().sum(),
+        purdist.BuildError,
+        "build the networks with a known batch",
     ),
 }
 
@@ -479,6 +495,35 @@ def test_ifs_and_loops_over_values_are_part_of_the_graph(case: str) -> None:
         expected, gradient = in_dynamic_mode(CONVERTED[case], feed)
         assert value == pytest.approx(expected, rel=1e-6)
         np.testing.assert_allclose(moved, gradient, rtol=1e-5, atol=1e-6)
+
+
+def row_by_row(s: Any) -> Any:
+    loss = 0.0
+    for row in s:
+        loss = loss + row.square().sum()
+    return loss / s.shape[0]
+
+
+def counted_up(s: Any) -> Any:
+    loss = 0
+    for k in range(s.shape[0]):
+        loss += s[k].square().sum()
+    return loss / s.shape[0]
+
+
+def carried_on(s: Any) -> Any:
+    loss, state = P.zeros([]), P.zeros([3])
+    for k in range(s.shape[0]):
+        state = (state + s[k]).tanh()
+        loss = loss + state.square().sum()
+    return loss / s.shape[0]
+
+
+@pytest.mark.parametrize("function", [row_by_row, counted_up, carried_on])
+def test_a_loop_of_right_value_and_wrong_gradient_is_refused(function: Loss) -> None:
+    with pytest.raises(purdist.BuildError, match="as its gradient to 's'") as caught:
+        purdist.apply(network(), [CustomLoss(function, {"s": "s"}, name="mine")])
+    assert "ops on all rows at once for a loop over rows" in str(caught.value)
 
 
 def test_conversion_leaves_nothing_behind() -> None:

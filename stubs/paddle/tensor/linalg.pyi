@@ -1,0 +1,3 @@
+from typing import Any
+
+def cov(x: Any, rowvar: bool = ..., *args: Any, **kwargs: Any) -> Any: ...
