@@ -19,7 +19,7 @@ from purdist.errors import (
     together,
 )
 from purdist.program import Program
-from purdist.variables import Variable, shapes_agree
+from purdist.variables import Variable, check_name, shapes_agree
 
 
 def merge(
@@ -63,6 +63,8 @@ def merge(
         InvalidArgumentError: A teacher input is both mapped and kept, or mapped to what one
             mode of the student computes alone.
     """
+    if name_prefix != "":
+        check_name(name_prefix, "the other network's variables, name_prefix,")
     _check_origins(teacher, student)
     _check_map(teacher, student, dict(data_name_map), keep_inputs)
     _check_prefix(teacher, student, name_prefix)

@@ -11,7 +11,12 @@ import numpy.typing as npt
 import paddle
 
 from purdist import pir
-from purdist.errors import DtypeMismatchError, PurdistError, ShapeMismatchError
+from purdist.errors import (
+    DtypeMismatchError,
+    InvalidArgumentError,
+    PurdistError,
+    ShapeMismatchError,
+)
 
 Role = Literal["input", "parameter", "buffer", "activation"]
 Owner = Literal["student", "teacher", "loss"]
@@ -85,6 +90,32 @@ class Variable:
         return ", ".join(remarks)
 
 
+def check_name(name: object, what: str) -> None:
+    """Refuses a name that Paddle cannot take: it keeps them in UTF-8, and may crash at others.
+
+    Args:
+        name: The name.
+        what: What it is the name of: ``"an input"``.
+    """
+    if not isinstance(name, str):
+        got = f"{name!r}, which is of {type(name).__name__}"
+    elif not name:
+        got = "an empty text"
+    elif "\0" in name:
+        got = f"{name!r}, which holds a NUL character"
+    elif any(0xD800 <= ord(letter) <= 0xDFFF for letter in name):
+        got = f"{name!r}, which UTF-8 cannot encode: it holds half of a surrogate pair"
+    else:
+        return
+    raise InvalidArgumentError(
+        f"Expected the name of {what} to be a text, got {got}.", "Choose another name."
+    )
+
+
+def _input_name(_: object, __: object, name: str) -> None:
+    check_name(name, "an input")
+
+
 def _sizes(shape: Iterable[int]) -> tuple[int, ...]:
     return tuple(shape)  # `tuple` itself as a converter would take Iterable[Never]
 
@@ -97,9 +128,12 @@ class NewInput:
         name: Under which it is fed.
         shape: One entry per axis, -1 where the size is unknown.
         dtype: As Paddle writes it.
+
+    Raises:
+        InvalidArgumentError: The name is none.
     """
 
-    name: str
+    name: str = attrs.field(validator=_input_name)
     shape: tuple[int, ...] = attrs.field(default=(-1,), converter=_sizes)
     dtype: str = "int64"
 

@@ -13,7 +13,7 @@ import paddle
 from purdist import pir
 from purdist.errors import ForeignValueError, InvalidArgumentError
 from purdist.losses.spec import LossSpec
-from purdist.variables import NewInput, Variable
+from purdist.variables import NewInput, Variable, check_name
 
 
 def _sorted_pairs(
@@ -128,6 +128,8 @@ class CustomLoss(LossSpec):
                 )
 
     def _check_parameters(self) -> None:
+        for name in self.variables:
+            check_name(name, "a parameter of the function")
         try:
             signature = inspect.signature(self.function)
         except ValueError:

@@ -12,7 +12,7 @@ import paddle
 from purdist.errors import InvalidArgumentError
 from purdist.losses.checks import is_number
 from purdist.losses.schedule import Schedule
-from purdist.variables import NewInput, Variable
+from purdist.variables import NewInput, Variable, check_name
 
 
 def _weight(_: object, __: object, value: object) -> None:
@@ -29,6 +29,8 @@ def _name(_: object, __: object, value: str | None) -> None:
             f"Expected name to be a text of at least one character, got {value!r}.",
             "Leave name out to get a numbered one.",
         )
+    if value is not None:
+        check_name(value, "a loss")
 
 
 @attrs.frozen

@@ -14,6 +14,7 @@ from purdist.errors import InvalidArgumentError, NameClashError, TracingError
 from purdist.sources.arguments import flat
 from purdist.sources.names import Paths, leaves, same
 from purdist.sources.weights import Weights
+from purdist.variables import check_name
 
 
 def check_no_casting() -> None:
@@ -50,9 +51,13 @@ def check_feed_names(
     weights: Weights,
     paths: Paths,
 ) -> None:
-    """Refuses feeds that share a name, or have that of a sublayer or weight."""
+    """Refuses feeds that share a name, or have that of a sublayer or weight; names for none."""
     names = [spec.name for spec in flat([*args, *kwargs.values()])]
     owned = weights.names.union(*paths.values())
+    for name in names:
+        check_name(name, "a feed")
+    for name in sorted(owned - {""}):
+        check_name(name, "a sublayer or weight")
     for name in names:
         if names.count(name) > 1 or name in owned:
             why = "a sublayer or weight" if name in owned else "another feed"
@@ -91,6 +96,7 @@ def check_outputs(
             "Let forward return what the network computes.",
         )
     for name, value in outputs.items():
+        check_name(name, f"what {type(layer).__name__} returns")
         if name in declared and not same(declared[name], value):
             raise NameClashError(
                 f"Expected what {type(layer).__name__} returns to have names of its own, got "

@@ -23,7 +23,7 @@ from purdist.errors import (
 )
 from purdist.program import Origin, Program
 from purdist.sources import legacy, lives
-from purdist.variables import Variable, describe_values
+from purdist.variables import Variable, check_name, describe_values
 
 
 def from_static(
@@ -59,13 +59,21 @@ def from_static(
         UninitializedWeightsError: The scope holds no memory for a parameter.
         ShapeMismatchError: A weight in the scope is not of the parameter's shape.
         DtypeMismatchError: A weight in the scope is not of the parameter's dtype.
-        InvalidArgumentError: ``main`` holds gradient or optimizer ops.
+        InvalidArgumentError: ``main`` holds gradient or optimizer ops, or ``names`` is no mapping
+            from texts.
         RandomInferenceError: A random op would be left in the graph that infers.
         ForeignValueError: A value in ``names`` is none of ``main``.
         NameClashError: A name in ``names`` is taken, or two weights have one name and are not
             alike. If they are they are one.
     """
     scope = paddle.static.global_scope() if scope is None else scope
+    if names is not None and not isinstance(names, Mapping):
+        raise InvalidArgumentError(
+            f"Expected names to be a mapping from name to value, got {type(names).__name__}.",
+            "Write names={'logits': logits}.",
+        )
+    for name in names or ():
+        check_name(name, "a value, a key of names,")
     with pir.building():
         source, inner = _source(main, dict(names or {}))
         _check_forward(source.program)
