@@ -406,9 +406,11 @@ def _inputs_alone(
             for name, array in arrays.items():
                 if name not in added:
                     shape = [-1 if k in unknown_axes else n for k, n in enumerate(array.shape)]
-                    value = paddle.static.data(name, shape, array.dtype.name)
-                    value.stop_gradient = name not in differentiable
-    return from_static(main, scope=scopes.new_scope(), place=paddle.CPUPlace())
+                    paddle.static.data(name, shape, array.dtype.name)
+    program = from_static(main, scope=scopes.new_scope(), place=paddle.CPUPlace())
+    for name in differentiable:  # a network's feeds never take a gradient
+        program.training.values[name].stop_gradient = False
+    return program
 
 
 def _differentiated(
