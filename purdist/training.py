@@ -78,7 +78,7 @@ def minimize(
             trainable parameter; the teacher cannot be a stage of its own; ``data_parallel``
             was asked for in a process that is alone; or a gradient has to go through a while
             loop that Paddle does not differentiate, or a recurrent layer with dropout that
-            infers; or an embedding that learns is ``sparse``.
+            infers, or a masked_fill; or an embedding that learns is ``sparse``.
         EngineError: Paddle Inference computes the teacher in no way as its graph does.
 
     Warns:
@@ -89,6 +89,7 @@ def minimize(
     _check_loops(source)
     _check_recurrences(source)
     _check_tables(source)
+    _check_masks(source)
     if data_parallel and not distributed.is_initialized():
         raise InvalidArgumentError(
             "Expected data_parallel in a process that paddle.distributed knows, got one that is "
@@ -106,6 +107,9 @@ def minimize(
         pir.split_lists(step.program)
         pir.derive_gradients(step.program)
         pir.keep_for_gradients(step.program)
+        pir.make_gradients_whole(step.program)
+        if isinstance(program.place, paddle.CPUPlace):
+            step = pir.in_float32_where_needed(step)
         if pir.has_fast_kernels(program.place):
             step = pir.flatten_linear_layers(step)
         with paddle.static.program_guard(step.program, startup), unique_name.guard("optimizer/"):
@@ -192,6 +196,16 @@ def _name_parameters(optimizer: Optimizer, step: pir.Graph, program: Program) ->
     learning = [v for v in own.values() if pir.is_parameter(v) and not v.stop_gradient]
     given = {name: program.variables[name].given_name for name in program.parameters}
     ask_by_names(optimizer, learning, given)
+
+
+def _check_masks(program: Program) -> None:
+    for layer in pir.lost_gradients(program.graph):
+        raise InvalidArgumentError(
+            f"Expected ops that Paddle differentiates, got a masked_fill in "
+            f"{f'the layer {layer!r}' if layer else 'no named layer'} of a tensor by a value, both "
+            "of which take gradients: that of the value would be 0.",
+            "Write paddle.where(mask, value, tensor), with value.expand_as(tensor).",
+        )
 
 
 def _forward(program: Program, stage: Stage | None) -> pir.Graph:

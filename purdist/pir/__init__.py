@@ -22,6 +22,7 @@ from purdist.pir.changing import (
 )
 from purdist.pir.child import Outcome, tried
 from purdist.pir.converting import converted
+from purdist.pir.differentiating import lost_gradients, make_gradients_whole
 from purdist.pir.files import (
     OldModel,
     fetched,
@@ -88,6 +89,7 @@ from purdist.pir.making import (
     without_unset,
 )
 from purdist.pir.overwriting import Overwriting, StaleReadError, statement_of
+from purdist.pir.precision import computes_low, in_float32_where_needed
 from purdist.pir.running import Runner
 from purdist.pir.sizes import Agreement, Sizes, agreements, guard, guarded, must_meet
 from purdist.pir.state import (
@@ -137,6 +139,7 @@ __all__ = [
     "attributes",
     "building",
     "call",
+    "computes_low",
     "converted",
     "copy",
     "cut",
@@ -157,6 +160,7 @@ __all__ = [
     "has_fast_kernels",
     "has_sizes",
     "identity",
+    "in_float32_where_needed",
     "inferring_recurrences",
     "is_declared",
     "is_feed",
@@ -169,7 +173,9 @@ __all__ = [
     "layer_of",
     "loaded_old_model",
     "lookups",
+    "lost_gradients",
     "made_names",
+    "make_gradients_whole",
     "mapping_between",
     "mapping_of",
     "mend_loops",

@@ -16,6 +16,7 @@ from paddle.base import core
 
 from purdist.pir.looking import data_name, is_feed, is_tensor, layouts, operations
 from purdist.pir.making import Graph, copy
+from purdist.pir.precision import in_float32_where_needed
 from purdist.pir.state import Place, Scope, building, executing, freeing_in_bulk, plain_layout
 
 _SMALL = 1 << 14
@@ -51,6 +52,8 @@ class Runner:
     ) -> None:
         with building():
             compiled = copy(graph)
+            if isinstance(place, paddle.CPUPlace):
+                compiled = in_float32_where_needed(compiled)
             with paddle.static.program_guard(compiled.program):
                 for position, name in enumerate(fetch):
                     value = compiled.values[name]

@@ -69,6 +69,8 @@ class Trial:
         self._check_mode(_Mode("inference", self.program.inference, inference))
 
     def _check_mode(self, mode: _Mode) -> None:
+        if pir.computes_low(mode.graph.program):  # where dynamic mode keeps to float32
+            return
         found = self._first_feed_that_fits(mode)
         if found is None:
             return

@@ -1,0 +1,106 @@
+"""Ops in bfloat16 and float16 that Paddle has no kernel of its own for.
+
+On the CPU Paddle then takes oneDNN's, whose product ends the process where one operand takes no
+gradient, whose convolution computes garbage and whose PReLU raises; or it has none at all. Such
+an op computes in float32, and what it computes is rounded: as exact as the number type lets it.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+import paddle
+from paddle.base import core
+from paddle.base.libpaddle import pir
+
+from purdist.pir.looking import (
+    Operation,
+    dtype_name,
+    is_tensor,
+    op_of,
+    operations,
+    overwritten,
+    short_name,
+)
+from purdist.pir.making import Graph
+
+_LOW = {"bfloat16": "::phi::dtype::bfloat16", "float16": "::phi::dtype::float16"}
+"""How the registry of kernels calls them."""
+
+_CPU = "place[Place(cpu)]"
+
+_WRONG = frozenset({"divide"})
+"""What Paddle has kernels for that are wrong: the gradient to a divisor has the other sign."""
+
+
+def in_float32_where_needed(graph: Graph) -> Graph:
+    """Lets ops that have no kernel for a low precision compute in float32, and round.
+
+    Args:
+        graph: A graph that is to run on the CPU. It must not be anybody's yet.
+
+    Returns:
+        The same graph, with the names where the results now are.
+    """
+    names = [(name, value.id, value) for name, value in graph.values.items()]
+    rounded: dict[str, paddle.Tensor] = {}
+    with paddle.static.program_guard(graph.program):
+        for op in list(operations(graph.program, regions=True)):
+            if _lacks_kernels(op):
+                rounded |= _widened(op)
+    return Graph(graph.program, {name: rounded.get(key, value) for name, key, value in names})
+
+
+def computes_low(program: paddle.static.Program) -> bool:
+    """Whether an op of ``program`` computes in bfloat16 or float16."""
+    return any(_low(v) for op in operations(program, regions=True) for v in op.results())
+
+
+def _lacks_kernels(op: Operation) -> bool:
+    """Whether Paddle has no kernel of its own for ``op``, or for its gradient."""
+    low = [dtype_name(value.dtype) for value in op.operands_source() if _low(value)]
+    if not low or any(map(_low, overwritten(op))):
+        return False
+    name = short_name(op)
+    return name in _WRONG or any(
+        low[0] not in _precisions().get(kernel, _LOW) for kernel in (name, f"{name}_grad")
+    )
+
+
+def _low(value: paddle.Tensor) -> bool:
+    return is_tensor(value) and dtype_name(value.dtype) in _LOW
+
+
+@cache
+def _precisions() -> dict[str, set[str]]:
+    """The name of each kernel on the CPU -> the low precisions that Paddle's own is there for."""
+    registered = core._get_all_register_op_kernels("phi")
+    return {
+        kernel: {
+            name
+            for name, theirs in _LOW.items()
+            if any(f"[{theirs}]" in text and _CPU in text and "[PLAIN]" in text for text in texts)
+        }
+        for kernel, texts in registered.items()
+        if any(_CPU in text for text in texts)
+    }
+
+
+def _widened(op: Operation) -> dict[str, paddle.Tensor]:
+    """Puts casts before and behind ``op``. Id of a result -> what stands in for it."""
+    pir.set_insertion_point(op)
+    for operand in op.operands():
+        if _low(operand.source()):
+            operand.set_source(paddle.cast(operand.source(), "float32"))
+    pir.set_insertion_point_after(op)
+    rounded = {}
+    for result in op.results():
+        if _low(result):
+            low, key = dtype_name(result.dtype), result.id
+            pattern = paddle.cast(result, "float32")
+            result.set_type(pattern.type())
+            op_of(pattern).erase()
+            rounded[key] = paddle.cast(result, low)
+            result.replace_all_uses_with(rounded[key])
+            op_of(rounded[key]).operand(0).set_source(result)
+    return rounded

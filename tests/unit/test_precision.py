@@ -1,0 +1,120 @@
+"""bfloat16 on the CPU: trained without a crash, and right to its digits."""
+
+from __future__ import annotations
+
+import numpy as np
+import paddle
+import pytest
+from paddle import nn
+from paddle.static import InputSpec
+
+import purdist
+from purdist import pir
+from purdist.trying import agree
+from tests import operands
+from tests.nets import Array, numbers, program
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "add",
+        "conv2d",
+        "conv2d_transpose",
+        "cosine_similarity",
+        "divide",
+        "layer_norm",
+        "linear",
+        "matmul",
+        "multiply",
+        "PReLU",
+    ],
+)
+def test_an_operand_learns_in_bfloat16_as_in_float32(name: str) -> None:
+    outcome = pir.tried(operands.in_bfloat16, name)
+    assert outcome.failure == ""
+    expected, alone, together = outcome.value
+    for k, right in enumerate(expected):
+        assert agree(alone[k], right, "bfloat16"), f"operand {k} alone"
+        assert agree(together[k], right, "bfloat16"), f"operand {k}"
+
+
+class Images(nn.Layer):
+    """Under auto_cast in forward, as users write it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.norm = nn.Conv2D(3, 4, 3), nn.BatchNorm2D(4)
+        self.second, self.head = nn.Conv2D(4, 4, 3), nn.Linear(4, 3)
+
+    def forward(self, x: paddle.Tensor) -> paddle.Tensor:
+        with paddle.amp.auto_cast(level="O1", dtype="bfloat16"):
+            inner = nn.functional.relu(self.norm(self.first(x)))
+            out: paddle.Tensor = self.head(self.second(inner).mean([2, 3]))
+        return out.astype("float32")
+
+
+class Encoder(nn.Layer):
+    """The products of an encoder layer in bfloat16."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.TransformerEncoderLayer(16, 2, 32, dropout=0.0)
+        self.head = nn.Linear(16, 3)
+
+    def forward(self, x: paddle.Tensor) -> paddle.Tensor:
+        with paddle.amp.auto_cast(level="O1", dtype="bfloat16"):
+            out: paddle.Tensor = self.head(self.layer(x)).mean(1)
+        return out.astype("float32")
+
+
+def trained(make: str, sample: tuple[int, ...]) -> tuple[list[float], Array, list[float], Array]:
+    """Losses and an answer of ours, and those of dygraph, which computes in float32 there."""
+    paddle.disable_static()
+    paddle.seed(1)
+    layer: nn.Layer = {"Images": Images, "Encoder": Encoder}[make]()
+    network = purdist.from_layer(layer, {"x": InputSpec([None, *sample])})
+    feed = {"x": numbers(1, 4, *sample)}
+    answer = network.run(feed, ["output"])["output"]
+    loss = purdist.CustomLoss(lambda out: (out - 0.3).square().mean(), {"out": "output"})
+    training = purdist.minimize(purdist.apply(network, [loss]), lambda: paddle.optimizer.SGD(0.05))
+    losses = [step.loss for step in purdist.train(training, [feed] * 3)]
+    layer.eval()
+    with paddle.no_grad():
+        by_hand = np.array(layer(paddle.to_tensor(feed["x"])))
+    layer.train()
+    optimizer, expected = paddle.optimizer.SGD(0.05, parameters=layer.parameters()), []
+    for _ in range(3):
+        value = (layer(paddle.to_tensor(feed["x"])) - 0.3).square().mean()
+        value.backward()
+        optimizer.step()
+        optimizer.clear_grad()
+        expected.append(float(value))
+    return losses, answer, expected, by_hand
+
+
+@pytest.mark.parametrize(("make", "sample"), [("Images", (3, 8, 8)), ("Encoder", (5, 16))])
+def test_a_forward_under_auto_cast_trains_and_infers(make: str, sample: tuple[int, ...]) -> None:
+    outcome = pir.tried(trained, make, sample)
+    assert outcome.failure == ""
+    losses, answer, expected, by_hand = outcome.value
+    np.testing.assert_allclose(losses, expected, rtol=5e-2)
+    assert agree(answer, by_hand, "bfloat16")
+
+
+def test_what_has_kernels_of_its_own_stays_in_bfloat16() -> None:
+    def forward() -> dict[str, paddle.Tensor]:
+        low = paddle.static.data("x", [None, 4]).astype("bfloat16")
+        return {"sum": low + low, "product": paddle.matmul(low, low, transpose_y=True)}
+
+    network = program(forward)
+    graph = pir.copy(network.training)
+    with pir.building():
+        widened = pir.in_float32_where_needed(graph)
+    kinds = {
+        op.name(): pir.dtype_name(op.operand_source(0).dtype)
+        for op in pir.operations(widened.program)
+        if op.name() in ("pd_op.add", "pd_op.matmul")
+    }
+    assert kinds == {"pd_op.add": "bfloat16", "pd_op.matmul": "float32"}
+    assert pir.dtype_name(widened.values["product"].dtype) == "bfloat16"
