@@ -27,7 +27,7 @@ Outputs = dict[tuple[int, int], list[npt.NDArray[Any]]]
 """The id of a layer and the number of its call -> the tensors that it put out."""
 
 _ROWS = 2
-_SIZES = (8, 16, 32, 64, 128, 256)
+_SIZES = (8, 16, 32, 64, 128, 224)
 _SEED = 1
 
 _NUDGE = 1e-6
