@@ -34,7 +34,8 @@ def apply(program: Program, specs: Iterable[LossSpec], *, prune: bool = True) ->
 
     Raises:
         BuildError: The code of a loss of one's own raised; what it raised is the cause.
-        InvalidArgumentError: There are no specs, or the code of one does what no loss may.
+        InvalidArgumentError: There are no specs, one names what only inference computes, or the
+            code of one does what no loss may.
         UnknownVariableError: A spec names what does not exist.
         ShapeMismatchError: A spec is not defined for the shapes, or is no scalar.
         DtypeMismatchError: A spec is not defined for the dtypes.
@@ -133,6 +134,14 @@ def _faults(program: Program, spec: LossSpec) -> Iterator[PurdistError]:
     unknown = [program.unknown(name) for name in names.values() if name not in program.variables]
     if unknown:
         yield from unknown
+        return
+    lacking = [
+        program.lacking(name, "training")
+        for name in names.values()
+        if program.variables[name].life == "inference"
+    ]
+    if lacking:
+        yield from lacking
         return
     known = {key: _described(program, wanted) for key, wanted in spec.variables.items()}
     learned = {key for key, name in names.items() if program.takes_gradient(name)}

@@ -60,7 +60,8 @@ def merge(
         NameClashError: A prefixed name is one of the student's, or both networks own
             parameters of one name in one scope, and the first was not copied before the second
             was started.
-        InvalidArgumentError: A teacher input is both mapped and kept.
+        InvalidArgumentError: A teacher input is both mapped and kept, or mapped to what one
+            mode of the student computes alone.
     """
     if name_prefix != "":
         check_name(name_prefix, "the other network's variables, name_prefix,")
@@ -183,9 +184,16 @@ def _map_faults(
             yield _no_input(teacher, name)
     for source, name in data_name_map.items():
         if name not in student.variables:
-            error = student.unknown(name)
+            unknown = student.unknown(name)
             yield UnknownVariableError(
-                f"data_name_map[{source!r}] must name a student variable. {error.problem}",
+                f"data_name_map[{source!r}] must name a student variable. {unknown.problem}",
+                unknown.remedy,
+            )
+        elif student.variables[name].life != "both":
+            only = student.variables[name].life
+            error = student.lacking(name, "inference" if only == "training" else "training")
+            yield InvalidArgumentError(
+                f"data_name_map[{source!r}] must name what both modes compute. {error.problem}",
                 error.remedy,
             )
         elif source in inputs:

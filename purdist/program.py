@@ -242,15 +242,27 @@ class Program:
             )
         faults: list[PurdistError] = [self.unknown(n) for n in names if n not in self.variables]
         faults += [
-            InvalidArgumentError(
-                f"Expected a variable of the {life} graph, got {name!r}, which is computed in "
-                f"{self.variables[name].life} alone."
-            )
+            self.lacking(name, life)
             for name in names
             if name in self.variables and name not in graph.values
         ]
         if faults:
             raise together(faults)
+
+    def lacking(self, name: str, life: str) -> InvalidArgumentError:
+        """The error for a variable that is not computed in ``life``, with those that are there."""
+        own = [
+            variable.spec
+            for key, variable in self.variables.items()
+            if variable.life == life and not variable.is_made_up(key)
+        ]
+        others = f" In {life} alone there are {', '.join(own[:5])}." if own else ""
+        return InvalidArgumentError(
+            f"Expected a variable of the {life} graph, got {name!r}, which is computed in "
+            f"{self.variables[name].life} alone.",
+            f"Name what is computed in {life}: print(program) says where a variable is computed "
+            f"in one mode alone.{others}",
+        )
 
     def check_feed(self, feed: Feed, needed: Collection[str]) -> None:
         """Refuses a ``feed`` that does not fit the inputs, all faults told together.

@@ -7,7 +7,7 @@ import functools
 import sys
 import types
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Any
 
@@ -18,6 +18,8 @@ from paddle.jit.dy2static import parameter_recorder
 from paddle.nn.functional import common
 
 from purdist.pir.asking import asking
+from purdist.pir.casting import casting_as_in_dygraph
+from purdist.pir.keeping import has_hooks, keep_graph, keep_graph_for
 from purdist.pir.looking import DATA, PARAMETER, Operation, operations
 from purdist.pir.overwriting import Overwriting
 from purdist.pir.writes import writes_as_in_dygraph
@@ -86,6 +88,7 @@ def trace(layer: paddle.nn.Layer, args: Sequence[Any], kwargs: Mapping[str, Any]
         untouched(layer),
         _alpha_dropout_of_any_size(),
         asking(),
+        casting_as_in_dygraph(),
         writes_as_in_dygraph(),
         _nothing_recorded_of_failures(),
         recorder.listening_to(layer.sublayers(include_self=True)),
@@ -199,20 +202,26 @@ class _Recorder:
         self._open: list[tuple[paddle.nn.Layer, int]] = []
         self._ended: list[tuple[paddle.nn.Layer, object, int, int]] = []
         self._switched: list[tuple[int, bool]] = []
+        self._hooked = False
 
     @contextmanager
-    def listening_to(self, layers: Iterable[paddle.nn.Layer]) -> Iterator[None]:
+    def listening_to(self, layers: Sequence[paddle.nn.Layer]) -> Iterator[None]:
         """Has hooks on ``layers``, the last to fire, and takes them off again."""
         with ExitStack() as hooks:
+            self._hooked = any(map(has_hooks, layers))
             for layer in layers:
                 hooks.callback(layer.register_forward_pre_hook(self._begin).remove)
                 hooks.callback(layer.register_forward_post_hook(self._end).remove)
             yield
 
-    def _begin(self, layer: paddle.nn.Layer, _: object) -> None:
+    def _begin(self, layer: paddle.nn.Layer, given: object) -> None:
+        keep_graph_for(given, paddle.static.default_main_program())
+        if self._hooked and not self._open:
+            keep_graph(paddle.static.default_main_program())
         self._open.append((layer, self._mark()))
 
     def _end(self, layer: paddle.nn.Layer, _: object, output: object) -> None:
+        keep_graph_for(output, paddle.static.default_main_program())
         opened, begin = self._open.pop()
         while opened is not layer:  # a call within that raised, and was caught
             opened, begin = self._open.pop()

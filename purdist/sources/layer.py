@@ -9,7 +9,7 @@ from purdist.program import Program
 from purdist.sources.arguments import Inputs, arguments
 from purdist.sources.life import Life, Record, made_in_both
 from purdist.sources.names import paths_of
-from purdist.sources.refusals import check_feed_names, check_made_in_dynamic_mode
+from purdist.sources.refusals import check_feed_names, check_made_in_dynamic_mode, check_no_casting
 from purdist.sources.static import enter
 from purdist.sources.trial import Trial
 from purdist.sources.weights import Weights
@@ -36,8 +36,8 @@ def from_layer(
     The graph that trains is traced after ``layer.train()``, or, if the layer is in training
     mode already, as it stands, with the parts that are frozen in eval mode; the graph that
     infers after ``layer.eval()``. The layer is left as it was. Its hooks fire, twice, and get
-    graph values: one that needs numbers must not be on it, and one that keeps what it gets
-    keeps values of a graph that is gone, which to touch ends the process.
+    graph values: one that needs numbers must not be on it. What hooks keep of them stays, with
+    its graph, and has no numbers.
 
     Args:
         layer: The network, made in dynamic mode.
@@ -60,7 +60,7 @@ def from_layer(
 
     Raises:
         InvalidArgumentError: ``inputs`` holds no ``InputSpec``, one has no name, they do not
-            fit ``forward``, or the layer was made in static mode.
+            fit ``forward``, the layer was made in static mode, or ``auto_cast`` is on.
         NameClashError: A feed name stands twice, or is that of a sublayer or weight, or of
             something else that the layer returns.
         TracingError: The layer cannot be called with graph values, returns no tensors, or
@@ -70,6 +70,7 @@ def from_layer(
         RandomInferenceError: The layer draws random numbers in eval mode.
     """
     check_made_in_dynamic_mode(layer)
+    check_no_casting()
     # Another thread may be tracing the same layer.
     with pir.building(), pir.generators_put_back():
         args, kwargs = arguments(layer, inputs)

@@ -17,6 +17,16 @@ from purdist.sources.weights import Weights
 from purdist.variables import check_name
 
 
+def check_no_casting() -> None:
+    """Refuses to trace under ``auto_cast``: what it casts would depend on who traces."""
+    if paddle.amp.is_autocast_enabled():
+        raise InvalidArgumentError(
+            "Expected from_layer to be called outside paddle.amp.auto_cast, got it inside.",
+            "Write auto_cast inside the layer's forward, around what is to be cast, or take the "
+            "with statement away.",
+        )
+
+
 def check_made_in_dynamic_mode(layer: paddle.nn.Layer) -> None:
     """Refuses what is no layer, or one that holds values of a static program."""
     if not isinstance(layer, paddle.nn.Layer):

@@ -1062,7 +1062,9 @@ RUNNING: dict[str, Case] = {
         lambda: nets.program(nets.images()).run({}, ["dropout_0.1"]),
         InvalidArgumentError,
         "Expected a variable of the inference graph, got 'dropout_0.1', which is computed in "
-        "training alone.",
+        "training alone.\n"
+        "Name what is computed in inference: print(program) says where a variable is computed in "
+        "one mode alone.",
     ),
     "train: unknown": (
         lambda: purdist.train(training(), [], fetch=["logitz"]),

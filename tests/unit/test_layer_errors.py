@@ -226,3 +226,32 @@ def test_a_layer_that_is_random_in_eval_mode() -> None:
         "Expected a network that infers without random numbers, got the op 'uniform' in the "
         "layer 'noise.0', which inference mode does not switch off.\n"
     )
+
+
+def test_casting_around_the_door() -> None:
+    layer = nn.Linear(4, 2)
+    paddle.enable_static()  # on a CPU Paddle casts nothing in dynamic mode
+    with paddle.amp.auto_cast(dtype="bfloat16"):
+        kind, text = told(layer, {"x": ROW})
+    assert kind is purdist.InvalidArgumentError
+    assert text.splitlines()[0] == (
+        "Expected from_layer to be called outside paddle.amp.auto_cast, got it inside."
+    )
+
+
+@pytest.mark.filterwarnings("ignore:amp_guard can only be enabled")
+def test_casting_inside_forward_does_what_it_does_in_dynamic_mode() -> None:
+    class Casting(nn.Layer):
+        def __init__(self) -> None:
+            super().__init__()
+            self.linear = nn.Linear(4, 2)
+
+        def forward(self, x: paddle.Tensor) -> Any:
+            with paddle.amp.auto_cast(dtype="bfloat16"):
+                return self.linear(x)
+
+    layer = Casting()
+    layer.eval()
+    x = np.random.RandomState(0).rand(3, 4).astype("float32")
+    got = purdist.from_layer(layer, {"x": ROW}).run({"x": x}, ["output"])["output"]
+    np.testing.assert_array_equal(got, layer(paddle.to_tensor(x)).numpy())

@@ -164,3 +164,40 @@ def test_threads_do_not_disturb_each_other() -> None:
         got = program.run(case.feed, list(expected))
         for output, tensor in expected.items():
             np.testing.assert_array_equal(got[output], tensor.numpy())
+
+
+def test_what_a_hook_keeps_can_be_looked_at() -> None:
+    printed = in_a_process(
+        """
+        import gc, paddle, purdist
+        from paddle import nn
+        from paddle.static import InputSpec
+
+        kept = []
+
+        class Keeping(nn.Layer):
+            def forward(self, x):
+                kept.append(x)
+                return x * 2.0
+
+        def fails(layer, given, output):
+            raise ValueError("no")
+
+        X = {"x": InputSpec([None, 6])}
+        layer = nn.Sequential(nn.Linear(6, 5), Keeping(), nn.Linear(5, 3))
+        layer[0].register_forward_post_hook(lambda _, given, out: kept.append((out, out.detach())))
+        purdist.from_layer(layer, X)
+        purdist.from_layer(nn.Sequential(nn.Linear(6, 5), Keeping()), X)
+        layer[2].register_forward_post_hook(fails)
+        try:
+            purdist.from_layer(layer, X)
+        except purdist.TracingError:
+            del layer
+        gc.collect()
+        for thing in kept:
+            for value in thing if isinstance(thing, tuple) else [thing]:
+                print(value.shape[-1], end=" ")
+                str(value)
+        """
+    )
+    assert set(printed.split()) == {"5"}

@@ -1,0 +1,44 @@
+"""Values of a trace that a hook keeps: whoever touches one when its graph is gone crashes."""
+
+from __future__ import annotations
+
+import weakref
+
+import paddle
+from paddle.base.libpaddle import pir
+
+_OF_VALUES: dict[int, tuple[weakref.ref[paddle.Tensor], paddle.static.Program]] = {}
+"""Graphs that stay as long as a value of theirs does, by the reference to the value."""
+
+_FOR_GOOD: list[paddle.static.Program] = []
+"""Graphs that stay: there is no telling what was made of a value."""
+
+
+def keep_graph_for(thing: object, program: paddle.static.Program) -> None:
+    """Lets ``program`` stay as long as one of its values in the nested ``thing`` does."""
+    for value in filter(_is_value, paddle.utils.flatten(thing)):
+        reference = weakref.ref(value, _forget)
+        # By number: to look a reference up would compare values, which appends an op.
+        _OF_VALUES[id(reference)] = reference, program
+
+
+def _is_value(thing: object) -> bool:
+    return isinstance(thing, pir.Value)
+
+
+def _forget(reference: weakref.ref[paddle.Tensor]) -> None:
+    _OF_VALUES.pop(id(reference), None)
+
+
+def keep_graph(program: paddle.static.Program) -> None:
+    """Lets ``program`` stay for good. That costs the memory of its ops, not of weights."""
+    _FOR_GOOD.append(program)
+
+
+def has_hooks(layer: paddle.nn.Layer) -> bool:
+    """Whether ``layer`` has hooks that may make something of a value, and keep it.
+
+    Paddle's own keep nothing.
+    """
+    hooks = (*layer._forward_pre_hooks.values(), *layer._forward_post_hooks.values())
+    return any(not str(getattr(hook, "__module__", "")).startswith("paddle.") for hook in hooks)
