@@ -172,6 +172,12 @@ def _side_faults(
                 if swapped
                 else "Name a variable of the student.",
             )
+        elif key.startswith("student") and variables.get(f"teacher{key[7:]}") == variable:
+            yield InvalidArgumentError(
+                f"Expected {key} to be another variable than its teacher's, got {variable.spec} "
+                "for both: nothing would be taught.",
+                "What is a teacher's bears the prefix given to merge: 'teacher_output'.",
+            )
 
 
 def _new_input_faults(program: Program, specs: Mapping[str, LossSpec]) -> Iterator[PurdistError]:

@@ -448,8 +448,9 @@ class Training:
 
     def __str__(self) -> str:
         """What is minimised, how far it is and where the teacher computes."""
-        taught = any(v.owner == "teacher" for v in self.program.variables.values())
-        where = self.stage.describe() if self.stage else "in the step's graph" if taught else "none"
+        roles = {v.role for v in self.program.variables.values() if v.owner == "teacher"}
+        alone = "in the step's graph" if "activation" in roles else "fed" if roles else "none"
+        where = self.stage.describe() if self.stage else alone
         rows = ("loss", self.loss), ("terms", ", ".join(self.terms)), ("teacher", where)
         return "\n".join(f"{k:<9}{v}" for k, v in (*rows, ("steps", str(self.progress.steps))))
 

@@ -65,8 +65,8 @@ def minimize(
             ``"inference"``: in Paddle Inference, on the next batch while the student trains
             on this one; the numbers are the same up to rounding. It is tried first against
             the graph, in a child process, and again on the first batch, and compiled in the first
-            way that is right: ``str(training)`` tells which. A trial takes 1.5 times as long as to
-            compile the teacher, and the child 3 s to start, once in a process.
+            way that is right: ``str(training)`` tells which. Trying takes two to three
+            times as long as compiling the teacher, and the child 3 s to start, once in a process.
         data_parallel: Average each gradient over the processes that ``python -m
             paddle.distributed.launch`` started; each must have called
             ``paddle.distributed.init_parallel_env()``, begins with the same weights and

@@ -29,7 +29,8 @@ def from_exported(path: str | os.PathLike[str], *, place: pir.Place | str | None
     The file holds the graph that infers; the one that trains is derived from it. All
     floating-point weights are trainable, running statistics apart: a file does not tell what
     was frozen for good. Dropout drops again where the file has its op, as that of a layer in
-    eval mode does; what an export leaves out, such as ``Dropout2D``, stays out. A batch norm
+    eval mode does; what an export leaves out, such as ``Dropout2D``, or what a layer computes
+    in training alone, such as the power iteration of ``spectral_norm``, stays out. A batch norm
     gathers statistics again, unless it takes those of the batch as it infers, too: a file does
     not tell that it was to stay with those it has (``use_global_stats=True``).
 

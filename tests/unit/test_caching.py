@@ -247,3 +247,9 @@ def test_a_weight_of_the_teacher_stays_where_a_loss_reads_it(
     assert set(bare.weights) == set(student.weights)
     purdist.export(training, tmp_path / "student", ["logits"])
     assert "teacher_" not in (tmp_path / "student.json").read_text()
+
+
+def test_a_training_from_a_cache_says_that_its_teacher_is_fed(tmp_path: Path) -> None:
+    cache = purdist.cache_teacher(distilled(), batches(), tmp_path / "cache")
+    assert "teacher  fed\n" in str(purdist.minimize(cache.distillation, momentum))
+    assert "teacher  in the step's graph\n" in str(purdist.minimize(distilled(), momentum))

@@ -31,7 +31,10 @@ Feed = Mapping[str, npt.NDArray[Any]]
 Way = Callable[[purdist.Distillation, Feed, Path], object]
 
 LABEL = NewInput("label")
-ROWS = "\nThey meet row by row in the program: feed as many rows of each."
+ROWS = (
+    "\nThey meet row by row in the program: feed as many rows of each. An input that is one row "
+    "for all of them says so: InputSpec([1, ...])."
+)
 CLASSES = "\nSomething is looked up by these numbers: classes, words and rows are counted from 0."
 
 
@@ -97,6 +100,16 @@ def test_labels_that_are_no_class_are_refused(
         way(distillation, feed, tmp_path)
     assert str(caught.value) == (
         f"Expected label to be at least 0 and below 4, got {label} in row 1, of shape [3].{CLASSES}"
+    )
+
+
+@each_way
+def test_a_batch_of_no_rows_is_refused(way: Way, tmp_path: Path) -> None:
+    distillation = distilled(KDLoss("teacher_logits", "logits"))
+    with pytest.raises(purdist.ShapeMismatchError) as caught:
+        way(distillation, {"x": nets.numbers(0, 0, 6)}, tmp_path)
+    assert str(caught.value) == (
+        "Expected feeds that are not empty, got x [0, 6].\nLeave an empty batch out."
     )
 
 
