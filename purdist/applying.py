@@ -172,7 +172,11 @@ def _side_faults(
                 if swapped
                 else "Name a variable of the student.",
             )
-        elif key.startswith("student") and variables.get(f"teacher{key[7:]}") == variable:
+        elif (
+            variable.owner == "student"
+            and key.startswith("student")
+            and variables.get(f"teacher{key[7:]}") == variable
+        ):
             yield InvalidArgumentError(
                 f"Expected {key} to be another variable than its teacher's, got {variable.spec} "
                 "for both: nothing would be taught.",
