@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import numbers
 import traceback
 import warnings
 from collections.abc import Callable, Mapping, Sequence
@@ -11,7 +12,7 @@ from typing import Any
 import attrs
 import paddle
 from paddle.nn import ClipGradByValue
-from paddle.optimizer import Optimizer
+from paddle.optimizer import ASGD, Optimizer
 
 from purdist.errors import InvalidArgumentError, PurdistWarning
 
@@ -65,15 +66,33 @@ def own_optimizer(make_optimizer: Callable[[], Optimizer]) -> Optimizer:
             f"Expected a new optimizer, got {kind}, which another program uses.",
             f"Make it in the function: lambda: paddle.optimizer.{kind}(...).",
         )
+    _check_options(optimizer, kind)
+    own = copy.deepcopy(optimizer)
+    if isinstance(own._grad_clip, ClipGradByValue):
+        own._grad_clip = _ClipByValue(own._grad_clip.max, own._grad_clip.min)
+    return own
+
+
+def _check_options(optimizer: Optimizer, kind: str) -> None:
     if getattr(optimizer, "_lazy_mode", False):
         raise InvalidArgumentError(
             f"Expected an optimizer that moves every row, got {kind}(lazy_mode=True).",
             "Leave lazy_mode out: gradients are dense here, and every row moves.",
         )
-    own = copy.deepcopy(optimizer)
-    if isinstance(own._grad_clip, ClipGradByValue):
-        own._grad_clip = _ClipByValue(own._grad_clip.max, own._grad_clip.min)
-    return own
+    if isinstance(optimizer, ASGD) and optimizer._n > 1:
+        # Its graph never writes down how many batches it has seen, nor their gradients.
+        raise InvalidArgumentError(
+            "Expected an optimizer that is in a graph what it is in dynamic mode, got "
+            f"{kind}(batch_num={optimizer._n}), which Paddle runs there as SGD.",
+            "Average gradients with paddle.optimizer.Momentum, or write paddle.optimizer.SGD.",
+        )
+    for option in ("beta1", "beta2", "epsilon"):
+        value = getattr(optimizer, f"_{option}", 0.0)
+        if not isinstance(value, numbers.Real):
+            raise InvalidArgumentError(
+                f"Expected {kind} with a number as {option}, got {type(value).__name__}.",
+                "Give the number itself: a tensor made elsewhere is in no graph of ours.",
+            )
 
 
 def _made(make_optimizer: Callable[[], Optimizer]) -> Optimizer:

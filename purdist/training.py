@@ -73,12 +73,13 @@ def minimize(
             trains on batches of its own. Running statistics stay each process's own.
 
     Raises:
-        InvalidArgumentError: ``make_optimizer`` makes no optimizer, the optimizer was
-            given ``parameters=`` or has been used before, or the loss depends on no
-            trainable parameter; the teacher cannot be a stage of its own; ``data_parallel``
-            was asked for in a process that is alone; or a gradient has to go through a while
-            loop that Paddle does not differentiate, or a recurrent layer with dropout that
-            infers, or a masked_fill; or an embedding that learns is ``sparse``.
+        InvalidArgumentError: ``make_optimizer`` makes no optimizer, the optimizer was given
+            ``parameters=``, an option that a graph cannot follow, or has been used before,
+            or the loss depends on no trainable parameter; the teacher cannot be a stage of
+            its own; ``data_parallel`` was asked for in a process that is alone; or a
+            gradient has to go through a while loop that Paddle does not differentiate, or a
+            recurrent layer with dropout that infers, or a masked_fill; or an embedding that
+            learns is ``sparse``.
         EngineError: Paddle Inference computes the teacher in no way as its graph does.
 
     Warns:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -29,6 +30,12 @@ OPTIMIZERS: dict[str, Make] = {
     if name not in {"Optimizer", *REFUSED}
 }
 
+
+def is_bias(parameter: paddle.Tensor) -> bool:
+    """By a name's end, which a copy of a layer (``..._deepcopy_1``) does not keep."""
+    return parameter.name.endswith(".b_0")
+
+
 WAYS: dict[str, dict[str, Any]] = {
     "clipped by value": {"grad_clip": nn.ClipGradByValue(0.01)},
     "clipped by norm": {"grad_clip": nn.ClipGradByNorm(0.01)},
@@ -37,6 +44,37 @@ WAYS: dict[str, dict[str, Any]] = {
     "L1": {"weight_decay": regularizer.L1Decay(0.1)},
     "L2": {"weight_decay": regularizer.L2Decay(0.1)},
 }
+
+OPTIONS: dict[str, Make] = {
+    f"{name} {', '.join(given)}": functools.partial(OPTIMIZERS[name], 0.05, **given)
+    for name, given in (
+        ("Momentum", {"momentum": 0.8, "use_nesterov": True}),
+        ("Momentum", {"use_multi_tensor": True}),
+        ("Adam", {"beta1": 0.5, "beta2": 0.6, "epsilon": 1e-3}),
+        ("Adam", {"amsgrad": True}),
+        ("AdamW", {"weight_decay": 0.3, "amsgrad": True}),
+        ("Adamax", {"beta1": 0.5, "beta2": 0.6, "epsilon": 1e-3}),
+        ("Adagrad", {"epsilon": 1e-2, "initial_accumulator_value": 0.3}),
+        ("Adadelta", {"epsilon": 1e-2, "rho": 0.5}),
+        ("RMSProp", {"rho": 0.5, "epsilon": 1e-2, "momentum": 0.4, "centered": True}),
+        ("NAdam", {"beta1": 0.5, "beta2": 0.6, "momentum_decay": 0.1}),
+        ("RAdam", {"beta1": 0.5, "beta2": 0.6}),
+        ("Rprop", {"learning_rate_range": (0.001, 0.055), "etas": (0.3, 1.7)}),
+        ("Lamb", {"lamb_weight_decay": 0.5, "beta1": 0.5, "beta2": 0.6}),
+        ("Lamb", {"lamb_weight_decay": 0.5, "exclude_from_weight_decay_fn": is_bias}),
+        (
+            "Lamb",
+            {
+                "lamb_weight_decay": 0.5,
+                "exclude_from_weight_decay_fn": is_bias,
+                "always_adapt": True,
+            },
+        ),
+    )
+}
+"""What does not change an optimizer's name but its numbers. ASGD's ``batch_num`` is refused: a
+plain graph of Paddle's, run by its executor, takes every number of batches for one, as SGD,
+where dygraph follows the formula of Paddle's documentation to the bit."""
 
 SCHEDULES: dict[str, tuple[Any, ...]] = {
     "NoamDecay": (16, 2, 0.1),
@@ -62,7 +100,8 @@ SCHEDULES: dict[str, tuple[Any, ...]] = {
 
 def network() -> nn.Layer:
     paddle.seed(5)
-    return nn.Sequential(nn.Linear(6, 5), nn.LayerNorm(5), nn.Linear(5, 4))
+    named = paddle.ParamAttr(name="enc_w")
+    return nn.Sequential(nn.Linear(6, 5, weight_attr=named), nn.LayerNorm(5), nn.Linear(5, 4))
 
 
 def loss_of(answer: paddle.Tensor) -> paddle.Tensor:
@@ -99,6 +138,11 @@ def test_an_optimizer_trains_as_in_dygraph(name: str) -> None:
     assert_trains_as_in_dygraph(lambda **options: OPTIMIZERS[name](0.05, **options))
 
 
+@pytest.mark.parametrize("options", OPTIONS)
+def test_options_train_as_in_dygraph(options: str) -> None:
+    assert_trains_as_in_dygraph(OPTIONS[options])
+
+
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("name", ["SGD", "Adam"])
 def test_clips_and_regularizers_train_as_in_dygraph(name: str, way: str) -> None:
@@ -126,6 +170,7 @@ def test_what_cannot_run_is_refused_with_what_to_write_instead() -> None:
         from tests.unit.test_optimizers import distillation, network
         from paddle.incubate import optimizer as incubate
 
+        tensor = paddle.to_tensor([1e-3])
         sgd = lambda: paddle.optimizer.SGD(0.1)
         made = distillation(network())
         for make in (
@@ -141,6 +186,9 @@ def test_what_cannot_run_is_refused_with_what_to_write_instead() -> None:
             lambda: paddle.static.amp.decorate(sgd()),
             lambda: paddle.optimizer.AdamW(0.1, lr_ratio=lambda p: 0.5),
             lambda: paddle.optimizer.Adam(0.1, lazy_mode=True),
+            lambda: paddle.optimizer.ASGD(0.1, batch_num=2),
+            lambda: paddle.optimizer.AdamW(0.1, beta2=paddle.to_tensor([0.9])),
+            lambda: paddle.optimizer.Lamb(0.1, epsilon=tensor),
         ):
             try:
                 purdist.minimize(made, make)
@@ -162,6 +210,9 @@ def test_what_cannot_run_is_refused_with_what_to_write_instead() -> None:
         "Expected make_optimizer to return a Paddle optimizer, it raised NotImplementedError: "
         "'lr_ratio' is unimplemented in CPU.",
         "Adam(lazy_mode=True).",
+        "ASGD(batch_num=2), which Paddle runs there as SGD.",
+        "Value.",
+        "Tensor.",
     ]
 
 

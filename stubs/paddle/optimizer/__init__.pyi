@@ -79,3 +79,6 @@ class AdamW(Optimizer):
         apply_decay_param_fun: Callable[[str], bool] | None = None,
         grad_clip: _ClipGradBase | None = None,
     ) -> None: ...
+
+class ASGD(Optimizer):
+    _n: int
