@@ -37,11 +37,13 @@ _SIZE_READERS = frozenset(
 )
 """Functions of Paddle's own that compute with a size, by file and name."""
 
-_ARITHMETIC = ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul")
-_OPERATORS = (
-    *(f"__{side}{name}__" for name in _ARITHMETIC for side in ("", "r")),
-    *(f"__{name}__" for name in ("eq", "ne", "lt", "le", "gt", "ge")),
+ARITHMETIC = tuple(
+    f"__{side}{name}__"
+    for name in ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul")
+    for side in ("", "r")
 )
+COMPARISONS = tuple(f"__{name}__" for name in ("eq", "ne", "lt", "le", "gt", "ge"))
+_OPERATORS = (*ARITHMETIC, *COMPARISONS)
 
 _FATAL = ("__getitem__", "__iter__", "clone", "detach")
 """What else of a tensor of dynamic mode ends the process in static mode."""
@@ -69,24 +71,24 @@ class Sizes(list[Any]):
     Two are equal if all sizes that both know are.
     """
 
-    def __eq__(self, other: object) -> bool:
+    def __eq__(self, other: object) -> Any:
         return (
             isinstance(other, list | tuple)
             and len(self) == len(other)
             and all(_may_be_one(one, two) for one, two in zip(self, other, strict=True))
         )
 
-    def __ne__(self, other: object) -> bool:
+    def __ne__(self, other: object) -> Any:
         return not self == other
 
     __hash__ = None
 
     def __getitem__(self, key: Any) -> Any:
         got = super().__getitem__(key)
-        return Sizes(got) if isinstance(key, slice) else got
+        return type(self)(got) if isinstance(key, slice) else got
 
     def __add__(self, other: Any) -> Any:
-        return Sizes([*self, *other])
+        return type(self)([*self, *other])
 
     def numel(self) -> Any:
         """How many numbers there are."""
@@ -112,13 +114,27 @@ def sizes_of(value: paddle.Tensor) -> Sizes:
 _SHAPE: Callable[[paddle.Tensor], list[int]] = vars(pir.Value)["shape"].fget
 
 
+def shape_of(value: paddle.Tensor) -> list[int]:
+    """The shape of ``value`` as Paddle has it, with -1 for what is unknown."""
+    return _SHAPE(value)
+
+
+def is_paddles(frame: Any) -> bool:
+    """Whether code is Paddle's own."""
+    return bool(frame.f_code.co_filename.startswith(_PADDLE))
+
+
 @contextmanager
-def asking(foreign: Callable[[str], object] | None = None) -> Iterator[None]:
+def asking(
+    foreign: Callable[[str], object] | None = None,
+    shape: Callable[[paddle.Tensor], object] = sizes_of,
+) -> Iterator[None]:
     """Graph values answer inside as the module says, in this thread.
 
     Args:
         foreign: Told of a tensor of dynamic mode that takes gradients, which no constant can
             stand for. None where somebody else looks after such tensors.
+        shape: What somebody's own code gets for the shape of a value.
     """
     thread = threading.get_ident()
 
@@ -135,27 +151,28 @@ def asking(foreign: Callable[[str], object] | None = None) -> Iterator[None]:
         return thing
 
     values = {
-        **_answers(here),
+        **_answers(here, shape),
         **{name: _beside(name, become) for name in _OPERATORS},
         **{name: _indexed(name, become) for name in ("__getitem__", "__setitem__")},
     }
     tensors = {name: _as_constant(name, here, become) for name in (*_OPERATORS, *_FATAL)}
     with ExitStack() as stack:
-        stack.enter_context(_replaced(pir.Value, values))
-        stack.enter_context(_replaced(paddle._C_ops, {"unbind": _unbind(here)}))
+        stack.enter_context(replaced(pir.Value, values))
+        stack.enter_context(replaced(paddle._C_ops, {"unbind": _unbind(here)}))
         cov = {"cov": _cov(linalg.cov, here)}  # corrcoef calls it too
         for owner in (linalg, paddle.linalg, pir.Value):
-            stack.enter_context(_replaced(owner, cov))
+            stack.enter_context(replaced(owner, cov))
         if foreign is not None:
-            stack.enter_context(_replaced(paddle.Tensor, tensors))
-            stack.enter_context(_replaced(core, {"switch_main_program": _no_other(here)}))
-            stack.enter_context(_replaced(base, {"in_to_static_mode": _is_mode()}))
+            stack.enter_context(replaced(paddle.Tensor, tensors))
+            stack.enter_context(replaced(core, {"switch_main_program": _no_other(here)}))
+            stack.enter_context(replaced(base, {"in_to_static_mode": _is_mode()}))
             stack.enter_context(static_op_arg_cast_guard(become))
         stack.enter_context(warnings.catch_warnings())
         # Which is as it should be: a value of a graph lies nowhere yet.
         warnings.filterwarnings("ignore", "Tensor do not have '.*' interface for pir")
         # An if that returns in one of its branches, converted.
         warnings.filterwarnings("ignore", "Return results from different branches in cond")
+        warnings.filterwarnings("ignore", "Return results has maybe unbound local variable")
         try:
             yield
         finally:
@@ -163,9 +180,12 @@ def asking(foreign: Callable[[str], object] | None = None) -> Iterator[None]:
             _global_inplace_map.pop(paddle.static.default_main_program())
 
 
-def _answers(here: Callable[[], bool]) -> dict[str, object]:
+def _answers(here: Callable[[], bool], own: Callable[[paddle.Tensor], object]) -> dict[str, object]:
     def shape(self: paddle.Tensor) -> Any:
-        return sizes_of(self) if here() and _wants_sizes(sys._getframe(1)) else _SHAPE(self)
+        frame = sys._getframe(1)
+        if not here() or not _wants_sizes(frame):
+            return _SHAPE(self)
+        return sizes_of(self) if is_paddles(frame) else own(self)
 
     def rows(self: paddle.Tensor) -> Iterator[paddle.Tensor]:
         return iter([self[k] for k in range(length(self))])
@@ -315,7 +335,7 @@ def _is_mode() -> Callable[[], bool]:
 
 
 @contextmanager
-def _replaced(owner: object, replacements: Mapping[str, object]) -> Iterator[None]:
+def replaced(owner: object, replacements: Mapping[str, object]) -> Iterator[None]:
     """Attributes of a class or module are others inside."""
     own = vars(owner)
     found = {name: own[name] for name in replacements if name in own}

@@ -13,10 +13,11 @@ from typing import Any
 import paddle
 from paddle.base.libpaddle import pir
 from paddle.jit import dy2static
-from paddle.jit.dy2static import program_translator
+from paddle.jit.dy2static import convert_operators, program_translator
 from paddle.utils import unique_name
 
 from purdist.pir.asking import sizes_of
+from purdist.pir.looking import dtype_name, is_feed, operations
 
 Function = Callable[..., Any]
 
@@ -41,16 +42,23 @@ def converted(function: Function) -> Iterator[Function | None]:
         return sizes_of(value) if isinstance(value, pir.Value) else value.shape
 
     found = program_translator._FUNCTION_CACHE, dy2static.Shape, paddle.static.nn.while_loop
+    to_static = convert_operators.to_static_variable
 
     def while_loop(condition: Any, body: Any, carried: Any, **others: Any) -> Any:
         # Paddle takes for constant what starts as one, whatever a round adds to it.
-        return found[2](condition, body, paddle.utils.map_structure(_learning, carried), **others)
+        carried = paddle.utils.map_structure(_learning, carried)
+        return found[2](condition, _of_one_dtype(body), carried, **others)
+
+    def number(thing: Any, dtype: Any = None) -> Any:
+        # A number of Python's takes its dtype from what it meets; Paddle makes it float64.
+        return to_static(thing, dtype or (_float() if isinstance(thing, float) else None))
 
     logger = logging.getLogger("Dynamic-to-Static")
     disabled = logger.disabled
     program_translator._FUNCTION_CACHE = Cache()
     setattr(dy2static, "Shape", shape)  # noqa: B010 - it is a function there
     setattr(paddle.static.nn, "while_loop", while_loop)  # noqa: B010
+    setattr(convert_operators, "to_static_variable", number)  # noqa: B010
     logger.disabled = True
     try:
         yield _converted(function)
@@ -58,6 +66,7 @@ def converted(function: Function) -> Iterator[Function | None]:
         program_translator._FUNCTION_CACHE = found[0]
         setattr(dy2static, "Shape", found[1])  # noqa: B010
         setattr(paddle.static.nn, "while_loop", found[2])  # noqa: B010
+        setattr(convert_operators, "to_static_variable", to_static)  # noqa: B010
         logger.disabled = disabled
         for file in files:
             Path(file).unlink(missing_ok=True)
@@ -84,8 +93,32 @@ def _converted(function: Function) -> Function | None:
 
 def _learning(start: Any) -> Any:
     """What a loop starts from, as one that gradients reach."""
-    tensor = isinstance(start, pir.Value) and start.is_dense_tensor_type()
-    if tensor and start.stop_gradient and "float" in str(start.dtype).lower():
+    if isinstance(start, pir.Value) and _is_float(start) and start.stop_gradient:
         start = paddle.assign(start)
         start.stop_gradient = False
     return start
+
+
+def _is_float(value: Any) -> bool:
+    return value.is_dense_tensor_type() and "float" in str(value.dtype).lower()
+
+
+def _float() -> str:
+    """The dtype that a number of Python's has beside the feeds of the current program."""
+    ops = operations(paddle.static.default_main_program())
+    dtypes = {dtype_name(op.result(0).dtype) for op in ops if is_feed(op)}
+    return "float64" if "float64" in dtypes else "float32"
+
+
+def _of_one_dtype(body: Function) -> Function:
+    """``body`` with floats in the dtype they came in with, which Paddle takes them to keep."""
+
+    def kept(before: Any, after: Any) -> Any:
+        floats = all(isinstance(v, pir.Value) and _is_float(v) for v in (before, after))
+        return after.astype(before.dtype) if floats and before.dtype != after.dtype else after
+
+    def once(*carried: Any) -> Any:
+        results = body(*carried)
+        return type(results)(map(kept, carried, results))
+
+    return once

@@ -16,6 +16,7 @@ from collections.abc import Hashable, Iterable, Sequence
 
 import attrs
 import paddle
+from paddle.base.libpaddle import pir
 
 from purdist.pir.looking import (
     Operation,
@@ -49,6 +50,7 @@ class Meeting:
 
     values: tuple[paddle.Tensor, paddle.Tensor]
     axes: tuple[int, int] | None  # None: the values are the sizes
+    inside: Operation | None = None  # the op, where it lies in a region of an if or a loop
 
 
 def agreements(graph: Graph) -> list[Agreement]:
@@ -73,6 +75,7 @@ class Sizes:
         self._places: dict[int, Place] = {}
         self._sizes: dict[str, tuple[Size, ...]] = {}
         self._numbers: dict[str, tuple[Size, ...]] = {}
+        self._depth = 0
 
     # --- sizes --------------------------------------------------------------------------
 
@@ -112,7 +115,7 @@ class Sizes:
             return b if a == ONE else a
         told = a == b or self._made_one(a, b) or not (a[1] or b[1])
         if not told and op.name().removeprefix("pd_op.").rstrip("_") in BROADCASTING:
-            self.unmet.append(Meeting(values, axes))
+            self.unmet.append(Meeting(values, axes, op if self._depth else None))
         return b if a[1] and not b[1] else a
 
     def _made_one(self, a: Size, b: Size) -> bool:
@@ -149,8 +152,10 @@ class Sizes:
     def follow(self, ops: Iterable[Operation]) -> None:
         """Goes on with ``ops``, and with those of the regions in them."""
         for op in ops:
+            self._depth += 1
             for inner in op.blocks() if op.num_regions() else ():
                 self.follow(inner.ops)
+            self._depth -= 1
             short = op.name().rpartition(".")[2].rstrip("_")
             numbers = self._numbers_of(op, short)
             if numbers is not None:
@@ -266,22 +271,43 @@ def guard(unmet: Sequence[Meeting], like: paddle.Tensor, names: Sequence[str]) -
     """1 in the dtype of ``like`` where all sizes that meet are one; elsewhere it fails to compute.
 
     It looks up row 0 or row 1 of a tensor of one row: an assertion that what is multiplied with
-    it cannot do without.
+    it cannot do without. What meets inside of an if or a loop is nobody's outside: there it is
+    the op's own operand that is looked up.
 
     Args:
         unmet: What meets.
         like: Of the dtype that is wanted.
         names: What `guarded` tells of it.
     """
+    row = _row_of(paddle.ones([1], like.dtype), [m for m in unmet if m.inside is None], names)
+    for meeting in unmet:
+        if meeting.inside is not None:
+            _guard_inside(meeting, meeting.inside, names)
+    return row.reshape([])
+
+
+def _guard_inside(meeting: Meeting, op: Operation, names: Sequence[str]) -> None:
+    value = meeting.values[0]
+    with paddle.static.program_guard(paddle.static.default_main_program()):
+        pir.set_insertion_point(op)
+        row = _row_of(value.unsqueeze(0), [meeting], names).squeeze(0)
+    for operand in op.operands():
+        if identity(operand.source()) == value.id:
+            operand.set_source(row)
+            return
+
+
+def _row_of(rows: paddle.Tensor, unmet: Sequence[Meeting], names: Sequence[str]) -> paddle.Tensor:
+    """The only row of ``rows``, where all sizes that meet are one."""
     wrong = paddle.zeros([1], "int64")
     for meeting in unmet:
         one, other = meeting.values
         if meeting.axes is not None:
             one, other = map(_size_of, meeting.values, meeting.axes)
         wrong = wrong + (one != other).astype("int64")
-    row = paddle.gather(paddle.ones([1], like.dtype), wrong.clip(max=1))
+    row = paddle.gather(rows, wrong.clip(max=1))
     op_of(row).set_str_attr(_GUARDED, "\n".join(names))
-    return row.reshape([])
+    return row
 
 
 def must_meet(one: paddle.Tensor, other: paddle.Tensor, axes: Iterable[int]) -> None:
@@ -301,5 +327,7 @@ def _size_of(value: paddle.Tensor, axis: int) -> paddle.Tensor:
 def guarded(program: paddle.static.Program) -> list[list[str]]:
     """The names that were given with each `guard` in ``program``."""
     return [
-        str(op.attrs()[_GUARDED]).split("\n") for op in operations(program) if op.has_attr(_GUARDED)
+        str(op.attrs()[_GUARDED]).split("\n")
+        for op in operations(program, regions=True)
+        if op.has_attr(_GUARDED)
     ]

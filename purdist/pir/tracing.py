@@ -14,11 +14,13 @@ from typing import Any
 import attrs
 import paddle
 from paddle.base.dygraph import base as dygraph_base
+from paddle.jit import dy2static
 from paddle.jit.dy2static import parameter_recorder
 from paddle.nn.functional import common
 
-from purdist.pir.asking import asking
+from purdist.pir.asking import asking, replaced
 from purdist.pir.casting import casting_as_in_dygraph
+from purdist.pir.comparing import compared_sizes_of, guessed_sizes_of
 from purdist.pir.keeping import has_hooks, keep_graph, keep_graph_for
 from purdist.pir.looking import DATA, PARAMETER, Operation, operations
 from purdist.pir.overwriting import Overwriting
@@ -69,7 +71,13 @@ class UntraceableError(Exception):
         super().__init__(type(layer).__name__)
 
 
-def trace(layer: paddle.nn.Layer, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Trace:
+def trace(
+    layer: paddle.nn.Layer,
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+    *,
+    unknown_as_paddle: bool = False,
+) -> Trace:
     """Calls ``layer`` with graph values and records what it computes.
 
     Its hooks fire, as in any call. What the call leaves in the layer is undone.
@@ -78,16 +86,20 @@ def trace(layer: paddle.nn.Layer, args: Sequence[Any], kwargs: Mapping[str, Any]
         layer: Who is called, in the mode it is in.
         args: The positional arguments, feeds given as named ``InputSpec``.
         kwargs: The arguments by keyword, likewise.
+        unknown_as_paddle: An unknown size is -1 for the layer, equal to any other unknown one:
+            code that asks for numbers goes on, to compute the right or the wrong.
 
     Raises:
         UntraceableError: The call failed, for the reason that is its cause.
         StaleReadError: It writes over a tensor where the graph cannot follow.
     """
     recorder, overwriting = _Recorder(), Overwriting()
+    shape = guessed_sizes_of if unknown_as_paddle else compared_sizes_of
     with (
         untouched(layer),
         _alpha_dropout_of_any_size(),
-        asking(),
+        asking(shape=shape),
+        replaced(dy2static, {"Shape": shape}),
         casting_as_in_dygraph(),
         writes_as_in_dygraph(),
         _nothing_recorded_of_failures(),

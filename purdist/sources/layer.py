@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import functools
+
 import paddle
 
 from purdist import pir
+from purdist.errors import PurdistError, TracingError
 from purdist.program import Program
 from purdist.sources.arguments import Inputs, arguments
 from purdist.sources.life import Life, Record, made_in_both
@@ -54,6 +57,9 @@ def from_layer(
             again, and get tensors. It costs two forward passes of the layer and two of the
             graph, and, where more than the batch is unknown, a trace for each size that is
             tried. What takes none of these inputs, or computes in bfloat16, is not checked.
+            A layer that asks for the number of an unknown size, as in ``max(1, x.shape[0])``,
+            is traced once more with -1 for it, as Paddle has it, and taken if the check then
+            holds at two sizes: without a check it is refused.
 
     Returns:
         The network. Parameters that stop gradients in the layer are frozen.
@@ -73,36 +79,59 @@ def from_layer(
     check_no_casting()
     # Another thread may be tracing the same layer.
     with pir.building(), pir.generators_put_back():
-        args, kwargs = arguments(layer, inputs)
-        weights = Weights(layer)
-        paths = paths_of(layer)
-        check_feed_names(args, kwargs, weights, paths)
-        with pir.untouched(layer), weights.renamed(), weights.learning():
-            if not layer.training:
-                layer.train()
-            train = Record.of(layer, args, kwargs, weights, paths)
-            layer.eval()
-            infer = Record.of(layer, args, kwargs, weights, paths)
-        outputs = {*train.outputs, *infer.outputs}
-        training, inference = (Life.of(record, paths, outputs) for record in (train, infer))
-        for life in (training, inference):
-            pir.record_stops(pir.operations(life.trace.program))
-        pir.freeze(pir.operations(inference.trace.program))
-        taken = {*training.given, *inference.given}
-        trains = training.graph({}, taken)
-        infers = inference.graph(
-            made_in_both(training, trains, inference), {*taken, *trains.values}
-        )
-        program = enter(
-            trains,
-            infers,
-            weights.scope(),
-            pir.place_of(place),
-            share=share,
-            inner=training.inner | inference.inner,
-            given_names=weights.given_names(),
-        )
-        if check:
-            with weights.renamed():
-                Trial(layer, args, kwargs, paths, program).check(training, inference)
-        return program
+        try:
+            return _traced(layer, inputs, place, share=share, check=check)
+        except TracingError as error:
+            if not check or not isinstance(error.__cause__, pir.NumbersError):
+                raise
+            asked = error
+        try:
+            return _traced(layer, inputs, place, share=share, check=True, unknown_as_paddle=True)
+        except PurdistError:
+            raise asked from asked.__cause__
+
+
+def _traced(
+    layer: paddle.nn.Layer,
+    inputs: Inputs,
+    place: pir.Place | str | None,
+    *,
+    share: bool,
+    check: bool,
+    unknown_as_paddle: bool = False,
+) -> Program:
+    args, kwargs = arguments(layer, inputs)
+    weights = Weights(layer)
+    paths = paths_of(layer)
+    check_feed_names(args, kwargs, weights, paths)
+    record = functools.partial(
+        Record.of, layer, args, kwargs, weights, paths, unknown_as_paddle=unknown_as_paddle
+    )
+    with pir.untouched(layer), weights.renamed(), weights.learning():
+        if not layer.training:
+            layer.train()
+        train = record()
+        layer.eval()
+        infer = record()
+    outputs = {*train.outputs, *infer.outputs}
+    training, inference = (Life.of(record, paths, outputs) for record in (train, infer))
+    for life in (training, inference):
+        pir.record_stops(pir.operations(life.trace.program))
+    pir.freeze(pir.operations(inference.trace.program))
+    taken = {*training.given, *inference.given}
+    trains = training.graph({}, taken)
+    infers = inference.graph(made_in_both(training, trains, inference), {*taken, *trains.values})
+    program = enter(
+        trains,
+        infers,
+        weights.scope(),
+        pir.place_of(place),
+        share=share,
+        inner=training.inner | inference.inner,
+        given_names=weights.given_names(),
+    )
+    if check:
+        with weights.renamed():
+            trial = Trial(layer, args, kwargs, paths, program, guessed=unknown_as_paddle)
+            trial.check(training, inference)
+    return program

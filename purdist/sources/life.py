@@ -36,10 +36,12 @@ class Record:
         kwargs: Mapping[str, Any],
         weights: Weights,
         paths: Paths,
+        *,
+        unknown_as_paddle: bool = False,
     ) -> Record:
         """The layer in the mode it is in."""
         try:
-            trace = pir.trace(layer, args, kwargs)
+            trace = pir.trace(layer, args, kwargs, unknown_as_paddle=unknown_as_paddle)
         except pir.UntraceableError as error:
             raise untraceable(layer, error, paths) from error.__cause__
         except pir.StaleReadError as error:

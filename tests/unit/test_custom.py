@@ -487,6 +487,47 @@ CONVERTED: dict[str, Loss] = {
 }
 
 
+def looped_in_float64(s: Any) -> Any:
+    loss = 0.0
+    for k in range(s.shape[0]):
+        loss = loss + s[k].astype("float64").square().sum()
+    return loss
+
+
+def reduced_or_none(s: Any, y: Any) -> Any:
+    if (y >= 0).sum() == 0:
+        return s.sum() * 0.0
+    counts = (y >= 0).astype("float32")
+    losses = P.nn.functional.cross_entropy(s, y.clip(min=0), reduction="none")
+    return (losses * counts).sum() / counts.sum()
+
+
+@pytest.mark.parametrize("function", [looped, looped_in_float64])
+def test_a_loop_from_a_number_on_has_the_dtype_of_the_network(function: Loss) -> None:
+    distilled = purdist.apply(network(), [CustomLoss(function, {"s": "s"})])
+    assert distilled.program.variables["loss"].dtype == "float32"
+    training = purdist.minimize(distilled, lambda: P.optimizer.Adam(0.01))
+    feed = nets.numbers(3, 4, 6)
+    first, second = (step.loss for step in purdist.train(training, [{"x": feed}] * 2))
+    assert first == pytest.approx(
+        in_dynamic_mode(looped, feed)[0] * (1 if function is looped else len(feed)), rel=1e-6
+    )
+    assert second < first
+
+
+def test_sizes_that_meet_inside_of_an_if_must_be_one_there() -> None:
+    labels = purdist.NewInput("y", [-1], "int64")
+    distilled = purdist.apply(network(), [CustomLoss(reduced_or_none, {"s": "s", "y": labels})])
+    training = purdist.minimize(distilled, lambda: P.optimizer.SGD(0.1))
+    feed = {"x": nets.numbers(3, 4, 6), "y": np.array([0, -1, 2, 1])}
+    (s,) = distilled.program.run({"x": feed["x"]}, ["s"]).values()
+    told = [step.loss for step in purdist.train(training, [feed, feed])]
+    P.disable_static()
+    expected = float(reduced_or_none(P.to_tensor(s), P.to_tensor(feed["y"])))
+    assert told[0] == pytest.approx(expected, rel=1e-6)
+    assert told[1] < told[0]
+
+
 @pytest.mark.parametrize("case", CONVERTED)
 def test_ifs_and_loops_over_values_are_part_of_the_graph(case: str) -> None:
     for rows in (3, 1):

@@ -21,6 +21,9 @@ pytestmark = pytest.mark.usefixtures("dynamic")
 X = numbers(0, 3, 4)
 CALLS: list[int] = []
 
+# Typed as Any, for what our stubs leave out.
+F: Any = nn.functional
+
 
 class Computing(nn.Layer):
     """A linear layer, a function, and another one."""
@@ -199,3 +202,74 @@ def test_static_mode_is_checked_too() -> None:
         """
     )
     assert printed == "refused False\n"
+
+
+class Resizing(nn.Layer):
+    """A convolution, and what ``function`` makes of it and of the input."""
+
+    def __init__(self, function: Callable[[Any, Any], Any]) -> None:
+        super().__init__()
+        self.function = function
+        self.conv = nn.Conv2D(2, 3, 3, 2)
+
+    def forward(self, x: Any) -> Any:
+        return self.function(self.conv(x), x)
+
+
+def as_large_as_the_input(h: Any, x: Any) -> Any:
+    if h.shape[2:] != x.shape[2:]:
+        h = F.interpolate(h, size=x.shape[2:])
+    return h
+
+
+def of_eight(h: Any, x: Any) -> Any:
+    if h.shape[2:] != [8, 8]:
+        h = F.interpolate(h, size=[8, 8])
+    return h
+
+
+def of_one_shape(h: Any, x: Any) -> Any:
+    assert list(h.shape) == list((h * 2.0).shape)
+    return h * 2.0
+
+
+def by_lists(h: Any, x: Any) -> Any:
+    if list(h.shape[2:]) != list(x.shape[2:]):
+        h = F.interpolate(h, size=x.shape[2:])
+    return h
+
+
+def of_eight_by_tuples(h: Any, x: Any) -> Any:
+    return h if tuple(h.shape[2:]) == (8, 8) else h * 2.0
+
+
+def half(h: Any, x: Any) -> Any:
+    return h[: max(1, h.shape[0] // 2)]
+
+
+SIZED = {"x": InputSpec([None, 2, None, None])}
+
+
+@pytest.mark.parametrize("function", [as_large_as_the_input, of_eight, of_one_shape])
+def test_a_layer_may_compare_sizes_that_are_not_known(function: Callable[[Any, Any], Any]) -> None:
+    layer = Resizing(function)
+    program = purdist.from_layer(layer, SIZED)
+    for size in (9, 17):  # the convolution makes 4 and 8 of it
+        x = numbers(0, 2, 2, size, size)
+        expected = layer(paddle.to_tensor(x)).numpy()
+        np.testing.assert_allclose(
+            program.run({"x": x}, ["output"])["output"], expected, rtol=1e-5, atol=1e-6
+        )
+
+
+@pytest.mark.parametrize("function", [by_lists, of_eight_by_tuples, half])
+def test_what_goes_wrong_with_the_number_of_a_size_is_refused(
+    function: Callable[[Any, Any], Any],
+) -> None:
+    with pytest.raises(purdist.TracingError, match="which a graph has not before it runs"):
+        purdist.from_layer(Resizing(function), SIZED)
+
+
+def test_numbers_of_sizes_are_guessed_only_where_it_is_checked() -> None:
+    with pytest.raises(purdist.TracingError, match="which a graph has not before it runs"):
+        purdist.from_layer(Resizing(of_one_shape), SIZED, check=False)

@@ -1,0 +1,3 @@
+from typing import Any
+
+def to_static_variable(x: Any, dtype: Any = ...) -> Any: ...
