@@ -57,7 +57,7 @@ def from_layer(
             again, and get tensors. It costs two forward passes of the layer and two of the
             graph, and, where more than the batch is unknown, a trace for each size that is
             tried. What takes none of these inputs, or computes in bfloat16, is not checked.
-            A layer that asks for the number of an unknown size, as in ``max(1, x.shape[0])``,
+            A layer that compares unknown sizes so that no graph can, as in ``list(a.shape) == s``,
             is traced once more with -1 for it, as Paddle has it, and taken if the check then
             holds at two sizes: without a check it is refused.
 
