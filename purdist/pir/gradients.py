@@ -18,6 +18,7 @@ from purdist.pir.looking import (
     STOPS,
     WHILE,
     Operation,
+    dtype_name,
     is_tensor,
     operations,
     yielded,
@@ -25,16 +26,8 @@ from purdist.pir.looking import (
 
 _WRITE = "pd_op.array_write_"
 
-_NUMBERS = frozenset(
-    (
-        paddle.float16,
-        paddle.bfloat16,
-        paddle.float32,
-        paddle.float64,
-        paddle.complex64,
-        paddle.complex128,
-    )
-)
+_NUMBERS = frozenset(("float16", "bfloat16", "float32", "float64", "complex64", "complex128"))
+"""Names, because `paddle.float32` is another object where the process began in the old form."""
 
 _DIFFERENTIABLE: dict[str, bool] = {}
 """The name of an op -> whether Paddle has a gradient of it, as far as it was asked."""
@@ -153,7 +146,7 @@ def _array(value: paddle.Tensor) -> bool:
 
 def _takes_gradient(value: paddle.Tensor) -> bool:
     """Whether ``value`` is made of real or complex numbers. A list is of whatever it lists."""
-    return not is_tensor(value) or value.dtype in _NUMBERS
+    return not is_tensor(value) or dtype_name(value.dtype) in _NUMBERS
 
 
 def _set(value: paddle.Tensor, *, flows: bool) -> None:
