@@ -33,6 +33,9 @@ from tests.own_loss import PseudoHuberLoss
 from tests.properties.test_loss_laws import CASES
 from tests.unit.test_schedule import schedules
 
+# What Paddle can take for a name.
+names = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1)
+
 weights = st.floats(0.1, 10) | schedules
 variables = st.sampled_from(("labels", "y")) | st.builds(
     NewInput, st.just("y"), st.tuples(st.integers(-1, 3)), st.sampled_from(("int64", "int32"))
@@ -49,7 +52,7 @@ losses: st.SearchStrategy[LossSpec] = st.one_of(
         relations=st.lists(st.sampled_from(("qq", "qk", "vv")), min_size=1, max_size=3),
         mask=variables | st.none(),
     ),
-    st.builds(PseudoHuberLoss, st.just("t"), st.just("s"), name=st.text(min_size=1)),
+    st.builds(PseudoHuberLoss, st.just("t"), st.just("s"), name=names),
 )
 losses = st.builds(lambda loss, weight: loss * weight, losses, weights)
 
