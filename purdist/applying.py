@@ -172,16 +172,6 @@ def _side_faults(
                 if swapped
                 else "Name a variable of the student.",
             )
-        elif (
-            variable.owner == "student"
-            and key.startswith("student")
-            and variables.get(f"teacher{key[7:]}") == variable
-        ):
-            yield InvalidArgumentError(
-                f"Expected {key} to be another variable than its teacher's, got {variable.spec} "
-                "for both: nothing would be taught.",
-                "What is a teacher's bears the prefix given to merge: 'teacher_output'.",
-            )
 
 
 def _new_input_faults(program: Program, specs: Mapping[str, LossSpec]) -> Iterator[PurdistError]:

@@ -66,14 +66,6 @@ class FeedRules:
 
     def faults(self, feed: Mapping[str, Array], needed: Collection[str]) -> Iterator[PurdistError]:
         """What is wrong with feeds that are ``needed`` beside the shape and dtype of each."""
-        empty = [name for name in needed if name in feed and not np.size(feed[name])]
-        if empty:
-            told = ", ".join(f"{name} {list(np.shape(feed[name]))}" for name in sorted(empty))
-            yield ShapeMismatchError(
-                f"Expected feeds that are not empty, got {told}.",
-                "Leave an empty batch out.",
-            )
-            return
         for agreement in self.agreements:
             fed = [place for place in agreement.places if place[0] in needed and place[0] in feed]
             sizes = {np.shape(feed[name])[axis] for name, axis in fed}

@@ -20,7 +20,7 @@ from paddle.utils import unique_name
 from tqdm import tqdm
 
 from purdist import pir, scopes
-from purdist.errors import InvalidArgumentError, PurdistError
+from purdist.errors import InvalidArgumentError, PurdistError, ShapeMismatchError
 from purdist.optimizing import ask_by_names, own_optimizer
 from purdist.program import (
     Distillation,
@@ -321,6 +321,12 @@ class _Stepper:
         if stage is not None:
             needed = needed.difference(stage.names) | stage.feeds
         self.training.program.check_feed(feed, needed)
+        for name in needed:
+            if not np.size(feed[name]):
+                raise ShapeMismatchError(
+                    f"Expected feeds that are not empty, got {name} {list(np.shape(feed[name]))}.",
+                    "Leave an empty batch out.",
+                )
 
     def step(self, feed: Feed, starting: Callable[[], object] = lambda: None) -> Step | None:
         """Trains on a feed that fits, and tells of it if it is due."""

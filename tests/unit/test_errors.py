@@ -598,13 +598,6 @@ APPLYING: dict[str, Case] = {
         "teacher_late [-1, 5, 4, 4] float32 and early [-1, 3, 4, 4] float32: axis 1 is 5 against "
         f"3.\n{UNLIKE}",
     ),
-    "one variable for both": (
-        lambda: purdist.apply(merged(), [L2Loss("logits", "logits")]),
-        InvalidArgumentError,
-        "l2_0: Expected student_var to be another variable than its teacher's, got "
-        "logits [-1, 4] float32 for both: nothing would be taught.\n"
-        "What is a teacher's bears the prefix given to merge: 'teacher_output'.",
-    ),
     "several faults of several kinds": (
         lambda: matching(
             L2Loss("teacher_whole", "early"),

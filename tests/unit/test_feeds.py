@@ -103,8 +103,8 @@ def test_labels_that_are_no_class_are_refused(
     )
 
 
-@each_way
-def test_a_batch_of_no_rows_is_refused(way: Way, tmp_path: Path) -> None:
+@pytest.mark.parametrize("way", [trained, in_the_engine])
+def test_no_step_is_taken_on_a_batch_of_no_rows(way: Way, tmp_path: Path) -> None:
     distillation = distilled(KDLoss("teacher_logits", "logits"))
     with pytest.raises(purdist.ShapeMismatchError) as caught:
         way(distillation, {"x": nets.numbers(0, 0, 6)}, tmp_path)
