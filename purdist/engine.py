@@ -151,7 +151,8 @@ class Written:
         """Writes what of ``network`` computes ``names``, in inference mode."""
         with pir.building():
             graph = pir.cut(network.inference, names)
-            pir.save_inference(graph, names, path, network.scope)
+            learning = {name for name, v in network.variables.items() if v.trainable}
+            pir.save_inference(graph, names, path, network.scope, learning)
         place = network.place
         device = place.get_device_id() if isinstance(place, paddle.CUDAPlace) else None
         return cls(path, tuple(names), precision_of(network), device)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import mmap
 import struct
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import attrs
@@ -34,8 +34,12 @@ from purdist.pir.state import Scope
 # --- graphs -----------------------------------------------------------------------------
 
 
-def save_inference(graph: Graph, outputs: Sequence[str], path: Path, scope: Scope) -> None:
+def save_inference(
+    graph: Graph, outputs: Sequence[str], path: Path, scope: Scope, learning: Container[str]
+) -> None:
     """Writes ``path.json`` and ``path.pdiparams``, feeds in the order of the program.
+
+    The file tells which weights are ``learning``, so that a buffer stays one.
 
     ``paddle.static.save_inference_model`` does the same, save that it calls the outputs
     ``fetch_name_0``, ``fetch_name_1``, ... where they keep their names here.
@@ -44,7 +48,7 @@ def save_inference(graph: Graph, outputs: Sequence[str], path: Path, scope: Scop
     program = paddle.static.normalize_program(
         graph.program, feeds, [graph.values[name] for name in outputs]
     )
-    _mark_gradients(program)
+    _mark_gradients(program, learning)
     names = []
     for op in operations(program):
         if op.name() == FETCH:
@@ -60,17 +64,17 @@ def save_inference(graph: Graph, outputs: Sequence[str], path: Path, scope: Scop
         core.save_combine_func(tensors, names, f"{path}.pdiparams", True, False, False)  # noqa: FBT003
 
 
-def _mark_gradients(program: paddle.static.Program) -> None:
+def _mark_gradients(program: paddle.static.Program, learning: Container[str]) -> None:
     """Notes where gradients would flow if all weights learned, as Paddle's own files do.
 
     Whoever trains it again then knows what was computed under ``paddle.no_grad``.
     """
-    weights = [op.result(0) for op in operations(program) if op.name() == PARAMETER]
-    for learns in (True, False):
-        for value in weights:
-            value.trainable = learns
-        if learns:
-            derive_gradients(program)
+    weights = [op for op in operations(program) if op.name() == PARAMETER]
+    for op in weights:
+        op.result(0).trainable = True
+    derive_gradients(program)
+    for op in weights:
+        op.result(0).trainable = parameter_name(op) in learning
 
 
 def read_program(path: Path) -> paddle.static.Program:

@@ -26,13 +26,14 @@ def from_exported(path: str | os.PathLike[str], *, place: pir.Place | str | None
     up (``fetch_name_0``), and in the old form, it is ``output``, too, or ``output.0``, ... if
     there are several.
 
-    The file holds the graph that infers; the one that trains is derived from it. All
-    floating-point weights are trainable, running statistics apart: a file does not tell what
-    was frozen for good. Dropout drops again where the file has its op, as that of a layer in
-    eval mode does; what an export leaves out, such as ``Dropout2D``, or what a layer computes
-    in training alone, such as the power iteration of ``spectral_norm``, stays out. A batch norm
-    gathers statistics again, unless it takes those of the batch as it infers, too: a file does
-    not tell that it was to stay with those it has (``use_global_stats=True``).
+    The file holds the graph that infers; the one that trains is derived from it. The weights
+    learn that learned when it was written: buffers, and what was frozen, do not. Where the file
+    says so of none, all floating-point ones learn, running statistics apart. Dropout drops again
+    where the file has its op, as that of a layer in eval mode does; what an export leaves out,
+    such as ``Dropout2D``, or what a layer computes in training alone, such as the power iteration
+    of ``spectral_norm``, stays out, and a quantiser keeps its scale. A batch norm gathers
+    statistics again, unless it takes those of the batch as it infers, too: a file does not tell
+    that it was to stay with those it has (``use_global_stats=True``).
 
     Args:
         path: Where it is, without a suffix.

@@ -20,11 +20,17 @@ def that_trains(inference: pir.Graph) -> pir.Graph:
 def _let_learn(program: paddle.static.Program) -> None:
     """Makes the floating-point weights of ``program`` trainable, running statistics apart.
 
-    The file may hold the flags of a network that was frozen.
+    Where the file says of some that they learn, those: the others are buffers, or frozen. It may
+    hold the flags of a network that was frozen as a whole, and then says nothing.
     """
     statistics = pir.written_parameters(program)
-    for name, value in pir.own_names(pir.operations(program)).items():
-        if pir.is_parameter(value):
-            learns = pir.dtype_name(value.dtype) in FLOATS and name not in statistics
-            value.is_parameter = value.trainable = learns
-            value.need_clip = True
+    weights = {
+        name: value
+        for name, value in pir.own_names(pir.operations(program)).items()
+        if pir.is_parameter(value)
+    }
+    told = {name for name, value in weights.items() if value.trainable} - statistics
+    for name, value in weights.items():
+        learns = pir.dtype_name(value.dtype) in FLOATS and name not in statistics
+        value.is_parameter = value.trainable = learns and (not told or name in told)
+        value.need_clip = True

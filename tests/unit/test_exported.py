@@ -517,3 +517,31 @@ def test_a_quantised_student_read_again_trains_with_the_scales_it_has() -> None:
     )
     first, second = map(float, told.strip().splitlines()[-1].strip("[]").split(","))
     assert 0 < second < first
+
+
+@dynamic
+@pytest.mark.parametrize("by_paddle", [False, True])
+def test_a_buffer_and_what_was_frozen_do_not_learn_when_read_again(
+    by_paddle: bool,  # noqa: FBT001
+    tmp_path: Path,
+) -> None:
+    class Masked(nn.Layer):
+        def __init__(self) -> None:
+            super().__init__()
+            self.first, self.last = nn.Linear(6, 5), nn.Linear(5, 5)
+            self.last.weight.stop_gradient = True
+            self.register_buffer("mask", paddle.to_tensor([1.0, 1.0, 0.0, 1.0, 0.0]))
+
+        def forward(self, x: paddle.Tensor) -> paddle.Tensor:
+            return self.last(self.first(x) * self.mask)
+
+    layer, path = Masked(), str(tmp_path / "model")
+    if by_paddle:
+        layer.eval()
+        paddle.jit.save(layer, path, input_spec=[InputSpec([None, 6])])
+    else:
+        purdist.export(purdist.from_layer(layer, {"x": InputSpec([None, 6])}), path, ["output"])
+    again = purdist.from_exported(path)
+    sizes = sorted(v.shape for v in again.variables.values() if v.trainable)
+    assert sizes == [(5,), (5,), (6, 5)]
+    assert len(again.weights) == 5
