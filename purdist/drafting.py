@@ -10,6 +10,7 @@ import paddle
 from purdist import pir, scopes
 from purdist.building import Term, build_term, is_ours
 from purdist.errors import NameClashError
+from purdist.losses.custom import CustomLoss
 from purdist.losses.schedule import Schedule
 from purdist.losses.spec import LossSpec
 from purdist.program import Program, step_counter
@@ -43,7 +44,8 @@ class Draft:
         """Builds one spec under its name and initialises its parameters."""
         with paddle.static.program_guard(self._graph.program):
             values = {
-                key: _with_digits(self._value(key, name)) for key, name in spec.variables.items()
+                key: _with_digits(self._value(name, detached=_listens(spec, key)))
+                for key, name in spec.variables.items()
             }
         built = self._built(term, spec, values)
         mapping = pir.mapping_of((built.feeds[key], value) for key, value in values.items())
@@ -162,15 +164,14 @@ class Draft:
     def _unseen(self) -> list[pir.Operation]:
         return [op for op in self._operations() if op.id() not in self._seen]
 
-    def _value(self, key: str, name: str | NewInput) -> paddle.Tensor:
-        """What a spec gets for a variable: what it listens to takes no gradient."""
+    def _value(self, name: str | NewInput, *, detached: bool) -> paddle.Tensor:
         if isinstance(name, NewInput):
             if name.name not in self._source.variables:
                 return self._new_input(name)
             name = name.name
         value = self._graph.values[name]
         self._read.add(name)
-        return value.detach() if key.startswith("teacher") and not value.stop_gradient else value
+        return value.detach() if detached and not value.stop_gradient else value
 
     def _new_input(self, new: NewInput) -> paddle.Tensor:
         if new.name not in self._inputs:
@@ -223,6 +224,11 @@ def _name_under(term: str, name: str) -> str:
     while name.startswith(below):
         name = name.removeprefix(below)
     return below + name
+
+
+def _listens(spec: LossSpec, key: str) -> bool:
+    """Whether no gradient goes to ``key``. The name of a function's parameter says nothing."""
+    return key.startswith("teacher") and not isinstance(spec, CustomLoss)
 
 
 def _with_digits(value: paddle.Tensor) -> paddle.Tensor:

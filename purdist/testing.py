@@ -448,7 +448,10 @@ class LossLaw(Protocol):
 def nothing_flows_to_teacher(
     spec: LossSpec, *, teacher: Arrays | None = None, student: Arrays, inputs: Arrays | None = None
 ) -> None:
-    """The teacher gets no gradient; each variable of the student gets one."""
+    """The teacher gets no gradient; each variable of the student gets one.
+
+    No law of a `CustomLoss`, whose function lets gradients through to whatever can learn.
+    """
     found = evaluate(spec, teacher=teacher, student=student, inputs=inputs)
     assert found.gradients.keys() == student.keys(), (
         f"Expected gradients of {sorted(student)}, got those of {sorted(found.gradients)}."

@@ -102,7 +102,7 @@ class CustomLoss(LossSpec):
 
     @property
     def variables(self) -> Mapping[str, str | NewInput]:
-        """Parameter of the function -> variable. A gradient goes to each, teachers apart."""
+        """Parameter of the function -> variable. A gradient goes to each that can learn."""
         return dict(self.items)
 
     def check(self, variables: Mapping[str, Variable]) -> None:  # noqa: ARG002
