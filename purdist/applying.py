@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
-from purdist import pir
+from purdist import graphs
 from purdist.drafting import Draft
 from purdist.errors import (
     InvalidArgumentError,
@@ -47,7 +47,7 @@ def apply(program: Program, specs: Iterable[LossSpec], *, prune: bool = True) ->
     specs = _as_tuple(specs)
     named = dict(zip(_term_names(program, specs), specs, strict=True))
     _check(program, named)
-    with pir.building():
+    with graphs.building():
         draft = Draft(program)
         values = {term: draft.add_term(term, spec) for term, spec in named.items()}
         loss = _total_name(program)

@@ -13,7 +13,7 @@ import attrs
 import paddle
 from paddle.utils import unique_name
 
-from purdist import pir
+from purdist import graphs
 from purdist.errors import (
     BuildError,
     DtypeMismatchError,
@@ -66,7 +66,7 @@ def build_term(
     try:
         return _build(name, spec.build, variables, sizes, ours=is_ours(spec))
     except BuildError as error:
-        if not isinstance(error.__cause__, pir.NumbersError):
+        if not isinstance(error.__cause__, graphs.NumbersError):
             raise
         asked = error
     with _converted(spec) as build:
@@ -82,10 +82,10 @@ def build_term(
 def _converted(spec: LossSpec) -> Iterator[Build | None]:
     """The code of ``spec`` with its ifs and loops over values as ops, None if it cannot be."""
     if isinstance(spec, CustomLoss) and type(spec).build is CustomLoss.build:
-        with pir.converted(spec.function) as function:
+        with graphs.converted(spec.function) as function:
             yield function and (lambda values: function(**values))
     else:
-        with pir.converted(spec.build) as build:
+        with graphs.converted(spec.build) as build:
             yield build
 
 
@@ -104,12 +104,12 @@ def _build(
             if ours:
                 result = _own(name, program, build(feeds))
             else:
-                overwriting = pir.Overwriting()
+                overwriting = graphs.Overwriting()
                 result = _own(name, program, _called(name, build, feeds, overwriting))
                 result = _newest(name, program, result, overwriting)
             result = _scalar(name, result)
     _check(name, program)
-    pir.mend_loops(program)
+    graphs.mend_loops(program)
     _tie(program)
     return Term(program, startup, feeds, result)
 
@@ -132,19 +132,19 @@ def is_ours(spec: LossSpec) -> bool:
 
 
 def _called(
-    name: str, build: Build, feeds: Mapping[str, paddle.Tensor], overwriting: pir.Overwriting
+    name: str, build: Build, feeds: Mapping[str, paddle.Tensor], overwriting: graphs.Overwriting
 ) -> object:
     """What code of a user's returns."""
     foreign: list[str] = []
     try:
-        with pir.asking(foreign.append), overwriting.recorded():
+        with graphs.asking(foreign.append), overwriting.recorded():
             result = build(feeds)
     except PurdistError:
         raise
-    except pir.NumbersError as error:
+    except graphs.NumbersError as error:
         raise BuildError(
             f"{name}: Expected the loss to compute with values, got code that asks for {error}, in "
-            f"{pir.place_in_source(error)}.",
+            f"{graphs.place_in_source(error)}.",
             "Write it with Paddle's ops on all rows at once, such as paddle.where for an if, or "
             "build the networks with a known batch. In a function with def, a for over "
             "range(x.shape[0]) that adds up to one tensor, from 0.0 on, works as well.",
@@ -154,7 +154,7 @@ def _called(
             raise _foreign(name, foreign[0]) from error
         raise BuildError(
             f"{name}: Expected the loss to build, got {type(error).__name__} in "
-            f"{pir.place_in_source(error)}: {_said(error)}",
+            f"{graphs.place_in_source(error)}: {_said(error)}",
             "The exception that it raised is the cause of this one, with its traceback."
             + (_KNOWN if any(-1 in feed.shape for feed in feeds.values()) else ""),
         ) from error
@@ -165,26 +165,26 @@ def _called(
 
 def _own(name: str, program: paddle.static.Program, result: object) -> paddle.Tensor:
     """``result`` if it is a value of ``program``, and that is made of its own values."""
-    if not pir.is_value(result):
+    if not graphs.is_value(result):
         raise ForeignValueError(
             f"{name}: Expected one value of the program, got {type(result).__name__}.",
             "Return what the ops on the function's arguments compute.",
         )
-    ops = list(pir.operations(program))
-    if not pir.value_ids(ops).issuperset({*pir.read_ids(ops), result.id}):
+    ops = list(graphs.operations(program))
+    if not graphs.value_ids(ops).issuperset({*graphs.read_ids(ops), result.id}):
         raise _foreign(name, "a value or layer of another program")
     return result
 
 
 def _newest(
-    name: str, program: paddle.static.Program, value: paddle.Tensor, overwriting: pir.Overwriting
+    name: str, program: paddle.static.Program, value: paddle.Tensor, overwriting: graphs.Overwriting
 ) -> paddle.Tensor:
     """``value`` after all that was written over, which every read gets the newest of."""
     try:
         overwriting.settle(program)
-        last = max(op.id() for op in pir.operations(program))
+        last = max(op.id() for op in graphs.operations(program))
         return overwriting.newest(value, until=last)
-    except pir.StaleReadError as error:
+    except graphs.StaleReadError as error:
         raise InvalidArgumentError(
             f"{name}: Expected what is written over to be read as it then is, got "
             f"{error.statement}: {error.why}.",
@@ -209,9 +209,9 @@ def _only(program: paddle.static.Program) -> Iterator[None]:
     try:
         yield
     except Exception:
-        ops = list(pir.operations(program))
-        if not pir.value_ids(ops).issuperset(pir.read_ids(ops)):
-            pir.erase(ops)
+        ops = list(graphs.operations(program))
+        if not graphs.value_ids(ops).issuperset(graphs.read_ids(ops)):
+            graphs.erase(ops)
         raise
 
 
@@ -222,18 +222,18 @@ def _scalar(name: str, value: paddle.Tensor) -> paddle.Tensor:
             f"{name}: Expected a scalar, got a value of shape {list(value.shape)}.",
             "Reduce it, with .mean() or .sum().",
         )
-    if pir.dtype_name(value.dtype) not in FLOATS:
+    if graphs.dtype_name(value.dtype) not in FLOATS:
         raise DtypeMismatchError(
-            f"{name}: Expected a floating-point scalar, got {pir.dtype_name(value.dtype)}.",
+            f"{name}: Expected a floating-point scalar, got {graphs.dtype_name(value.dtype)}.",
             "Cast it with .astype('float32').",
         )
-    if pir.dtype_name(value.dtype) in ("float16", "bfloat16"):
+    if graphs.dtype_name(value.dtype) in ("float16", "bfloat16"):
         value = value.astype("float32")  # what is summed up and told keeps its digits
     return value.reshape([]) if value.shape else value
 
 
 def _check(name: str, program: paddle.static.Program) -> None:
-    ops = pir.optimizer_operations(program)
+    ops = graphs.optimizer_operations(program)
     if ops:
         raise InvalidArgumentError(
             f"{name}: Expected a loss, got one that adds gradient or optimizer ops: "
@@ -245,15 +245,15 @@ def _check(name: str, program: paddle.static.Program) -> None:
 
 def _tie(program: paddle.static.Program) -> None:
     """Makes one parameter of those that bear one name, which Paddle has be of one kind."""
-    found: dict[str, pir.Operation] = {}
-    for op in list(pir.operations(program)):
-        if op.name() != pir.PARAMETER:
+    found: dict[str, graphs.Operation] = {}
+    for op in list(graphs.operations(program)):
+        if op.name() != graphs.PARAMETER:
             continue
-        first = found.setdefault(pir.parameter_name(op), op)
+        first = found.setdefault(graphs.parameter_name(op), op)
         if first is op:
             continue
         op.replace_all_uses_with(first.results())
-        pir.erase([op])
+        graphs.erase([op])
 
 
 def _foreign(name: str, what: str) -> ForeignValueError:

@@ -15,7 +15,7 @@ import attrs
 import numpy as np
 import numpy.typing as npt
 
-from purdist import pir, scopes
+from purdist import graphs, scopes
 from purdist.cutting import part
 from purdist.errors import InvalidArgumentError, ShapeMismatchError, StaleCacheError
 from purdist.program import Distillation, Feed, Program
@@ -242,7 +242,7 @@ def _check_rows(manifest: _Manifest, heard: list[npt.NDArray[Any]], *, rows: int
 
 
 def _fingerprint(teacher: Program) -> str:
-    digest = hashlib.sha256(pir.signature(teacher.inference_graph).encode())
+    digest = hashlib.sha256(graphs.signature(teacher.inference_graph).encode())
     for name, weight in sorted(scopes.values(teacher.scope, teacher.weights).items()):
         digest.update(name.encode())
         digest.update(np.ascontiguousarray(weight).tobytes())

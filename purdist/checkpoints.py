@@ -14,7 +14,7 @@ import numpy as np
 import paddle
 from safetensors import SafetensorError, TensorSpec, deserialize, serialize_file
 
-from purdist import pir, scopes
+from purdist import graphs, scopes
 from purdist.errors import (
     CorruptFileError,
     DtypeMismatchError,
@@ -121,7 +121,7 @@ def load_weights(program: Program, path: str | os.PathLike[str]) -> Program:
         raise together(faults)
     loaded = attrs.evolve(program, scope=scopes.new_scope(), origins=(), live=False)
     for name, (shape, dtype) in kinds.items():
-        array = np.frombuffer(entries[name]["data"], pir.array_dtype(dtype)).reshape(shape)
+        array = np.frombuffer(entries[name]["data"], graphs.array_dtype(dtype)).reshape(shape)
         scopes.put(loaded.scope, name, array, program.place)
     return loaded
 
@@ -142,10 +142,10 @@ def to_layer(trained: Program | Distillation | Training, layer: L) -> L:
         SeveralFaultsError: Several of these.
     """
     student = student_of(trained)
-    with pir.dynamic():
+    with graphs.dynamic():
         copied = copy.deepcopy(layer)
     tensors = _tensors(copied)
-    kinds = {name: (tuple(t.shape), pir.dtype_name(t.dtype)) for name, t in tensors.items()}
+    kinds = {name: (tuple(t.shape), graphs.dtype_name(t.dtype)) for name, t in tensors.items()}
     expected = [
         variable
         for variable in map(student.variable, student.weights)
@@ -174,7 +174,7 @@ def _tensors(layer: paddle.nn.Layer) -> dict[str, paddle.Tensor]:
 
 
 def _faults(
-    expected: Iterable[Variable], kinds: Mapping[str, pir.Kind], where: str
+    expected: Iterable[Variable], kinds: Mapping[str, graphs.Kind], where: str
 ) -> Iterator[PurdistError]:
     """How the weights ``kinds``, which are ``where``, differ from those of a program."""
     weights = {weight.name: weight for weight in expected}

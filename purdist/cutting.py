@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable
 
 import attrs
 
-from purdist import pir, scopes
+from purdist import graphs, scopes
 from purdist.errors import InvalidArgumentError, PurdistError, together
 from purdist.program import Program
 
@@ -52,15 +52,15 @@ def part(
         names: The variables that may keep a name, all of them by default.
     """
     outputs = tuple(outputs)
-    with pir.building():
+    with graphs.building():
         lives = [
-            pir.cut(life, life.known(outputs), inputs)
+            graphs.cut(life, life.known(outputs), inputs)
             for life in (program.training, program.inference)
         ]
         if any(map(program.takes_gradient, inputs)):
-            pir.derive_gradients(lives[0].program)
+            graphs.derive_gradients(lives[0].program)
     training, inference = (
-        pir.Graph(
+        graphs.Graph(
             life.program, {n: v for n, v in life.values.items() if names is None or n in names}
         )
         for life in lives

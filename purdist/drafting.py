@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import attrs
 import paddle
 
-from purdist import pir, scopes
+from purdist import graphs, scopes
 from purdist.building import Term, build_term, is_ours
 from purdist.errors import NameClashError
 from purdist.losses.custom import CustomLoss
@@ -27,16 +27,16 @@ class Draft:
 
     def __init__(self, source: Program) -> None:
         self._source = source
-        self._graph = pir.copy(source.training)
+        self._graph = graphs.copy(source.training)
         self._seen = {op.id() for op in self._operations()}
-        self._new_operations: list[pir.Operation] = []
+        self._new_operations: list[graphs.Operation] = []
         self._new_values: dict[str, paddle.Tensor] = {}
         self._read: set[str] = set()
         self._inputs: dict[str, paddle.Tensor] = {}
-        self._computed: dict[tuple[object, ...], pir.Operation] = {}
+        self._computed: dict[tuple[object, ...], graphs.Operation] = {}
         self._moving: set[str] = set()
         self._scope = scopes.new_scope()
-        self._sizes = pir.Sizes()
+        self._sizes = graphs.Sizes()
         self._sizes.follow(self._operations())
         self._guarded_terms: list[str] = []
 
@@ -48,11 +48,15 @@ class Draft:
                 for key, name in spec.variables.items()
             }
         built = self._built(term, spec, values)
-        mapping = pir.mapping_of((built.feeds[key], value) for key, value in values.items())
-        ops = pir.operations(built.program)
-        pir.transplant((op for op in ops if not pir.is_feed(op)), mapping, self._graph.program)
+        mapping = graphs.mapping_of((built.feeds[key], value) for key, value in values.items())
+        ops = graphs.operations(built.program)
+        graphs.transplant(
+            (op for op in ops if not graphs.is_feed(op)), mapping, self._graph.program
+        )
         result = self._take(term, self._guarded(term, spec, mapping.look_up(built.result)))
-        pir.rename_parameters(pir.operations(built.startup), lambda name: _name_under(term, name))
+        graphs.rename_parameters(
+            graphs.operations(built.startup), lambda name: _name_under(term, name)
+        )
         scopes.initialise(self._scope, built.startup, self._source.place)
         return result
 
@@ -65,7 +69,7 @@ class Draft:
         self._guarded_terms.append(term)
         names = dict.fromkeys(name for name in spec.variables.values() if isinstance(name, str))
         with paddle.static.program_guard(self._graph.program):
-            return result * pir.guard(self._sizes.unmet, result, [term, *names])
+            return result * graphs.guard(self._sizes.unmet, result, [term, *names])
 
     def _built(self, term: str, spec: LossSpec, values: Mapping[str, paddle.Tensor]) -> Term:
         if is_ours(spec) or all(-1 not in value.shape for value in values.values()):
@@ -86,7 +90,7 @@ class Draft:
         """
         dtype = max(
             (v.dtype for v in terms.values()),
-            key=lambda dtype: FLOATS.index(pir.dtype_name(dtype)),
+            key=lambda dtype: FLOATS.index(graphs.dtype_name(dtype)),
         )
         schedules: dict[str, Schedule] = {}
         startup = paddle.static.Program()
@@ -107,7 +111,7 @@ class Draft:
                 total = total + part
             for guarded in self._guarded_terms:
                 # No update then comes before all of them are computed.
-                total = total * pir.op_of(terms[guarded]).operands_source()[1].astype(dtype)
+                total = total * graphs.op_of(terms[guarded]).operands_source()[1].astype(dtype)
             self._take(name, total)
         scopes.initialise(self._scope, startup, self._source.place)
         self._moving = {*schedules, step_counter(name)} if schedules else set()
@@ -116,8 +120,8 @@ class Draft:
     def finish(self, losses: Sequence[str], *, prune: bool) -> Program:
         """The program with what was added, in both lives."""
         source = self._source
-        added = pir.Graph(self._graph.program, self._new_values)
-        training = pir.Graph(self._graph.program, {**self._graph.values, **self._new_values})
+        added = graphs.Graph(self._graph.program, self._new_values)
+        training = graphs.Graph(self._graph.program, {**self._graph.values, **self._new_values})
         inference, inferred = self._inference()
         variables = {**source.variables, **describe_values(added, inferred, owner="loss")}
         for name in self._moving:
@@ -125,8 +129,8 @@ class Draft:
         if prune:
             kept = [k for k, v in variables.items() if v.owner == "student" and v.role != "input"]
             kept += [*self._moving, *losses]
-            training = pir.cut(training, training.known(kept))
-            inference = pir.cut(inference, inference.known(kept))
+            training = graphs.cut(training, training.known(kept))
+            inference = graphs.cut(inference, inference.known(kept))
         program = Program(
             training,
             inference,
@@ -141,27 +145,27 @@ class Draft:
         )
         return program
 
-    def _inference(self) -> tuple[pir.Graph, pir.Graph]:
+    def _inference(self) -> tuple[graphs.Graph, graphs.Graph]:
         """The graph that infers with the losses, and what of it is new."""
         source = self._source.inference
-        graph = pir.copy(source)
+        graph = graphs.copy(source)
         if not self._read.issubset(source.values):
-            return graph, pir.Graph(graph.program, {})  # a loss on what only training computes
-        mapping = pir.mapping_between(self._graph, graph, self._read)
-        clones = pir.transplant(self._new_operations, mapping, graph.program)
-        pir.set_inference(clones)
-        new = pir.without_unset(
-            pir.Graph(
+            return graph, graphs.Graph(graph.program, {})  # a loss on what only training computes
+        mapping = graphs.mapping_between(self._graph, graph, self._read)
+        clones = graphs.transplant(self._new_operations, mapping, graph.program)
+        graphs.set_inference(clones)
+        new = graphs.without_unset(
+            graphs.Graph(
                 graph.program,
                 {name: mapping.look_up(value) for name, value in self._new_values.items()},
             )
         )
-        return pir.Graph(graph.program, {**graph.values, **new.values}), new
+        return graphs.Graph(graph.program, {**graph.values, **new.values}), new
 
-    def _operations(self) -> list[pir.Operation]:
-        return list(pir.operations(self._graph.program))
+    def _operations(self) -> list[graphs.Operation]:
+        return list(graphs.operations(self._graph.program))
 
-    def _unseen(self) -> list[pir.Operation]:
+    def _unseen(self) -> list[graphs.Operation]:
         return [op for op in self._operations() if op.id() not in self._seen]
 
     def _value(self, name: str | NewInput, *, detached: bool) -> paddle.Tensor:
@@ -185,25 +189,25 @@ class Draft:
         """
         new = self._unseen()
         self._name_parameters(name, new)
-        pir.record_stops(new)
+        graphs.record_stops(new)
         identity = result.id
-        result = pir.merge_twins(new, self._computed).get(identity, result)
+        result = graphs.merge_twins(new, self._computed).get(identity, result)
         new = self._unseen()
-        self._new_values.update(pir.made_names(new, {name: result}, prefix=f"{name}/"))
+        self._new_values.update(graphs.made_names(new, {name: result}, prefix=f"{name}/"))
         self._new_values.setdefault(name, result)  # a value that was there before
         self._new_operations += new
         self._seen.update(op.id() for op in new)
         return result
 
-    def _name_parameters(self, term: str, new: Sequence[pir.Operation]) -> None:
-        for name in pir.parameter_names(new):
+    def _name_parameters(self, term: str, new: Sequence[graphs.Operation]) -> None:
+        for name in graphs.parameter_names(new):
             if name in self._source.variables:
                 raise NameClashError(
                     f"{term}: Expected the name of a new parameter, got "
                     f"ParamAttr(name={name!r}), which the program has.",
                     "Leave the name out: what a loss makes lives under the loss's name.",
                 )
-        pir.rename_parameters(new, lambda name: _name_under(term, name))
+        graphs.rename_parameters(new, lambda name: _name_under(term, name))
 
 
 def _number_in_scope(name: str, dtype: paddle.dtype | str, value: float) -> paddle.Tensor:
@@ -233,5 +237,5 @@ def _listens(spec: LossSpec, key: str) -> bool:
 
 def _with_digits(value: paddle.Tensor) -> paddle.Tensor:
     """``value`` in float32 where it is of less: half of Paddle's ops take no other on the CPU."""
-    low = pir.dtype_name(value.dtype) in ("float16", "bfloat16")
+    low = graphs.dtype_name(value.dtype) in ("float16", "bfloat16")
     return value.astype("float32") if low else value

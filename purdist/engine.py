@@ -20,7 +20,7 @@ import numpy.typing as npt
 import paddle
 from paddle import inference
 
-from purdist import pir
+from purdist import graphs
 from purdist.errors import PurdistError
 from purdist.program import Feed, Program
 from purdist.trying import agree, random_feed
@@ -125,8 +125,8 @@ def ways_for(network: Program) -> tuple[Way, ...]:
 def _is_channels_last(network: Program) -> bool:
     return any(
         text in ("NHWC", "NDHWC", "NLC", "NWC")
-        for op in pir.operations(network.inference_graph)
-        for text in pir.attributes(op).values()
+        for op in graphs.operations(network.inference_graph)
+        for text in graphs.attributes(op).values()
     )
 
 
@@ -149,10 +149,10 @@ class Written:
     @classmethod
     def write(cls, network: Program, names: Sequence[str], path: Path) -> Written:
         """Writes what of ``network`` computes ``names``, in inference mode."""
-        with pir.building():
-            graph = pir.cut(network.inference, names)
+        with graphs.building():
+            graph = graphs.cut(network.inference, names)
             learning = {name for name, v in network.variables.items() if v.trainable}
-            pir.save_inference(graph, names, path, network.scope, learning)
+            graphs.save_inference(graph, names, path, network.scope, learning)
         place = network.place
         device = place.get_device_id() if isinstance(place, paddle.CUDAPlace) else None
         return cls(path, tuple(names), precision_of(network), device)
@@ -199,7 +199,7 @@ class Engine:
         """
         for name in self.feeds:
             self._predictor.get_input_handle(name).copy_from_cpu(np.ascontiguousarray(feed[name]))
-        with pir.freeing_in_bulk():
+        with graphs.freeing_in_bulk():
             self._predictor.run()
         outputs = map(self._predictor.get_output_handle, self._predictor.get_output_names())
         return {name: out.copy_to_cpu() for name, out in zip(self.names, outputs, strict=True)}
@@ -224,7 +224,7 @@ def first_right(
     for way in ways:
         if hangs and _FOLDING not in way.without:
             continue  # each would cost as long
-        outcome = pir.tried(_difference_of, written, way, samples, seconds=seconds)
+        outcome = graphs.tried(_difference_of, written, way, samples, seconds=seconds)
         fault = outcome.failure or outcome.value
         if not fault:
             return way, first
@@ -268,7 +268,7 @@ def samples_of(network: Program, names: Sequence[str]) -> list[Sample]:
 
 
 def _samples(network: Program, names: Sequence[str], size: int) -> Iterator[Sample]:
-    ranges = pir.value_ranges(network.inference)
+    ranges = graphs.value_ranges(network.inference)
     inputs = [network.variables[n] for n in network.inputs]
     for seed, rows in enumerate((2, 3, 2)):
         feed = random_feed(inputs, ranges, rows=rows, size=size, seed=seed)
@@ -285,5 +285,5 @@ def _samples(network: Program, names: Sequence[str], size: int) -> Iterator[Samp
 def fingerprint(network: Program, names: Sequence[str]) -> str:
     """What is compiled: the same for a network that is built again."""
     sizes = [(v.shape, v.dtype) for v in map(network.variable, network.weights)]
-    text = f"{pir.signature(network.inference_graph)} {sizes} {list(names)} {network.place}"
+    text = f"{graphs.signature(network.inference_graph)} {sizes} {list(names)} {network.place}"
     return hashlib.sha256(text.encode()).hexdigest()

@@ -10,7 +10,7 @@ import attrs
 import numpy as np
 import numpy.typing as npt
 
-from purdist import pir
+from purdist import graphs
 from purdist.errors import InvalidArgumentError, PurdistError, ShapeMismatchError
 from purdist.variables import Variable
 
@@ -31,13 +31,13 @@ class FeedRules:
     """
 
     inputs: Mapping[str, Variable]
-    agreements: tuple[pir.Agreement, ...]
-    lookups: tuple[pir.Lookup, ...]
+    agreements: tuple[graphs.Agreement, ...]
+    lookups: tuple[graphs.Lookup, ...]
 
     @classmethod
-    def of(cls, graph: pir.Graph, inputs: Mapping[str, Variable]) -> FeedRules:
+    def of(cls, graph: graphs.Graph, inputs: Mapping[str, Variable]) -> FeedRules:
         """The rules of ``graph``, of which ``inputs`` is what is known of its inputs."""
-        return cls(inputs, tuple(pir.agreements(graph)), tuple(pir.lookups(graph)))
+        return cls(inputs, tuple(graphs.agreements(graph)), tuple(graphs.lookups(graph)))
 
     def fits(self, feed: Mapping[str, Array], needed: Collection[str]) -> bool:
         """Whether there is nothing to say against ``feed``: a matter of microseconds."""
@@ -57,7 +57,7 @@ class FeedRules:
         """Input -> its dtype, its rank and its sizes that are known, by axis."""
         return {
             name: (
-                pir.array_dtype(variable.dtype),
+                graphs.array_dtype(variable.dtype),
                 len(variable.shape),
                 tuple((axis, size) for axis, size in enumerate(variable.shape) if size != -1),
             )
@@ -79,7 +79,7 @@ class FeedRules:
 
 
 def _disagreement(
-    agreement: pir.Agreement, shapes: Mapping[str, tuple[int, ...]]
+    agreement: graphs.Agreement, shapes: Mapping[str, tuple[int, ...]]
 ) -> ShapeMismatchError:
     there = [(name, axis) for name, axis in agreement.places if name in shapes]
     got = ", ".join(f"{name} {list(shape)}" for name, shape in sorted(shapes.items()))
@@ -97,7 +97,7 @@ def _disagreement(
     )
 
 
-def _strangers(lookup: pir.Lookup, array: Array) -> Iterator[PurdistError]:
+def _strangers(lookup: graphs.Lookup, array: Array) -> Iterator[PurdistError]:
     """The values of an array that nothing can be looked up by."""
     looked = array[lookup.part] if lookup.part else array
     if not looked.size or _all_found(lookup, looked):
@@ -111,7 +111,7 @@ def _strangers(lookup: pir.Lookup, array: Array) -> Iterator[PurdistError]:
         yield _stranger(lookup, array, looked, np.argwhere(wrong))
 
 
-def _all_found(lookup: pir.Lookup, looked: Array) -> bool:
+def _all_found(lookup: graphs.Lookup, looked: Array) -> bool:
     """Whether all values are in the range itself, told as fast as can be."""
     if lookup.low == 0 and lookup.high is not None and looked.dtype.kind == "i":
         # What is below 0 is very large without its sign.
@@ -121,7 +121,7 @@ def _all_found(lookup: pir.Lookup, looked: Array) -> bool:
 
 
 def _stranger(
-    lookup: pir.Lookup, array: Array, looked: Array, places: npt.NDArray[np.int64]
+    lookup: graphs.Lookup, array: Array, looked: Array, places: npt.NDArray[np.int64]
 ) -> InvalidArgumentError:
     told = [f"{looked[tuple(place)]} in {_where(lookup, place)}" for place in places[:_SHOWN]]
     more = f" and {len(places) - _SHOWN} more" if len(places) > _SHOWN else ""
@@ -134,7 +134,7 @@ def _stranger(
     )
 
 
-def _where(lookup: pir.Lookup, place: npt.NDArray[np.int64]) -> str:
+def _where(lookup: graphs.Lookup, place: npt.NDArray[np.int64]) -> str:
     """The row, and the rest of the index where there is more, in the whole array."""
     first = [part.start or 0 for part in lookup.part] + [0] * (len(place) - len(lookup.part))
     row, *others = (int(k) + start for k, start in zip(place, first, strict=True))

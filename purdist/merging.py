@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterator, Mapping
 
 import attrs
 
-from purdist import pir, scopes
+from purdist import graphs, scopes
 from purdist.errors import (
     DtypeMismatchError,
     IncompleteMapError,
@@ -27,7 +27,7 @@ def merge(
     student: Program,
     data_name_map: Mapping[str, str],
     *,
-    place: pir.Place | str | None = None,
+    place: graphs.Place | str | None = None,
     name_prefix: str = "teacher_",
     keep_inputs: Collection[str] = (),
     trainable: bool = False,
@@ -68,9 +68,9 @@ def merge(
     _check_origins(teacher, student)
     _check_map(teacher, student, dict(data_name_map), keep_inputs)
     _check_prefix(teacher, student, name_prefix)
-    place = student.place if place is None else pir.place_of(place)
+    place = student.place if place is None else graphs.place_of(place)
 
-    with pir.building():
+    with graphs.building():
         training, inference = (
             _joined(life, added, teacher.inputs + teacher.weights, data_name_map, name_prefix)
             for life, added in (
@@ -93,18 +93,18 @@ def merge(
 
 
 def _joined(
-    life: pir.Graph,
-    added: pir.Graph,
+    life: graphs.Graph,
+    added: graphs.Graph,
     own_names: Collection[str],
     data_name_map: Mapping[str, str],
     prefix: str,
-) -> pir.Graph:
+) -> graphs.Graph:
     """One life of both networks."""
-    graph = pir.copy(life)
+    graph = graphs.copy(life)
     feeds = {source: graph.values[name] for source, name in data_name_map.items()}
-    joined = pir.append(graph, added, feeds, own_names=own_names, prefix=prefix)
+    joined = graphs.append(graph, added, feeds, own_names=own_names, prefix=prefix)
     if any(not value.stop_gradient for value in feeds.values()):
-        pir.derive_gradients(joined.program)  # else what flowed before does, and no more
+        graphs.derive_gradients(joined.program)  # else what flowed before does, and no more
     return joined
 
 
@@ -132,7 +132,7 @@ def _merged_variables(
         return attrs.evolve(variable, trainable=False, owner="teacher", life="both")
 
     names = teacher.variables if trainable else teacher.inference.values
-    return pir.Prefixed(student.variables, names, prefix, renamed)
+    return graphs.Prefixed(student.variables, names, prefix, renamed)
 
 
 def _check_origins(teacher: Program, student: Program) -> None:

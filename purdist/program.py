@@ -16,7 +16,7 @@ import numpy.typing as npt
 import paddle
 from paddle.optimizer.lr import LRScheduler
 
-from purdist import pir, scopes
+from purdist import graphs, scopes
 from purdist.errors import (
     FeedError,
     InvalidArgumentError,
@@ -49,13 +49,13 @@ class Origin:
         shared: Whether they are looked at where they lie, and no copies.
     """
 
-    scope: weakref.ReferenceType[pir.Scope]
+    scope: weakref.ReferenceType[graphs.Scope]
     main: weakref.ReferenceType[object]
     taken: Mapping[str, npt.NDArray[np.generic]]
     shared: bool
 
     @classmethod
-    def of(cls, main: object, scope: pir.Scope, names: Iterable[str], *, shared: bool) -> Origin:
+    def of(cls, main: object, scope: graphs.Scope, names: Iterable[str], *, shared: bool) -> Origin:
         """The origin of the network ``main`` whose weights ``names`` are in ``scope``."""
         taken = scopes.some_of(scope, names)
         return cls(weakref.ref(scope), weakref.ref(main), taken, shared)
@@ -100,10 +100,10 @@ class Program:
         live: Whether `train` changes the weights in its scope.
     """
 
-    training: pir.Graph
-    inference: pir.Graph
-    scope: pir.Scope
-    place: pir.Place
+    training: graphs.Graph
+    inference: graphs.Graph
+    scope: graphs.Scope
+    place: graphs.Place
     variables: Mapping[str, Variable] = attrs.field(converter=_read_only)
     origins: tuple[Origin, ...] = ()
     inner: frozenset[str] = frozenset()
@@ -217,7 +217,7 @@ class Program:
 
     def explained(self, error: Exception, feed: Feed) -> Exception:
         """What to raise where running failed with ``error``: sizes of a loss that do not meet."""
-        for term, *names in pir.guarded(self.graph):
+        for term, *names in graphs.guarded(self.graph):
             try:
                 arrays = self._compiled(tuple(names)).run(self, feed)
             except (IndexError, ValueError):
@@ -233,7 +233,7 @@ class Program:
                 )
         return error
 
-    def check_fetch(self, names: Iterable[str], graph: pir.Graph, life: str) -> None:
+    def check_fetch(self, names: Iterable[str], graph: graphs.Graph, life: str) -> None:
         """Refuses names that ``graph``, this program's in that ``life``, does not compute."""
         if isinstance(names, str):
             raise InvalidArgumentError(
@@ -329,8 +329,8 @@ class Program:
 
     def hand_weights_to(
         self,
-        scope: pir.Scope,
-        place: pir.Place,
+        scope: graphs.Scope,
+        place: graphs.Place,
         *,
         names: Iterable[str] | None = None,
         frozen: bool = False,
@@ -383,21 +383,21 @@ class _Compiled:
     """
 
     def __init__(self, program: Program, fetch: Sequence[str]) -> None:
-        with pir.building():
-            part = pir.cut(program.inference, fetch)
-        self._weights = pir.parameter_names(pir.operations(part.program))
-        self._draws = bool(pir.random_operations(part.program))
+        with graphs.building():
+            part = graphs.cut(program.inference, fetch)
+        self._weights = graphs.parameter_names(graphs.operations(part.program))
+        self._draws = bool(graphs.random_operations(part.program))
         self._scope = scopes.new_scope()
         # The executor looks its weights up as it is made.
         scopes.share(program.scope, self._scope, self._weights)
-        self.runner = pir.Runner(part, fetch, self._scope, program.place)
+        self.runner = graphs.Runner(part, fetch, self._scope, program.place)
 
     def run(self, program: Program, feed: Feed) -> list[npt.NDArray[Any]]:
         # Shared anew at each run: training may have moved a weight to other memory.
         scopes.share(program.scope, self._scope, self._weights)
         if not self._draws:
             return self.runner(feed)
-        with pir.random_state(pir.seeded(0)):
+        with graphs.random_state(graphs.seeded(0)):
             return self.runner(feed)
 
 
@@ -442,7 +442,7 @@ class Training:
     loss: str
     terms: tuple[str, ...]
     schedules: Mapping[str, Schedule]
-    step: pir.Graph = attrs.field(repr=False)
+    step: graphs.Graph = attrs.field(repr=False)
     progress: Progress = attrs.field(repr=False)
     stage: Stage | None = attrs.field(default=None, repr=False)
 
@@ -487,8 +487,8 @@ class Progress:
     scheduler: LRScheduler | None = None
     learning_rate: str | None = None
     steps: int = 0
-    random_state: pir.RandomState | None = None
-    runners: dict[tuple[str, ...], pir.Runner] = attrs.field(factory=dict)
+    random_state: graphs.RandomState | None = None
+    runners: dict[tuple[str, ...], graphs.Runner] = attrs.field(factory=dict)
 
 
 @attrs.frozen

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 import paddle
 
-from purdist import pir, scopes
+from purdist import graphs, scopes
 from purdist.building import Term, build_term
 from purdist.errors import BuildError
 from purdist.losses.spec import LossSpec
@@ -32,7 +32,7 @@ Arrays = Mapping[str, npt.NDArray[Any]]
 
 @contextmanager
 def rehearsed(
-    name: str, spec: LossSpec, variables: Mapping[str, paddle.Tensor], place: pir.Place
+    name: str, spec: LossSpec, variables: Mapping[str, paddle.Tensor], place: graphs.Place
 ) -> Iterator[Callable[[Term], None]]:
     """Yields what compares the term that is built inside with the same at known sizes.
 
@@ -67,7 +67,7 @@ def _known(
     name: str,
     spec: LossSpec,
     variables: Mapping[str, paddle.Tensor],
-    place: pir.Place,
+    place: graphs.Place,
     rows: int,
     size: int,
     *,
@@ -98,7 +98,7 @@ def _compare(name: str, run: _Run, known: _Run, feed: Arrays, expected: Arrays) 
         ) from error
     for key in expected:
         values = [one.feeds[key] if key else one.result for one in (term, known.term)]
-        dtype = min((pir.dtype_name(value.dtype) for value in values), key=FLOATS.index)
+        dtype = min((graphs.dtype_name(value.dtype) for value in values), key=FLOATS.index)
         if key not in got or not agree(got[key], expected[key], dtype):
             what = f"its gradient to {key!r}" if key else "its value"
             where = _first_difference(run, known, feed)
@@ -140,33 +140,33 @@ def _first_difference(run: _Run, known: _Run, feed: Arrays) -> str | None:
 def _by_statement(term: Term) -> dict[str, paddle.Tensor]:
     """What each statement computed last."""
     values: dict[str, paddle.Tensor] = {}
-    for op in pir.operations(term.program):
-        if not pir.is_feed(op) and op.name() != pir.PARAMETER:
-            floats = [v for v in op.results() if pir.is_tensor(v)]
-            floats = [v for v in floats if pir.dtype_name(v.dtype) in FLOATS]
-            values.update((pir.statement_of(op), value) for value in floats[:1])
+    for op in graphs.operations(term.program):
+        if not graphs.is_feed(op) and op.name() != graphs.PARAMETER:
+            floats = [v for v in op.results() if graphs.is_tensor(v)]
+            floats = [v for v in floats if graphs.dtype_name(v.dtype) in FLOATS]
+            values.update((graphs.statement_of(op), value) for value in floats[:1])
     return values
 
 
 def _feed(term: Term) -> Arrays:
-    graph = pir.Graph(term.program, term.feeds)
+    graph = graphs.Graph(term.program, term.feeds)
     inputs = [
-        Variable(key, tuple(value.shape), pir.dtype_name(value.dtype), "input")
+        Variable(key, tuple(value.shape), graphs.dtype_name(value.dtype), "input")
         for key, value in term.feeds.items()
     ]
-    return random_feed(inputs, pir.value_ranges(graph), rows=1, size=1)
+    return random_feed(inputs, graphs.value_ranges(graph), rows=1, size=1)
 
 
 class _Run:
     """A term ready to run: its value is called '', the gradient to a feed as the feed."""
 
-    def __init__(self, term: Term, place: pir.Place, *, gradients: bool = True) -> None:
+    def __init__(self, term: Term, place: graphs.Place, *, gradients: bool = True) -> None:
         self.term = term
         self._place = place
         self._scope = scopes.new_scope()
-        with pir.random_state(pir.seeded(0)):
+        with graphs.random_state(graphs.seeded(0)):
             scopes.initialise(self._scope, term.startup, place)
-        graph = pir.copy(pir.Graph(term.program, {**term.feeds, "": term.result}))
+        graph = graphs.copy(graphs.Graph(term.program, {**term.feeds, "": term.result}))
         result = graph.values[""]
         learning = [key for key, value in term.feeds.items() if not value.stop_gradient]
         values = {"": result}
@@ -180,19 +180,19 @@ class _Run:
         self._runner = self._compiled(graph.program, values)
 
     def __call__(self, feed: Arrays) -> Arrays:
-        with pir.random_state(pir.seeded(0)):
+        with graphs.random_state(graphs.seeded(0)):
             return dict(zip(self._values, self._runner(feed), strict=True))
 
     def fetched(self, values: Mapping[str, paddle.Tensor], feed: Arrays) -> Arrays:
         """Values of the term's own program."""
-        with pir.random_state(pir.seeded(0)):
+        with graphs.random_state(graphs.seeded(0)):
             fetched = self._compiled(self.term.program, values)(feed)
         return dict(zip(values, fetched, strict=True))
 
     def _compiled(
         self, program: paddle.static.Program, values: Mapping[str, paddle.Tensor]
-    ) -> pir.Runner:
-        return pir.Runner(pir.Graph(program, values), tuple(values), self._scope, self._place)
+    ) -> graphs.Runner:
+        return graphs.Runner(graphs.Graph(program, values), tuple(values), self._scope, self._place)
 
 
 def _random_states() -> tuple[Any, Any]:

@@ -16,9 +16,9 @@ import numpy.typing as npt
 import paddle
 from paddle.base.core import DenseTensor
 
-from purdist import pir
+from purdist import graphs
 from purdist.errors import UninitializedWeightsError
-from purdist.pir import Place, Scope
+from purdist.graphs import Place, Scope
 
 _SOME = 64
 """How many numbers of a weight tell it from another."""
@@ -71,7 +71,7 @@ def initialise(scope: Scope, startup: paddle.static.Program, place: Place) -> No
         return
     # The executor would put them into the uppermost parent of `scope`.
     drawn = paddle.static.Scope()
-    pir.Runner(pir.Graph(startup, {}), (), drawn, place)({})
+    graphs.Runner(graphs.Graph(startup, {}), (), drawn, place)({})
     share(drawn, scope, [n for n in drawn.local_var_names() if tensor_of(drawn, n) is not None])
     drawn._remove_from_pool()
 

@@ -17,7 +17,7 @@ import attrs
 import numpy.typing as npt
 import paddle
 
-from purdist import pir
+from purdist import graphs
 from purdist.cutting import part
 from purdist.engine import (
     REFUSALS,
@@ -54,42 +54,44 @@ def listened(program: Program) -> tuple[str, ...]:
         and (variable.owner, variable.role) == ("teacher", "activation")
         and values[name].id not in others  # a mapped input is the student's variable
     }
-    operations, all_lists = list(pir.operations(program.graph)), _lists(program)
+    operations, all_lists = list(graphs.operations(program.graph)), _lists(program)
     theirs, lists = set[int](), set[str]()
     read: set[str] = set()
     for op in reversed(operations):
         if _is_teachers(op, names, others, theirs) or _works_on(op, lists):
             theirs.add(op.id())
-            lists |= pir.read_ids([op]) & all_lists
+            lists |= graphs.read_ids([op]) & all_lists
         else:
-            read |= pir.read_ids([op])
+            read |= graphs.read_ids([op])
     read &= _fed(program)
     return tuple(name for identity, name in names.items() if identity in read)
 
 
 def _lists(program: Program) -> set[str]:
     """The ids of the lists of tensors, which loops and branches fill."""
-    results = [v for op in pir.operations(program.graph) for v in op.results() if pir.identity(v)]
-    return {v.id for v in results if not pir.is_tensor(v)}
+    results = [
+        v for op in graphs.operations(program.graph) for v in op.results() if graphs.identity(v)
+    ]
+    return {v.id for v in results if not graphs.is_tensor(v)}
 
 
 def _fed(program: Program) -> set[str]:
     """The ids of the values of the graph that trains that depend on a feed."""
     fed, lists = set[str](), _lists(program)
-    for op in pir.operations(program.graph):
-        read = pir.read_ids([op])
-        if pir.is_feed(op) or not fed.isdisjoint(read):
-            fed |= pir.value_ids([op]) | (read & lists)  # which it may have filled
+    for op in graphs.operations(program.graph):
+        read = graphs.read_ids([op])
+        if graphs.is_feed(op) or not fed.isdisjoint(read):
+            fed |= graphs.value_ids([op]) | (read & lists)  # which it may have filled
     return fed
 
 
 def _is_teachers(
-    op: pir.Operation,
+    op: graphs.Operation,
     names: Collection[str],
     others: Collection[str],
     theirs: Collection[int],
 ) -> bool:
-    results = [v for v in op.results() if pir.identity(v)]
+    results = [v for v in op.results() if graphs.identity(v)]
     if any(v.id in names for v in results):
         return True
     # What has no name, such as a list of tensors, is whose it serves.
@@ -97,10 +99,10 @@ def _is_teachers(
     return any(user.id() in theirs for v in nameless for user in v.all_used_ops())
 
 
-def _works_on(op: pir.Operation, lists: Collection[str]) -> bool:
+def _works_on(op: graphs.Operation, lists: Collection[str]) -> bool:
     """Whether ``op`` puts out no tensor and works on one of ``lists``, such as a loop over rows."""
-    silent = not any(pir.is_tensor(v) for v in op.results())
-    return silent and not pir.read_ids([op]).isdisjoint(lists)
+    silent = not any(graphs.is_tensor(v) for v in op.results())
+    return silent and not graphs.read_ids([op]).isdisjoint(lists)
 
 
 def teacher_of(program: Program) -> tuple[tuple[str, ...], Program]:

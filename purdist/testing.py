@@ -24,7 +24,7 @@ import numpy as np
 import numpy.typing as npt
 import paddle
 
-from purdist import pir, scopes
+from purdist import graphs, scopes
 from purdist.applying import apply
 from purdist.errors import InvalidArgumentError
 from purdist.losses.spec import LossSpec
@@ -162,7 +162,7 @@ class Network:
             seed: Of its weights. Paddle's own random state stays as it is.
             batch: The size of the batch, -1 for one that is not known.
         """
-        with pir.building():
+        with graphs.building():
             main, startup = paddle.static.Program(), paddle.static.Program()
             names: dict[str, paddle.Tensor] = {}
             with paddle.static.program_guard(main, startup):
@@ -390,7 +390,7 @@ def evaluate(
     program, loss = distillation.program, distillation.loss
     program.check_feed(arrays, program.inputs)
     graph, gradients = _differentiated(program.training, loss, [*teacher, *student])
-    run = pir.Runner(graph, (loss, *gradients.values()), program.scope, program.place)
+    run = graphs.Runner(graph, (loss, *gradients.values()), program.scope, program.place)
     value, *found = run(arrays)
     return Evaluation(float(value), dict(zip(gradients, found, strict=True)))
 
@@ -400,7 +400,7 @@ def _inputs_alone(
 ) -> Program:
     """A network without layers: an input for each of ``arrays`` that ``spec`` does not add."""
     added = {new.name for new in spec.variables.values() if isinstance(new, NewInput)}
-    with pir.building():
+    with graphs.building():
         main = paddle.static.Program()
         with paddle.static.program_guard(main):
             for name, array in arrays.items():
@@ -414,11 +414,11 @@ def _inputs_alone(
 
 
 def _differentiated(
-    source: pir.Graph, loss: str, names: Collection[str]
-) -> tuple[pir.Graph, dict[str, str]]:
+    source: graphs.Graph, loss: str, names: Collection[str]
+) -> tuple[graphs.Graph, dict[str, str]]:
     """A graph with the gradients of ``loss``, and what the gradient of each name is called."""
-    with pir.building():
-        graph = pir.copy(source)
+    with graphs.building():
+        graph = graphs.copy(source)
         with paddle.static.program_guard(graph.program):
             target = graph.values[loss]
             # Paddle's own gradient of the target, a one as well, warns of a missing device.
@@ -429,7 +429,7 @@ def _differentiated(
             )
     called = {n: f"{n}@GRAD" for n, g in zip(names, found, strict=True) if g is not None}
     values = {f"{n}@GRAD": g for n, g in zip(names, found, strict=True) if g is not None}
-    return pir.Graph(graph.program, {**graph.values, **values}), called
+    return graphs.Graph(graph.program, {**graph.values, **values}), called
 
 
 class LossLaw(Protocol):
@@ -574,7 +574,7 @@ def unchanged(*things: object) -> Iterator[None]:
 
 
 def _contents_of_all(things: tuple[object, ...]) -> dict[str, object]:
-    found = {f"Paddle's {name}": state for name, state in pir.process_state().items()}
+    found = {f"Paddle's {name}": state for name, state in graphs.process_state().items()}
     for k, thing in enumerate(things):
         found.update(_contents(f"argument {k}", thing))
     return found
@@ -603,7 +603,7 @@ def _contents(path: str, thing: object) -> Iterator[tuple[str, object]]:
 
 def _parts_of_training(training: Training) -> Mapping[str, object]:
     state = training.progress
-    drawn = None if state.random_state is None else pir.random_state_text(state.random_state)
+    drawn = None if state.random_state is None else graphs.random_state_text(state.random_state)
     scheduler = {} if state.scheduler is None else state.scheduler.state_dict()
     return {
         "program": training.program,

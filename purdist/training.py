@@ -19,7 +19,7 @@ from paddle.optimizer.lr import LRScheduler, ReduceOnPlateau
 from paddle.utils import unique_name
 from tqdm import tqdm
 
-from purdist import pir, scopes
+from purdist import graphs, scopes
 from purdist.errors import InvalidArgumentError, PurdistError, ShapeMismatchError
 from purdist.optimizing import ask_by_names, own_optimizer
 from purdist.program import (
@@ -98,21 +98,21 @@ def minimize(
             "Start it with python -m paddle.distributed.launch, and call "
             "paddle.distributed.init_parallel_env() first.",
         )
-    with pir.building():  # and no program about that an optimizer could take for its own
+    with graphs.building():  # and no program about that an optimizer could take for its own
         optimizer = own_optimizer(make_optimizer)
     stage = make_stage(source) if teacher == "inference" else None
     program = attrs.evolve(source, scope=scopes.new_scope(), origins=(), live=True)
     source.hand_weights_to(program.scope, source.place)
-    with pir.building():
+    with graphs.building():
         step, startup = _forward(source, stage), paddle.static.Program()
-        pir.split_lists(step.program)
-        pir.derive_gradients(step.program)
-        pir.keep_for_gradients(step.program)
-        pir.make_gradients_whole(step.program)
+        graphs.split_lists(step.program)
+        graphs.derive_gradients(step.program)
+        graphs.keep_for_gradients(step.program)
+        graphs.make_gradients_whole(step.program)
         if isinstance(program.place, paddle.CPUPlace):
-            step = pir.in_float32_where_needed(step)
-        if pir.has_fast_kernels(program.place):
-            step = pir.flatten_linear_layers(step)
+            step = graphs.in_float32_where_needed(step)
+        if graphs.has_fast_kernels(program.place):
+            step = graphs.flatten_linear_layers(step)
         with paddle.static.program_guard(step.program, startup), unique_name.guard("optimizer/"):
             _name_parameters(optimizer, step, source)
             with warnings.catch_warnings():
@@ -130,7 +130,7 @@ def minimize(
                 "Name a student variable that is computed from the student's parameters.",
             )
         scopes.initialise(program.scope, startup, program.place)
-        fast = pir.with_fast_kernels(step) if pir.has_fast_kernels(program.place) else step
+        fast = graphs.with_fast_kernels(step) if graphs.has_fast_kernels(program.place) else step
     schedule = optimizer._learning_rate
     progress = Progress()
     if isinstance(schedule, LRScheduler):
@@ -161,7 +161,7 @@ def _averaged(gradients: Sequence[Gradient]) -> list[Gradient]:
 
 
 def _check_loops(program: Program) -> None:
-    for layer, fault in pir.wrong_loops(program.graph):
+    for layer, fault in graphs.wrong_loops(program.graph):
         raise InvalidArgumentError(
             f"Expected while loops that Paddle differentiates, got one in "
             f"{f'the layer {layer!r}' if layer else 'no named layer'} that {fault}.",
@@ -172,35 +172,35 @@ def _check_loops(program: Program) -> None:
 
 
 def _check_recurrences(program: Program) -> None:
-    for op in pir.inferring_recurrences(program.graph):
+    for op in graphs.inferring_recurrences(program.graph):
         rate = op.attrs()["dropout_prob"]
         if rate:
             raise InvalidArgumentError(
                 f"Expected a recurrent layer that infers, and that a gradient goes through, to "
-                f"have no dropout, got {rate:g} in {pir.layer_of(op)!r}.",
+                f"have no dropout, got {rate:g} in {graphs.layer_of(op)!r}.",
                 "Make it with dropout=0.0: it drops nothing, and its weights are the same.",
             )
 
 
 def _check_tables(program: Program) -> None:
-    for op in pir.sparse_lookups(program.graph):
-        table = pir.parameter_name(pir.op_of(op.operand_source(1)))
+    for op in graphs.sparse_lookups(program.graph):
+        table = graphs.parameter_name(graphs.op_of(op.operand_source(1)))
         raise InvalidArgumentError(
             f"Expected tables that learn with dense gradients, got sparse=True for {table!r}.",
             "Make the embedding with sparse=False, and every row of it moves; or freeze it.",
         )
 
 
-def _name_parameters(optimizer: Optimizer, step: pir.Graph, program: Program) -> None:
+def _name_parameters(optimizer: Optimizer, step: graphs.Graph, program: Program) -> None:
     """Lets ``optimizer`` ask for the parameters of ``step`` by the names that they were given."""
-    own = pir.own_names(pir.operations(step.program))
-    learning = [v for v in own.values() if pir.is_parameter(v) and not v.stop_gradient]
+    own = graphs.own_names(graphs.operations(step.program))
+    learning = [v for v in own.values() if graphs.is_parameter(v) and not v.stop_gradient]
     given = {name: program.variables[name].given_name for name in program.parameters}
     ask_by_names(optimizer, learning, given)
 
 
 def _check_masks(program: Program) -> None:
-    for layer in pir.lost_gradients(program.graph):
+    for layer in graphs.lost_gradients(program.graph):
         raise InvalidArgumentError(
             f"Expected ops that Paddle differentiates, got a masked_fill in "
             f"{f'the layer {layer!r}' if layer else 'no named layer'} of a tensor by a value, both "
@@ -209,12 +209,12 @@ def _check_masks(program: Program) -> None:
         )
 
 
-def _forward(program: Program, stage: Stage | None) -> pir.Graph:
+def _forward(program: Program, stage: Stage | None) -> graphs.Graph:
     """The graph of a step before it has gradients: without the teacher if that is a stage."""
     if stage is None:
-        return pir.copy(program.training)
+        return graphs.copy(program.training)
     rest = program.training.known(without_teacher(program))
-    return pir.cut(program.training, rest, stage.names)
+    return graphs.cut(program.training, rest, stage.names)
 
 
 def train(
@@ -281,7 +281,7 @@ def _steps(
 ) -> Iterator[Step]:
     training = stepper.training
     if seed is not None:
-        training.progress.random_state = pir.seeded(seed)
+        training.progress.random_state = graphs.seeded(seed)
     with tqdm(batches, disable=not bar, unit="step") as shown:
         steps = map(stepper.take, shown) if training.stage is None else _staged(stepper, shown)
         for step in filter(None, steps):
@@ -300,13 +300,13 @@ class _Stepper:
     log_every: int
 
     @cached_property
-    def run(self) -> pir.Runner:
+    def run(self) -> graphs.Runner:
         """The compiled step: the training's own, if it has fetched the same before."""
         training, program = self.training, self.training.program
         names = (training.loss, *training.terms, *self.fetch)
         runners = training.progress.runners
         if names not in runners:
-            runners[names] = pir.Runner(training.step, names, program.scope, program.place)
+            runners[names] = graphs.Runner(training.step, names, program.scope, program.place)
         return runners[names]
 
     def take(self, feed: Feed) -> Step | None:
@@ -335,7 +335,7 @@ class _Stepper:
         due = (index + 1) % self.log_every == 0
         scheduled = state.scheduler is not None and (index + 1) % self.scheduler_every == 0
         _set_numbers(training)
-        with pir.random_state(state.random_state) as now:
+        with graphs.random_state(state.random_state) as now:
             try:
                 told = self.run(feed, told=due or scheduled, starting=starting)
             except (IndexError, ValueError) as error:

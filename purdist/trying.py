@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from purdist import pir
+from purdist import graphs
 from purdist.variables import FLOATS, Variable
 
 _ROUNDING: Mapping[str, float] = {"float16": 1e-2, "bfloat16": 5e-2, "float64": 1e-8}
@@ -49,7 +49,7 @@ def random_feed(
         else:
             low, high = ranges.get(variable.name, (0, 2))
             integers = random.randint(low, max(high, low + 1), shape)
-            feed[variable.name] = integers.astype(pir.array_dtype(variable.dtype))
+            feed[variable.name] = integers.astype(graphs.array_dtype(variable.dtype))
     return feed
 
 

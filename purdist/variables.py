@@ -10,7 +10,7 @@ import attrs
 import numpy.typing as npt
 import paddle
 
-from purdist import pir
+from purdist import graphs
 from purdist.errors import (
     DtypeMismatchError,
     InvalidArgumentError,
@@ -139,16 +139,16 @@ class NewInput:
 
 
 def describe_values(
-    training: pir.Graph, inference: pir.Graph, *, owner: Owner = "student"
+    training: graphs.Graph, inference: graphs.Graph, *, owner: Owner = "student"
 ) -> dict[str, Variable]:
     """What is known of every named value of the two graphs of one network.
 
     A value's first name is its `Variable`'s; the others are further keys for the same. Two
     names that mean one value in one graph and two in the other are two variables.
     """
-    buffers = pir.written_parameters(training.program)
+    buffers = graphs.written_parameters(training.program)
     described: dict[str, Variable] = {}
-    lives: tuple[tuple[pir.Graph, pir.Graph, Life], ...] = (
+    lives: tuple[tuple[graphs.Graph, graphs.Graph, Life], ...] = (
         (training, inference, "training"),
         (inference, training, "inference"),
     )
@@ -171,22 +171,22 @@ def _describe(
     owner: Owner,
     life: Life,
 ) -> Variable:
-    op = pir.op_of(value)
-    parameter = pir.parameter_name(op) if op.name() == pir.PARAMETER else None
+    op = graphs.op_of(value)
+    parameter = graphs.parameter_name(op) if op.name() == graphs.PARAMETER else None
     role: Role = "activation"
     if parameter is not None:
         role = "buffer" if parameter in buffers else "parameter"
-    elif pir.is_feed(op):
+    elif graphs.is_feed(op):
         role = "input"
     return Variable(
         name=name,
         shape=tuple(value.shape),
-        dtype=pir.dtype_name(value.dtype),
+        dtype=graphs.dtype_name(value.dtype),
         role=role,
         trainable=parameter is not None and role == "parameter" and value.trainable,
         owner=owner,
-        op=pir.short_name(op),
-        layer=pir.layer_of(op),
+        op=graphs.short_name(op),
+        layer=graphs.layer_of(op),
         life=life,
         given_name=parameter or "",
     )
@@ -201,7 +201,7 @@ def shapes_agree(one: Sequence[int], other: Sequence[int]) -> bool:
 
 def feed_faults(variable: Variable, array: npt.NDArray[Any]) -> Iterator[PurdistError]:
     """What keeps ``array`` from being fed as ``variable``."""
-    expected = pir.array_dtype(variable.dtype).name
+    expected = graphs.array_dtype(variable.dtype).name
     if array.dtype.name != expected:
         yield DtypeMismatchError(
             f"Expected the feed {variable.spec}, got an array of {array.dtype.name}.",

@@ -71,8 +71,8 @@ def layered(feed: str, layers: Layers) -> Forward:
 
 def distilled() -> dict[str, Any]:
     """What the examples come to in the mode the process is in: losses, and weights that moved."""
-    pir = paddle.get_flags("FLAGS_enable_pir_api")["FLAGS_enable_pir_api"]
-    form = layered if pir else named
+    graphs = paddle.get_flags("FLAGS_enable_pir_api")["FLAGS_enable_pir_api"]
+    form = layered if graphs else named
     student, teacher = (
         nets.program(form("x", STUDENT), seed=1),
         nets.program(form("y", TEACHER), seed=2),

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import paddle
 import paddle.inference
 
-from purdist import pir
+from purdist import graphs
 
 
 def answers(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
@@ -43,7 +43,7 @@ def flag() -> object:
 
 
 def in_a_daemon(queue: multiprocessing.Queue[object]) -> None:
-    queue.put(pir.tried(os.getppid).failure)
+    queue.put(graphs.tried(os.getppid).failure)
 
 
 def infers(path: str, feed: Mapping[str, npt.NDArray[Any]], settings: Sequence[str]) -> object:

@@ -10,7 +10,7 @@ from typing import ClassVar
 import attrs
 import paddle
 
-from purdist import pir
+from purdist import graphs
 from purdist.errors import ForeignValueError, InvalidArgumentError
 from purdist.losses.spec import LossSpec
 from purdist.variables import NewInput, Variable, check_name
@@ -119,7 +119,7 @@ class CustomLoss(LossSpec):
                     "Make it inside the function; it becomes part of the program, initialised "
                     "and trainable, under the term's name.",
                 )
-            if pir.is_value(thing):
+            if graphs.is_value(thing):
                 raise ForeignValueError(
                     f"Expected the function to compute with its arguments, got the value "
                     f"{name!r} from outside.",

@@ -8,7 +8,7 @@ from typing import ClassVar
 import attrs
 import paddle
 
-from purdist import pir
+from purdist import graphs
 from purdist.errors import InvalidArgumentError
 from purdist.losses.adaptors import Adaptor, adapted, check_adaptable
 from purdist.losses.checks import (
@@ -94,7 +94,7 @@ class FspLoss(LossSpec):
         check_same_shape(variables, "teacher_var2", "student_var2")
 
     def build(self, values: Mapping[str, paddle.Tensor]) -> paddle.Tensor:
-        pir.must_meet(values["student_var1"], values["teacher_var1"], (2, 3))
+        graphs.must_meet(values["student_var1"], values["teacher_var1"], (2, 3))
         student = _flow(values["student_var1"], values["student_var2"])
         teacher = _flow(values["teacher_var1"], values["teacher_var2"])
         return (student - teacher).square().mean()
@@ -102,7 +102,7 @@ class FspLoss(LossSpec):
 
 def _flow(earlier: paddle.Tensor, later: paddle.Tensor) -> paddle.Tensor:
     """The FSP matrix [N, C1, C2] of two maps [N, C1, H, W] and [N, C2, H, W]."""
-    pir.must_meet(earlier, later, (2, 3))
+    graphs.must_meet(earlier, later, (2, 3))
     rows, columns = earlier.flatten(2), later.flatten(2)
     return paddle.matmul(rows, columns, transpose_y=True) / size(rows, -1)
 

@@ -12,7 +12,7 @@ import math
 
 import paddle
 
-from purdist import pir
+from purdist import graphs
 
 TINY = 1e-12
 """The length below which a vector counts as that long: PyTorch's ``F.normalize``."""
@@ -134,7 +134,7 @@ def pooled_to_smaller(
         (a, b) if -1 in (a, b) else (min(a, b), min(a, b))
         for a, b in zip(one.shape[2:], other.shape[2:], strict=True)
     ]
-    pir.must_meet(one, other, (2, 3))
+    graphs.must_meet(one, other, (2, 3))
     wanted, wanted_other = ([pair[k] for pair in sizes] for k in (0, 1))
     return _pooled(one, wanted), _pooled(other, wanted_other)
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from purdist import pir, scopes
+from purdist import graphs, scopes
 from purdist.errors import MissingFileError
 from purdist.program import Program
 from purdist.sources import legacy, lives
@@ -17,7 +17,9 @@ from purdist.sources.static import enter
 T = TypeVar("T")
 
 
-def from_exported(path: str | os.PathLike[str], *, place: pir.Place | str | None = None) -> Program:
+def from_exported(
+    path: str | os.PathLike[str], *, place: graphs.Place | str | None = None
+) -> Program:
     """A network from what ``paddle.jit.save``, ``save_inference_model`` or `export` wrote.
 
     Both forms are read: ``path.json`` with ``path.pdiparams``, and the old ``path.pdmodel``
@@ -46,18 +48,18 @@ def from_exported(path: str | os.PathLike[str], *, place: pir.Place | str | None
         RandomInferenceError: The network draws random numbers as it infers.
     """
     path = os.fspath(path)
-    place = pir.place_of(place)
-    with pir.building():
+    place = graphs.place_of(place)
+    with graphs.building():
         inference, inner, kinds = _read(path)
         scope = scopes.new_scope()
-        for name, array in pir.read_weights(Path(f"{path}.pdiparams"), kinds):
+        for name, array in graphs.read_weights(Path(f"{path}.pdiparams"), kinds):
             scopes.put(scope, name, array, place)
         training = lives.that_trains(inference)
-        pir.set_inference(pir.operations(inference.program))
+        graphs.set_inference(graphs.operations(inference.program))
         return enter(training, inference, scope, place, share=True, inner=inner)
 
 
-def _read(path: str) -> tuple[pir.Graph, frozenset[str], Mapping[str, pir.Kind]]:
+def _read(path: str) -> tuple[graphs.Graph, frozenset[str], Mapping[str, graphs.Kind]]:
     """The graph, the names inside its regions, and what its weights should be."""
     current, old = Path(f"{path}.json"), Path(f"{path}.pdmodel")
     if current.is_file():
@@ -70,24 +72,24 @@ def _read(path: str) -> tuple[pir.Graph, frozenset[str], Mapping[str, pir.Kind]]
     )
 
 
-def _read_current(path: Path) -> tuple[pir.Graph, frozenset[str], Mapping[str, pir.Kind]]:
-    program = pir.declare_once(pir.Graph(pir.read_program(path), {})).program
-    ops = list(pir.operations(program))
-    own = pir.own_names(ops)
-    fetched = pir.fetched(program)
+def _read_current(path: Path) -> tuple[graphs.Graph, frozenset[str], Mapping[str, graphs.Kind]]:
+    program = graphs.declare_once(graphs.Graph(graphs.read_program(path), {})).program
+    ops = list(graphs.operations(program))
+    own = graphs.own_names(ops)
+    fetched = graphs.fetched(program)
     given = {name: value for name, value in fetched if name not in own}
     if all(re.fullmatch(r"fetch_name_\d+", name) for name, _ in fetched):
         given = {**_numbered([value for _, value in fetched]), **given}
     kinds = {
-        name: (tuple(value.shape), pir.dtype_name(value.dtype))
+        name: (tuple(value.shape), graphs.dtype_name(value.dtype))
         for name, value in own.items()
-        if pir.is_parameter(value) and value.persistable
+        if graphs.is_parameter(value) and value.persistable
     }
-    return pir.Graph(program, pir.made_names(ops, given)), frozenset(), kinds
+    return graphs.Graph(program, graphs.made_names(ops, given)), frozenset(), kinds
 
 
-def _read_old(path: Path) -> tuple[pir.Graph, frozenset[str], Mapping[str, pir.Kind]]:
-    model = pir.read_old_model(path)
+def _read_old(path: Path) -> tuple[graphs.Graph, frozenset[str], Mapping[str, graphs.Kind]]:
+    model = graphs.read_old_model(path)
     variables = model.program.blocks[0].vars
     names = {name: variables[old] for name, old in _numbered(model.outputs).items()}
     return *legacy.translate_model(model, names), model.weights

@@ -6,7 +6,7 @@ import functools
 
 import paddle
 
-from purdist import pir
+from purdist import graphs
 from purdist.errors import PurdistError, TracingError
 from purdist.program import Program
 from purdist.sources.arguments import Inputs, arguments
@@ -22,7 +22,7 @@ def from_layer(
     layer: paddle.nn.Layer,
     inputs: Inputs,
     *,
-    place: pir.Place | str | None = None,
+    place: graphs.Place | str | None = None,
     share: bool = False,
     check: bool = True,
 ) -> Program:
@@ -78,11 +78,11 @@ def from_layer(
     check_made_in_dynamic_mode(layer)
     check_no_casting()
     # Another thread may be tracing the same layer.
-    with pir.building(), pir.generators_put_back():
+    with graphs.building(), graphs.generators_put_back():
         try:
             return _traced(layer, inputs, place, share=share, check=check)
         except TracingError as error:
-            if not check or not isinstance(error.__cause__, pir.NumbersError):
+            if not check or not isinstance(error.__cause__, graphs.NumbersError):
                 raise
             asked = error
         try:
@@ -94,7 +94,7 @@ def from_layer(
 def _traced(
     layer: paddle.nn.Layer,
     inputs: Inputs,
-    place: pir.Place | str | None,
+    place: graphs.Place | str | None,
     *,
     share: bool,
     check: bool,
@@ -107,7 +107,7 @@ def _traced(
     record = functools.partial(
         Record.of, layer, args, kwargs, weights, paths, unknown_as_paddle=unknown_as_paddle
     )
-    with pir.untouched(layer), weights.renamed(), weights.learning():
+    with graphs.untouched(layer), weights.renamed(), weights.learning():
         if not layer.training:
             layer.train()
         train = record()
@@ -116,8 +116,8 @@ def _traced(
     outputs = {*train.outputs, *infer.outputs}
     training, inference = (Life.of(record, paths, outputs) for record in (train, infer))
     for life in (training, inference):
-        pir.record_stops(pir.operations(life.trace.program))
-    pir.freeze(pir.operations(inference.trace.program))
+        graphs.record_stops(graphs.operations(life.trace.program))
+    graphs.freeze(graphs.operations(inference.trace.program))
     taken = {*training.given, *inference.given}
     trains = training.graph({}, taken)
     infers = inference.graph(made_in_both(training, trains, inference), {*taken, *trains.values})
@@ -125,7 +125,7 @@ def _traced(
         trains,
         infers,
         weights.scope(),
-        pir.place_of(place),
+        graphs.place_of(place),
         share=share,
         inner=training.inner | inference.inner,
         given_names=weights.given_names(),

@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 
 import paddle
 
-from purdist import pir
+from purdist import graphs
 from purdist.errors import ForeignValueError, NameClashError, PurdistError, together
 
 
 def translate(
     main: paddle.static.Program, names: Mapping[str, paddle.Tensor]
-) -> tuple[pir.Graph, frozenset[str]]:
+) -> tuple[graphs.Graph, frozenset[str]]:
     """The PIR graph of an old program, every variable under its old name.
 
     A variable that was written more than once means its last version. The names in
@@ -21,29 +21,29 @@ def translate(
     Returns:
         The graph, and the names of variables inside while and if regions.
     """
-    program, versions = pir.translate(main)
-    reachable, own = pir.reachable_ids(program), pir.own_names(pir.operations(program))
+    program, versions = graphs.translate(main)
+    reachable, own = graphs.reachable_ids(program), graphs.own_names(graphs.operations(program))
     values: dict[str, paddle.Tensor] = {}
     for name, written in versions.items():
         # An input or a running statistic that is written over keeps its name.
         final = own.get(name, written[-1])
-        if pir.is_tensor(final) and final.id in reachable:
+        if graphs.is_tensor(final) and final.id in reachable:
             values[name] = final
     values.update(_named(values, names))
     _restore_gradients(main, program, versions)
-    values = pir.read_through_assignments(program, values)
+    values = graphs.read_through_assignments(program, values)
     inner = frozenset(name for block in main.blocks[1:] for name in block.vars).difference(values)
-    return pir.Graph(program, pir.made_names(pir.operations(program), values)), inner
+    return graphs.Graph(program, graphs.made_names(graphs.operations(program), values)), inner
 
 
 def translate_model(
-    model: pir.OldModel, names: Mapping[str, paddle.Tensor]
-) -> tuple[pir.Graph, frozenset[str]]:
+    model: graphs.OldModel, names: Mapping[str, paddle.Tensor]
+) -> tuple[graphs.Graph, frozenset[str]]:
     """The same of a model that was written to a file, its feeds first, in their order."""
     source, inner = translate(model.program, names)
-    pir.to_front(source.program, [source.values[name] for name in model.inputs])
-    values = pir.made_names(pir.operations(source.program), source.values)
-    return pir.Graph(source.program, values), inner
+    graphs.to_front(source.program, [source.values[name] for name in model.inputs])
+    values = graphs.made_names(graphs.operations(source.program), source.values)
+    return graphs.Graph(source.program, values), inner
 
 
 def _named(
@@ -88,18 +88,18 @@ def _restore_gradients(
     the input of a matmul) as if they stopped gradients, and forgets all flags of a
     parameter. What the old program says is kept as if all that it begins with flowed.
     """
-    own = pir.own_names(pir.operations(program))
+    own = graphs.own_names(graphs.operations(program))
     for value in own.values():
         value.stop_gradient = False
-    pir.refresh_gradients(program)
+    graphs.refresh_gradients(program)
     begins = {value.id for value in own.values()}
     for old in main.list_vars():
-        for value in filter(pir.is_tensor, versions.get(old.name, ())):
-            if pir.is_parameter(value):
+        for value in filter(graphs.is_tensor, versions.get(old.name, ())):
+            if graphs.is_parameter(value):
                 _restore_parameter(old, value)
             elif value.id not in begins:
                 value.stop_gradient = old.stop_gradient
-    pir.record_stops(pir.operations(program))
+    graphs.record_stops(graphs.operations(program))
 
 
 def _restore_parameter(old: paddle.Tensor, value: paddle.Tensor) -> None:

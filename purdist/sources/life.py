@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 import paddle
 
-from purdist import pir
+from purdist import graphs
 from purdist.sources.names import Paths, free, leaves, numbered, same
 from purdist.sources.refusals import check_outputs, lost_write, untraceable
 from purdist.sources.weights import Weights
@@ -24,7 +24,7 @@ class Record:
         outputs: What the layer itself returned, by name.
     """
 
-    trace: pir.Trace
+    trace: graphs.Trace
     declared: Mapping[str, paddle.Tensor]
     outputs: Mapping[str, paddle.Tensor]
 
@@ -41,27 +41,27 @@ class Record:
     ) -> Record:
         """The layer in the mode it is in."""
         try:
-            trace = pir.trace(layer, args, kwargs, unknown_as_paddle=unknown_as_paddle)
-        except pir.UntraceableError as error:
+            trace = graphs.trace(layer, args, kwargs, unknown_as_paddle=unknown_as_paddle)
+        except graphs.UntraceableError as error:
             raise untraceable(layer, error, paths) from error.__cause__
-        except pir.StaleReadError as error:
+        except graphs.StaleReadError as error:
             raise lost_write(layer, error) from None
         declared = weights.place_in(trace)
-        declared.update(pir.own_names(pir.operations(trace.program)))
+        declared.update(graphs.own_names(graphs.operations(trace.program)))
         record = cls(trace, declared, {})
         outputs = dict(record.values("", trace.calls[-1]))
         check_outputs(layer, trace.calls[-1].output, outputs, declared)
         return attrs.evolve(record, outputs=outputs)
 
-    def values(self, name: str, call: pir.Call) -> Iterator[tuple[str, paddle.Tensor]]:
+    def values(self, name: str, call: graphs.Call) -> Iterator[tuple[str, paddle.Tensor]]:
         """The tensors that a call under ``name`` put out, by their names."""
         memory = {id(tensor): value for tensor, value in self.trace.weights}
         for full_name, leaf in leaves(name, call.output):
             value = memory.get(id(leaf), leaf)
-            if pir.is_value(value) and pir.is_tensor(value):
+            if graphs.is_value(value) and graphs.is_tensor(value):
                 try:
                     yield full_name, call.newest(value)
-                except pir.StaleReadError as error:
+                except graphs.StaleReadError as error:
                     raise lost_write(call.layer, error) from None
 
 
@@ -77,10 +77,10 @@ class Life:
         named: The id of a layer and the number of its call -> the names of what it put out.
     """
 
-    trace: pir.Trace
+    trace: graphs.Trace
     given: Mapping[str, paddle.Tensor]
     inner: frozenset[str]
-    calls: Mapping[str, pir.Call]
+    calls: Mapping[str, graphs.Call]
     named: Mapping[tuple[int, int], Sequence[str]]
 
     @classmethod
@@ -94,9 +94,9 @@ class Life:
         """
         given = dict(record.declared)
         reserved = set(outputs)
-        reachable = pir.reachable_ids(record.trace.program)
+        reachable = graphs.reachable_ids(record.trace.program)
         inner: set[str] = set()
-        calls: dict[str, pir.Call] = {}
+        calls: dict[str, graphs.Call] = {}
         named: dict[tuple[int, int], list[str]] = {}
         for number, names, call in numbered(record.trace.calls, paths):
             for op in call.operations:
@@ -115,14 +115,14 @@ class Life:
                     put_out.append(own)
         return cls(record.trace, given, frozenset(inner), calls, named)
 
-    def graph(self, made: Mapping[str, paddle.Tensor], taken: Iterable[str]) -> pir.Graph:
+    def graph(self, made: Mapping[str, paddle.Tensor], taken: Iterable[str]) -> graphs.Graph:
         """The graph, with names for what has none, those in ``made`` first."""
-        ops = pir.operations(self.trace.program)
-        values = pir.made_names(ops, {**self.given, **made}, taken=taken)
-        return pir.Graph(self.trace.program, values)
+        ops = graphs.operations(self.trace.program)
+        values = graphs.made_names(ops, {**self.given, **made}, taken=taken)
+        return graphs.Graph(self.trace.program, values)
 
 
-def made_in_both(training: Life, graph: pir.Graph, inference: Life) -> dict[str, paddle.Tensor]:
+def made_in_both(training: Life, graph: graphs.Graph, inference: Life) -> dict[str, paddle.Tensor]:
     """The made names of the graph that trains -> their values in the one that infers.
 
     Two values are one variable if they are what the same op computes in the same call. That
@@ -138,10 +138,10 @@ def made_in_both(training: Life, graph: pir.Graph, inference: Life) -> dict[str,
             continue
         for one, two in zip(call.operations, other.operations, strict=True):
             for value, twin in zip(one.results(), two.results(), strict=True):
-                if pir.identity(value) in made and twin.id not in named:
+                if graphs.identity(value) in made and twin.id not in named:
                     both[made[value.id]] = twin
     return both
 
 
-def _kinds(call: pir.Call) -> list[str]:
+def _kinds(call: graphs.Call) -> list[str]:
     return [op.name() for op in call.operations]

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 
 import paddle
 
-from purdist import pir
+from purdist import graphs
 
 Paths: TypeAlias = "Mapping[int, Sequence[str]]"
 """The id of a sublayer -> its paths, more than one if it is shared."""
@@ -23,7 +23,9 @@ def paths_of(layer: paddle.nn.Layer) -> dict[int, list[str]]:
     return paths
 
 
-def numbered(calls: Iterable[pir.Call], paths: Paths) -> Iterator[tuple[int, list[str], pir.Call]]:
+def numbered(
+    calls: Iterable[graphs.Call], paths: Paths
+) -> Iterator[tuple[int, list[str], graphs.Call]]:
     """Each call with how many went before it, and its names: ``path``, ``path#1``, ..."""
     times: Counter[int] = Counter()
     for call in calls:

@@ -9,7 +9,7 @@ from typing import Any
 
 import paddle
 
-from purdist import pir
+from purdist import graphs
 from purdist.errors import InvalidArgumentError, NameClashError, TracingError
 from purdist.sources.arguments import flat
 from purdist.sources.names import Paths, leaves, same
@@ -106,10 +106,10 @@ def check_outputs(
 
 
 def _kind(leaf: object) -> str:
-    return "a list that a loop made" if pir.is_value(leaf) else type(leaf).__name__
+    return "a list that a loop made" if graphs.is_value(leaf) else type(leaf).__name__
 
 
-def lost_write(layer: paddle.nn.Layer, error: pir.StaleReadError) -> TracingError:
+def lost_write(layer: paddle.nn.Layer, error: graphs.StaleReadError) -> TracingError:
     """The error for a statement that writes over a tensor where the graph cannot follow."""
     return TracingError(
         f"Expected {type(layer).__name__} to compute the same as a graph, got the statement "
@@ -127,7 +127,9 @@ def reason(error: BaseException | None) -> str:
     return told[-1] if told else ": ".join([kind, *lines[:1]])
 
 
-def untraceable(layer: paddle.nn.Layer, error: pir.UntraceableError, paths: Paths) -> TracingError:
+def untraceable(
+    layer: paddle.nn.Layer, error: graphs.UntraceableError, paths: Paths
+) -> TracingError:
     """The error for a layer that failed when it was called with graph values."""
     path = paths[id(error.layer)][0]
     where = f" at its sublayer {path!r}, {type(error.layer).__name__}" if path else ""

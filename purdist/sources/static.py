@@ -9,7 +9,7 @@ import attrs
 import numpy as np
 import paddle
 
-from purdist import pir, scopes
+from purdist import graphs, scopes
 from purdist.errors import (
     DtypeMismatchError,
     ForeignValueError,
@@ -29,8 +29,8 @@ from purdist.variables import Variable, check_name, describe_values
 def from_static(
     main: paddle.static.Program,
     *,
-    scope: pir.Scope | None = None,
-    place: pir.Place | str | None = None,
+    scope: graphs.Scope | None = None,
+    place: graphs.Place | str | None = None,
     names: Mapping[str, paddle.Tensor] | None = None,
     share: bool = False,
 ) -> Program:
@@ -74,20 +74,20 @@ def from_static(
         )
     for name in names or ():
         check_name(name, "a value, a key of names,")
-    with pir.building():
+    with graphs.building():
         source, inner = _source(main, dict(names or {}))
         _check_forward(source.program)
-        weights = pir.parameter_names(pir.operations(source.program))
+        weights = graphs.parameter_names(graphs.operations(source.program))
         origin = Origin.of(main, scope, weights, shared=share)
-        inference = pir.copy(source)
-        if pir.is_from_file(main):
+        inference = graphs.copy(source)
+        if graphs.is_from_file(main):
             source = lives.that_trains(source)
-        pir.set_inference(pir.operations(inference.program))
+        graphs.set_inference(graphs.operations(inference.program))
         return enter(
             source,
             inference,
             scope,
-            pir.place_of(place),
+            graphs.place_of(place),
             share=share,
             origins=(origin,),
             inner=inner,
@@ -96,27 +96,27 @@ def from_static(
 
 def _source(
     main: paddle.static.Program, names: Mapping[str, paddle.Tensor]
-) -> tuple[pir.Graph, frozenset[str]]:
+) -> tuple[graphs.Graph, frozenset[str]]:
     """``main`` as a graph, and the names of variables inside its regions."""
-    if pir.is_program(main):
+    if graphs.is_program(main):
         _check_names(main, names)
         _check_declared(main)
-        source = pir.declare_once(pir.Graph(main, names))
+        source = graphs.declare_once(graphs.Graph(main, names))
         if source.program is main:
-            source = pir.copy(source)
+            source = graphs.copy(source)
         _record(source.program)
-        values = pir.made_names(pir.operations(source.program), source.values)
-        return pir.Graph(source.program, values), frozenset()
-    if pir.is_from_file(main):
-        return legacy.translate_model(pir.loaded_old_model(main), names)
+        values = graphs.made_names(graphs.operations(source.program), source.values)
+        return graphs.Graph(source.program, values), frozenset()
+    if graphs.is_from_file(main):
+        return legacy.translate_model(graphs.loaded_old_model(main), names)
     return legacy.translate(main, names)
 
 
 def enter(
-    training: pir.Graph,
-    inference: pir.Graph,
-    scope: pir.Scope,
-    place: pir.Place,
+    training: graphs.Graph,
+    inference: graphs.Graph,
+    scope: graphs.Scope,
+    place: graphs.Place,
     *,
     share: bool,
     origins: tuple[Origin, ...] = (),
@@ -128,19 +128,19 @@ def enter(
     ``given_names`` are those that its maker gave weights, where the graphs have others.
     """
     training, inference = (
-        pir.without_unset(pir.adopt(life, without_memory=_without_memory(life, scope)))
+        graphs.without_unset(graphs.adopt(life, without_memory=_without_memory(life, scope)))
         for life in (training, inference)
     )
     _check_deterministic(inference.program)
     _check_writes(training.program)
-    training = pir.read_through_writes(training, keep=True)
-    inference = pir.read_through_writes(inference, keep=False)
+    training = graphs.read_through_writes(training, keep=True)
+    inference = graphs.read_through_writes(inference, keep=False)
     scratch: set[str] = set()
     for life in (training, inference):
-        pir.mend_loops(life.program)
+        graphs.mend_loops(life.program)
         scratch |= _keep_scratch(life)
-    pir.write_to_copies(inference.program)
-    pir.derive_gradients(training.program)
+    graphs.write_to_copies(inference.program)
+    graphs.derive_gradients(training.program)
     described = describe_values(training, inference)
     named = {
         v.name: attrs.evolve(v, given_name=given_names.get(v.name, v.given_name))
@@ -162,7 +162,7 @@ def enter(
     else:
         scopes.copy(scope, program.scope, weights, place)
     for variable in map(program.variable, scratch):
-        array = np.zeros(variable.shape, pir.array_dtype(variable.dtype))
+        array = np.zeros(variable.shape, graphs.array_dtype(variable.dtype))
         scopes.put(program.scope, variable.name, array, place)
     return program
 
@@ -176,7 +176,7 @@ def _check_writes(program: paddle.static.Program) -> None:
             if "region" in why
             else "Make it a buffer, with register_buffer, or write it between two steps.",
         )
-        for name, why in dict.fromkeys(pir.unreadable_writes(program))
+        for name, why in dict.fromkeys(graphs.unreadable_writes(program))
     ]
     if faults:
         raise together(faults)
@@ -184,34 +184,34 @@ def _check_writes(program: paddle.static.Program) -> None:
 
 def _record(program: paddle.static.Program) -> None:
     """Keeps what the owner said of gradients: where they stop, and which weights are frozen."""
-    pir.record_stops(pir.operations(program))
-    for value in pir.own_names(pir.operations(program)).values():
-        if pir.is_parameter(value) and value.stop_gradient:
+    graphs.record_stops(graphs.operations(program))
+    for value in graphs.own_names(graphs.operations(program)).values():
+        if graphs.is_parameter(value) and value.stop_gradient:
             value.trainable = False
 
 
-def _keep_scratch(graph: pir.Graph) -> set[str]:
+def _keep_scratch(graph: graphs.Graph) -> set[str]:
     """The parameters that are no weights: as an LSTM has one, an op writes them unread.
 
     Paddle frees their memory after a run, and wants it at the next. Here they keep it.
     """
-    own = pir.own_names(pir.operations(graph.program))
-    scratch = {name: v for name, v in own.items() if pir.is_parameter(v) and not v.persistable}
+    own = graphs.own_names(graphs.operations(graph.program))
+    scratch = {name: v for name, v in own.items() if graphs.is_parameter(v) and not v.persistable}
     for value in scratch.values():
         value.persistable = True
     return set(scratch)
 
 
 def _check_names(main: paddle.static.Program, names: Mapping[str, paddle.Tensor]) -> None:
-    reachable = pir.reachable_ids(main)
-    own = pir.own_names(pir.operations(main))
+    reachable = graphs.reachable_ids(main)
+    own = graphs.own_names(graphs.operations(main))
     faults: list[PurdistError] = []
     for name, value in names.items():
-        if not pir.is_value(value) or value.id not in reachable:
+        if not graphs.is_value(value) or value.id not in reachable:
             faults.append(
                 ForeignValueError(
                     f"Expected names[{name!r}] to be a value of the program, got "
-                    f"{'one from elsewhere' if pir.is_value(value) else type(value).__name__}.",
+                    f"{'one from elsewhere' if graphs.is_value(value) else type(value).__name__}.",
                     "Give what an op of this very program returned, outside while and if regions.",
                 )
             )
@@ -230,9 +230,9 @@ def _check_names(main: paddle.static.Program, names: Mapping[str, paddle.Tensor]
 def _check_declared(main: paddle.static.Program) -> None:
     """Refuses two feeds or weights of one name that are not one."""
     known: dict[str, tuple[object, ...]] = {}
-    for op in filter(pir.is_declared, pir.operations(main, regions=True)):
-        name, value = pir.declared_name(op), op.result(0)
-        kind = (op.name(), list(value.shape), pir.dtype_name(value.dtype), value.stop_gradient)
+    for op in filter(graphs.is_declared, graphs.operations(main, regions=True)):
+        name, value = graphs.declared_name(op), op.result(0)
+        kind = (op.name(), list(value.shape), graphs.dtype_name(value.dtype), value.stop_gradient)
         if known.setdefault(name, kind) != kind:
             raise NameClashError(
                 f"Expected what bears one name to be one feed or weight, got {name!r} as "
@@ -243,13 +243,13 @@ def _check_declared(main: paddle.static.Program) -> None:
 
 def _told(kind: tuple[object, ...]) -> str:
     op, shape, dtype, stopped = kind
-    if op != pir.PARAMETER:
+    if op != graphs.PARAMETER:
         return f"a feed {shape} {dtype}"
     return f"a weight {shape} {dtype}{', frozen' if stopped else ''}"
 
 
 def _check_forward(program: paddle.static.Program) -> None:
-    ops = pir.optimizer_operations(program)
+    ops = graphs.optimizer_operations(program)
     if ops:
         raise InvalidArgumentError(
             f"Expected a forward program, got one with gradient or optimizer ops: "
@@ -260,7 +260,7 @@ def _check_forward(program: paddle.static.Program) -> None:
 
 
 def _check_deterministic(program: paddle.static.Program) -> None:
-    for op, layer in pir.random_operations(program):
+    for op, layer in graphs.random_operations(program):
         raise RandomInferenceError(
             f"Expected a network that infers without random numbers, got the op {op!r} in "
             f"{f'the layer {layer!r}' if layer else 'no named layer'}, which inference mode does "
@@ -270,12 +270,12 @@ def _check_deterministic(program: paddle.static.Program) -> None:
         )
 
 
-def _without_memory(source: pir.Graph, scope: pir.Scope) -> frozenset[str]:
-    names = pir.parameter_names(pir.operations(source.program))
+def _without_memory(source: graphs.Graph, scope: graphs.Scope) -> frozenset[str]:
+    names = graphs.parameter_names(graphs.operations(source.program))
     return frozenset(name for name in names if scopes.tensor_of(scope, name) is None)
 
 
-def _check_weights(scope: pir.Scope, weights: list[Variable]) -> None:
+def _check_weights(scope: graphs.Scope, weights: list[Variable]) -> None:
     faults: list[PurdistError] = []
     absent = [w for w in weights if scopes.tensor_of(scope, w.name) is None]
     if absent:
@@ -291,7 +291,7 @@ def _check_weights(scope: pir.Scope, weights: list[Variable]) -> None:
         tensor = scopes.tensor_of(scope, weight.name)
         if tensor is None:
             continue
-        shape, dtype = tuple(tensor.shape()), pir.dtype_name(tensor._dtype())
+        shape, dtype = tuple(tensor.shape()), graphs.dtype_name(tensor._dtype())
         if shape != weight.shape:
             faults.append(
                 ShapeMismatchError(

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import paddle
 from paddle.static import InputSpec
 
-from purdist import pir, scopes
+from purdist import graphs, scopes
 from purdist.errors import TracingError
 from purdist.program import Program
 from purdist.sources.life import Life
@@ -74,7 +74,7 @@ class Trial:
         self._check_mode(_Mode("inference", self.program.inference, inference))
 
     def _check_mode(self, mode: _Mode) -> None:
-        low = pir.computes_low(mode.graph.program)  # where dynamic mode keeps to float32
+        low = graphs.computes_low(mode.graph.program)  # where dynamic mode keeps to float32
         tried = [] if low else list(self._tried(mode))
         if self.guessed and len(tried) < 2:
             raise TracingError(
@@ -105,13 +105,13 @@ class Trial:
         """Random inputs that the layer takes, and what it computes of them."""
         for feed in self._feeds(mode, rows, sizes):
             with self._in(mode):
-                generators, numbers = pir.generators(), pir.plain_attributes(self.layer)
+                generators, numbers = graphs.generators(), graphs.plain_attributes(self.layer)
                 try:
                     outputs = self._call(feed)
                 except Exception:
                     continue
-                drawn = pir.generators() != generators
-                counted = pir.plain_attributes(self.layer)
+                drawn = graphs.generators() != generators
+                counted = graphs.plain_attributes(self.layer)
             if drawn or (counted != numbers and self._counts(mode, feed, outputs, counted)):
                 raise self._no_function(mode, drawn=drawn)
             return feed, outputs
@@ -132,11 +132,11 @@ class Trial:
 
     def _feeds(self, mode: _Mode, rows: int, sizes: Sequence[int]) -> Iterator[Arrays]:
         inputs = [self.program.variables[name] for name in self.program.inputs]
-        ranges = pir.value_ranges(mode.graph)
+        ranges = graphs.value_ranges(mode.graph)
         varies = any(-1 in variable.shape[1:] for variable in inputs)
         for size in sizes if varies else sizes[:1]:
             feed = random_feed(inputs, ranges, rows=rows, size=size)
-            if self._has_sizes(mode, feed) if varies else pir.has_sizes(mode.graph.program):
+            if self._has_sizes(mode, feed) if varies else graphs.has_sizes(mode.graph.program):
                 yield feed
 
     def _has_sizes(self, mode: _Mode, feed: Arrays) -> bool:
@@ -145,27 +145,27 @@ class Trial:
             name: InputSpec(array.shape, self.program.variables[name].dtype, name)
             for name, array in feed.items()
         }
-        with pir.untouched(self.layer):
+        with graphs.untouched(self.layer):
             _set(self.layer, mode)
             try:
-                trace = pir.trace(
+                trace = graphs.trace(
                     self.layer, _filled(self.args, specs), _filled(self.kwargs, specs)
                 )
-            except (pir.UntraceableError, pir.StaleReadError):
+            except (graphs.UntraceableError, graphs.StaleReadError):
                 return False
-        return pir.has_sizes(trace.program)
+        return graphs.has_sizes(trace.program)
 
     @contextmanager
     def _in(self, mode: _Mode) -> Iterator[None]:
         """The layer in a mode; what a call leaves in it is undone at the end."""
-        written = pir.written_parameters(mode.life.trace.program)
+        written = graphs.written_parameters(mode.life.trace.program)
         tensors = [
             tensor
             for tensor, value in mode.life.trace.weights
-            if pir.parameter_name(pir.op_of(value)) in written
+            if graphs.parameter_name(graphs.op_of(value)) in written
         ]
         tensors += [tensor for _, tensor, parameter in held_by(self.layer) if not parameter]
-        with pir.as_it_is(self.layer, tensors):
+        with graphs.as_it_is(self.layer, tensors):
             _set(self.layer, mode)
             yield
 
@@ -181,18 +181,18 @@ class Trial:
 
         paddle.seed(_SEED)
         tensors = {name: paddle.to_tensor(array) for name, array in feed.items()}
-        pir.call(self.layer, _filled(self.args, tensors), _filled(self.kwargs, tensors), listen)
+        graphs.call(self.layer, _filled(self.args, tensors), _filled(self.kwargs, tensors), listen)
         return outputs
 
     def _computed(self, mode: _Mode, feed: Arrays, names: Sequence[str]) -> Arrays:
         """What the graph computes, on weights that it may write to."""
         program, place = self.program, self.program.place
         scope = scopes.new_scope()
-        weights = pir.parameter_names(pir.operations(mode.graph.program))
-        written = pir.written_parameters(mode.graph.program)
+        weights = graphs.parameter_names(graphs.operations(mode.graph.program))
+        written = graphs.written_parameters(mode.graph.program)
         scopes.share(program.scope, scope, [name for name in weights if name not in written])
         scopes.copy(program.scope, scope, [name for name in weights if name in written], place)
-        runner = pir.Runner(mode.graph, names, scope, place, in_order=True)  # of what is drawn
+        runner = graphs.Runner(mode.graph, names, scope, place, in_order=True)  # of what is drawn
         paddle.seed(_SEED)
         try:
             return dict(zip(names, runner(feed), strict=True))
@@ -244,7 +244,7 @@ class _Mode:
     """One mode of a layer: its graph, and how that came about."""
 
     name: str
-    graph: pir.Graph
+    graph: graphs.Graph
     life: Life
 
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import attrs
 import paddle
 
-from purdist import pir, scopes
+from purdist import graphs, scopes
 from purdist.errors import UninitializedWeightsError
 from purdist.sources.names import free
 
@@ -96,7 +96,7 @@ class Weights:
             for tensor, stops in found:
                 tensor.stop_gradient = stops
 
-    def place_in(self, trace: pir.Trace) -> dict[str, paddle.Tensor]:
+    def place_in(self, trace: graphs.Trace) -> dict[str, paddle.Tensor]:
         """Gives the weights of a trace their names, and puts them first, in their order."""
         values: dict[int, paddle.Tensor] = {}
         for tensor, value in trace.weights:
@@ -104,21 +104,21 @@ class Weights:
             if weight is None:  # one that forward finds elsewhere
                 weight = self._add(free(tensor.name, {}, None, self.names), tensor, parameter=False)
             values[id(tensor)] = value
-            pir.op_of(value).set_str_attr("parameter_name", weight.names[0])
+            graphs.op_of(value).set_str_attr("parameter_name", weight.names[0])
             value.trainable = weight.trainable
             if weight.parameter:
                 value.need_clip = tensor.need_clip
                 value.optimize_attr = tensor.optimize_attr
                 value.regularizer = tensor.regularizer
         read = {key: weight for key, weight in self._known.items() if key in values}
-        pir.to_front(trace.program, [values[key] for key in read])
+        graphs.to_front(trace.program, [values[key] for key in read])
         return {name: values[key] for key, weight in read.items() for name in weight.names}
 
     def given_names(self) -> dict[str, str]:
         """What the layer calls its weights: ``p.name``, by their names here."""
         return {weight.names[0]: weight.tensor.name for weight in self._known.values()}
 
-    def scope(self) -> pir.Scope:
+    def scope(self) -> graphs.Scope:
         """A scope in which the names stand for the memory of the layer."""
         scope = scopes.new_scope()
         for weight in self._known.values():

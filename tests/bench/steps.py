@@ -20,7 +20,7 @@ import numpy as np
 import paddle
 
 import purdist
-from purdist import pir
+from purdist import graphs
 from tests.bench.pairs import PAIRS, Array, Pair
 from tests.bench.sides import side
 from tests.bench.timing import alternate, ratio
@@ -95,10 +95,10 @@ def _early(pair: Pair) -> purdist.LossSpec:
 
 def inferring(merged: purdist.Program, batch: Array) -> Callable[[], object]:
     """The teacher alone, in the executor and on the kernels that a step uses."""
-    part = pir.cut(merged.training, ["teacher_output"])
-    with pir.building():
-        fast = pir.with_fast_kernels(pir.flatten_linear_layers(part))
-    run = pir.Runner(fast, ["teacher_output"], merged.scope, merged.place)
+    part = graphs.cut(merged.training, ["teacher_output"])
+    with graphs.building():
+        fast = graphs.with_fast_kernels(graphs.flatten_linear_layers(part))
+    run = graphs.Runner(fast, ["teacher_output"], merged.scope, merged.place)
     return lambda: run({"x": batch})
 
 

@@ -135,7 +135,7 @@ assert_type(purdist.load_weights(traced, "weights.safetensors"), purdist.Program
 
 assert_type(merged.graph, paddle.static.Program)
 assert_type(merged.inference_graph, paddle.static.Program)
-assert_type(merged.scope, purdist.pir.Scope)
+assert_type(merged.scope, purdist.graphs.Scope)
 assert_type(merged.place, paddle.CPUPlace | paddle.CUDAPlace)
 assert_type(merged.variables, Mapping[str, Variable])
 assert_type(merged.inputs, tuple[str, ...])

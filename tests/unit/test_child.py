@@ -17,8 +17,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from purdist import pir
-from purdist.pir import child
+from purdist import graphs
+from purdist.graphs import child
 from tests import risky
 from tests.nets import ROOT, in_a_process
 
@@ -46,7 +46,7 @@ def _belongs(stat: Path, process: int) -> bool:
 
 def test_it_answers_with_what_the_function_returns() -> None:
     array = np.arange(1_000_000.0)
-    np.testing.assert_array_equal(pir.tried(risky.answers, array).value, array + 1)
+    np.testing.assert_array_equal(graphs.tried(risky.answers, array).value, array + 1)
 
 
 @pytest.mark.parametrize(
@@ -64,18 +64,18 @@ def test_it_answers_with_what_the_function_returns() -> None:
 def test_however_it_ends_the_next_is_answered(
     function: Callable[..., object], args: tuple[object, ...], failure: str
 ) -> None:
-    assert pir.tried(function, *args, seconds=10).failure == failure
-    assert pir.tried(divmod, 7, 2).value == (3, 1)
+    assert graphs.tried(function, *args, seconds=10).failure == failure
+    assert graphs.tried(divmod, 7, 2).value == (3, 1)
 
 
 def test_what_hangs_is_ended() -> None:
-    assert pir.tried(time.sleep, 60, seconds=0.3).failure == "it took too long"
-    assert pir.tried(divmod, 7, 2).value == (3, 1)
+    assert graphs.tried(time.sleep, 60, seconds=0.3).failure == "it took too long"
+    assert graphs.tried(divmod, 7, 2).value == (3, 1)
 
 
 def test_what_it_prints_is_kept_and_printed_nowhere(capfd: pytest.CaptureFixture[str]) -> None:
-    assert sorted(pir.tried(risky.prints).printed.splitlines()) == ["of C", "of Python"]
-    outcome = pir.tried(risky.prints_much)
+    assert sorted(graphs.tried(risky.prints).printed.splitlines()) == ["of C", "of Python"]
+    outcome = graphs.tried(risky.prints_much)
     assert (outcome.value, len(outcome.printed)) == (1, 65536)
     assert capfd.readouterr() == ("", "")
 
@@ -83,23 +83,23 @@ def test_what_it_prints_is_kept_and_printed_nowhere(capfd: pytest.CaptureFixture
 def test_it_has_the_caller_s_environment_folder_and_flags(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    pir.tried(os.getpid)  # the server is there
+    graphs.tried(os.getpid)  # the server is there
     monkeypatch.setenv("PURDIST_TEST", "said")
     monkeypatch.chdir(tmp_path)
-    assert pir.tried(os.getenv, "PURDIST_TEST").value == "said"
-    assert pir.tried(os.getcwd).value == str(tmp_path)
-    with pir.freeing_in_bulk():
-        assert pir.tried(risky.flag).value == 2.0**-10
-    assert pir.tried(risky.flag).value == 0.0
+    assert graphs.tried(os.getenv, "PURDIST_TEST").value == "said"
+    assert graphs.tried(os.getcwd).value == str(tmp_path)
+    with graphs.freeing_in_bulk():
+        assert graphs.tried(risky.flag).value == 2.0**-10
+    assert graphs.tried(risky.flag).value == 0.0
     tmp_path.rmdir()
-    assert pir.tried(divmod, 7, 2).value == (3, 1)
+    assert graphs.tried(divmod, 7, 2).value == (3, 1)
 
 
 def test_a_try_takes_a_tenth_of_a_second_and_leaves_no_process() -> None:
     server = server_alive()
-    pir.tried(os.getpid)
+    graphs.tried(os.getpid)
     start = time.monotonic()
-    tries = [pir.tried(os.getpid).value for _ in range(5)]
+    tries = [graphs.tried(os.getpid).value for _ in range(5)]
     assert time.monotonic() - start < 5
     assert len(set(tries)) == 5
     assert all(gone(process) for process in tries)
@@ -108,38 +108,38 @@ def test_a_try_takes_a_tenth_of_a_second_and_leaves_no_process() -> None:
 
 def test_threads_take_turns() -> None:
     with ThreadPoolExecutor(8) as workers:
-        got = list(workers.map(lambda k: pir.tried(divmod, k, 1).value, range(16)))
+        got = list(workers.map(lambda k: graphs.tried(divmod, k, 1).value, range(16)))
     assert got == [(k, 0) for k in range(16)]
 
 
 def test_a_server_that_is_killed_is_started_anew() -> None:
     server = server_alive()
-    pir.tried(os.getpid)
+    graphs.tried(os.getpid)
     os.kill(server, signal.SIGKILL)
-    assert pir.tried(divmod, 7, 2).value == (3, 1)
+    assert graphs.tried(divmod, 7, 2).value == (3, 1)
     assert server_alive() != server
 
 
 def test_what_ends_its_server_is_told() -> None:
-    assert pir.tried(risky.ends_its_server).failure.startswith("its server ended")
-    assert pir.tried(divmod, 7, 2).value == (3, 1)
+    assert graphs.tried(risky.ends_its_server).failure.startswith("its server ended")
+    assert graphs.tried(divmod, 7, 2).value == (3, 1)
 
 
 def test_a_forked_process_has_a_server_of_its_own() -> None:
     server = server_alive()
-    pir.tried(os.getpid)
+    graphs.tried(os.getpid)
     reading, writing = os.pipe()
     forked = os.fork()
     if not forked:
         try:
-            os.write(writing, str(pir.tried(divmod, 7, 2).value).encode())
+            os.write(writing, str(graphs.tried(divmod, 7, 2).value).encode())
         finally:
             os._exit(0)
     os.waitpid(forked, 0)
     assert os.read(reading, 100) == b"(3, 1)"
     os.close(reading)
     os.close(writing)
-    assert pir.tried(divmod, 7, 2).value == (3, 1)
+    assert graphs.tried(divmod, 7, 2).value == (3, 1)
     assert server_alive() == server
 
 
@@ -155,12 +155,12 @@ def test_it_works_in_a_daemonic_process() -> None:
 SCRIPT = """
 import os, sys, threading, time
 print("begun")
-from purdist import pir
-print(pir.tried(os.getppid).value, flush=True)
+from purdist import graphs
+print(graphs.tried(os.getppid).value, flush=True)
 """
 KILLED = """
 threading.Timer(0.5, os.kill, [os.getpid(), 9]).start()
-pir.tried(time.sleep, 300)
+graphs.tried(time.sleep, 300)
 """
 
 
@@ -189,20 +189,20 @@ def test_the_caller_s_script_is_not_run_again_and_nothing_is_left(way: str, tmp_
 
 def test_an_interrupted_try_is_over() -> None:
     server = server_alive()
-    pir.tried(os.getpid)
+    graphs.tried(os.getpid)
     threading.Timer(0.5, os.kill, [os.getpid(), signal.SIGINT]).start()
     with pytest.raises(KeyboardInterrupt):
-        pir.tried(time.sleep, 300)
+        graphs.tried(time.sleep, 300)
     assert gone(server)
-    assert pir.tried(divmod, 7, 2).value == (3, 1)
+    assert graphs.tried(divmod, 7, 2).value == (3, 1)
 
 
 def test_a_function_of_main_is_refused() -> None:
     code = """
-        from purdist import pir
+        from purdist import graphs
         def own(): pass
         try:
-            pir.tried(own)
+            graphs.tried(own)
         except ValueError as error:
             print(error)
     """

@@ -6,8 +6,8 @@ import paddle
 import pytest
 
 import purdist
-from purdist import pir
-from purdist.pir.differentiating import WHOLE
+from purdist import graphs
+from purdist.graphs.differentiating import WHOLE
 from purdist.trying import agree
 from tests import operands
 from tests.nets import numbers, program
@@ -15,7 +15,7 @@ from tests.nets import numbers, program
 
 @pytest.mark.parametrize("name", operands.CASES)
 def test_an_operand_learns_as_it_does_where_all_others_learn_too(name: str) -> None:
-    outcome = pir.tried(operands.alone_and_together, name)
+    outcome = graphs.tried(operands.alone_and_together, name)
     assert outcome.failure == ""
     expected, got = outcome.value
     for k, (fed, frozen, *without) in enumerate(got):
@@ -32,7 +32,7 @@ def test_each_op_whose_gradient_is_whole_is_tried() -> None:
         main = paddle.static.Program()
         with paddle.static.program_guard(main, paddle.static.Program()):
             case.op(*(paddle.static.data(f"x{k}", a.shape) for k, a in enumerate(case.operands)))
-        tried.update(op.name() for op in pir.operations(main))
+        tried.update(op.name() for op in graphs.operations(main))
     assert {name.rstrip("_") for name in WHOLE} <= {name.rstrip("_") for name in tried}
 
 

@@ -10,7 +10,7 @@ import paddle
 import pytest
 
 import purdist
-from purdist import engine, pir, stages
+from purdist import engine, graphs, stages
 from purdist.engine import Way
 from tests import engines
 from tests.engines import CASES, PLAIN, network
@@ -64,7 +64,7 @@ def test_what_was_found_is_not_tried_again(monkeypatch: pytest.MonkeyPatch) -> N
     make, shape, way = CASES["RMSNorm"]
     distillation = distilled(make, shape)
     purdist.minimize(distillation, sgd, teacher="inference")
-    monkeypatch.setattr(pir, "tried", None)
+    monkeypatch.setattr(graphs, "tried", None)
     training = purdist.minimize(distillation, sgd, teacher="inference")
     assert told(training) == f"in Paddle Inference, {way}"
     list(purdist.train(training, [{"x": numbers(0, 4, *shape)}]))
@@ -100,7 +100,9 @@ def test_a_network_that_takes_no_random_feed_is_tried_with_the_first_batch(
 
 def test_a_teacher_that_no_way_computes_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stages, "_CHOSEN", {})
-    monkeypatch.setattr(pir, "tried", lambda *_, **__: pir.Outcome(None, "ended by SIGSEGV", ""))
+    monkeypatch.setattr(
+        graphs, "tried", lambda *_, **__: graphs.Outcome(None, "ended by SIGSEGV", "")
+    )
     with pytest.raises(purdist.EngineError) as caught:
         purdist.minimize(distilled(*CASES["MLP"][:2]), sgd, teacher="inference")
     assert str(caught.value) == (
@@ -114,7 +116,7 @@ PROBE = """
     import tempfile, threading, warnings
     import numpy as np, paddle, purdist
     from paddle.static import InputSpec
-    from purdist import pir, stages
+    from purdist import graphs, stages
     from tests import engines
     from tests.unit.test_engine import distilled, sgd
     nn = paddle.nn
@@ -154,12 +156,12 @@ PROBE = """
             training = purdist.minimize(cache.distillation, sgd)
             list(purdist.train(training, [{"x": feed, **cache[:]}] * 2))
         stages._CHOSEN.clear()
-        tried, pir.tried = pir.tried, lambda *_, **__: pir.Outcome(None, "refused", "")
+        tried, graphs.tried = graphs.tried, lambda *_, **__: graphs.Outcome(None, "refused", "")
         try:
             purdist.minimize(pair, sgd, teacher="inference")
         except purdist.EngineError:
             print("refused")
-        pir.tried = tried
+        graphs.tried = tried
         assert probe() == found, case
     in_a_thread(lambda: elsewhere.append(probe()))
     assert elsewhere == [found]

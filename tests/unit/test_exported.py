@@ -13,7 +13,7 @@ from paddle import nn
 from paddle.static import InputSpec
 
 import purdist
-from purdist import pir
+from purdist import graphs
 from purdist.sources.weights import held_by
 from tests import layers, nets
 from tests.layers import CASES
@@ -61,7 +61,7 @@ def test_a_saved_layer_computes_the_same(name: str, saved: Callable[[str], str])
 def test_a_saved_layer_learns_as_in_dygraph(
     name: str, saved: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pir, "has_fast_kernels", lambda _: False)  # see test_layer
+    monkeypatch.setattr(graphs, "has_fast_kernels", lambda _: False)  # see test_layer
     case = CASES[name]
     program = purdist.from_exported(saved(name))
     layer = layers.without_dropout(layers.layer(name))

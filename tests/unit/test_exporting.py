@@ -9,7 +9,7 @@ import paddle.inference
 import pytest
 
 import purdist
-from purdist import engine, pir
+from purdist import engine, graphs
 from tests import engines, nets, risky
 from tests.engines import CASES
 from tests.nets import Array, Forward
@@ -162,16 +162,16 @@ def test_an_export_that_is_broken_off_leaves_the_last_files(
     purdist.export(training, tmp_path / "student", ["logits"])
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
     list(purdist.train(training, [feed((1, 4, 4))]))
-    save = pir.save_inference
+    save = graphs.save_inference
 
-    def broken(graph: pir.Graph, outputs: list[str], path: Path, *rest: object) -> None:
+    def broken(graph: graphs.Graph, outputs: list[str], path: Path, *rest: object) -> None:
         if moment == "while writing":
             Path(f"{path}.pdiparams").write_bytes(b"half")
         if moment == "after writing":
             save(graph, outputs, path, *rest)  # type: ignore[arg-type]
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(pir, "save_inference", broken)
+    monkeypatch.setattr(graphs, "save_inference", broken)
     with pytest.raises(KeyboardInterrupt):
         purdist.export(training, tmp_path / "student", ["logits"])
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
@@ -224,7 +224,7 @@ def test_where_paddle_inference_computes_something_else_it_is_told_what_to_set(
     batch = {"x": nets.numbers(5, 4, *shape)}
     expected = student.run(batch, ["output"])["output"]
     # In a process of its own: what is not computed rightly may die, and leaves its layout.
-    got = pir.tried(risky.infers, str(path), batch, settings).value
+    got = graphs.tried(risky.infers, str(path), batch, settings).value
     np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-5)
 
 
@@ -236,20 +236,22 @@ def test_a_loop_that_never_ends_in_paddle_inference_is_told(
     with pytest.warns(purdist.PurdistWarning, match="it took too long") as caught:
         purdist.export(student, path, ["output"])
     batch = {"x": nets.numbers(5, 4, 5, 6)}
-    got = pir.tried(risky.infers, str(path), batch, settings_of(str(caught[0].message))).value
+    got = graphs.tried(risky.infers, str(path), batch, settings_of(str(caught[0].message))).value
     np.testing.assert_allclose(got, student.run(batch, ["output"])["output"], rtol=1e-4)
 
 
 def test_unchecked_nothing_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make, shape, _ = CASES["RMSNorm"]
-    monkeypatch.setattr(pir, "tried", None)
+    monkeypatch.setattr(graphs, "tried", None)
     purdist.export(engines.network(make, "x", shape), tmp_path / "s", ["output"], check=False)
 
 
 def test_what_is_right_in_no_setting_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pir, "tried", lambda *_, **__: pir.Outcome(None, "ended by SIGSEGV", ""))
+    monkeypatch.setattr(
+        graphs, "tried", lambda *_, **__: graphs.Outcome(None, "ended by SIGSEGV", "")
+    )
     student = nets.program(nets.linear())
     with pytest.warns(purdist.PurdistWarning) as caught:
         purdist.export(student, tmp_path / "s", ["logits"])

@@ -21,7 +21,7 @@ from purdist import (
     L2Loss,
     LossSpec,
     NewInput,
-    pir,
+    graphs,
 )
 from tests import nets
 
@@ -160,7 +160,7 @@ class Words(paddle.nn.Layer):
 
 def words() -> purdist.Program:
     spec = InputSpec([None, None], "int64")
-    with pir.dynamic():
+    with graphs.dynamic():
         return purdist.from_layer(Words(), {"ids": spec, "places": spec})
 
 
@@ -274,14 +274,14 @@ def test_only_what_is_fetched_is_looked_at() -> None:
 
 def maps(feed: str, *strides: int | list[int]) -> purdist.Program:
     spec = InputSpec([None, 3, None, None])
-    with pir.dynamic():
+    with graphs.dynamic():
         layers = [paddle.nn.Conv2D(3, 3, 3, stride=k, padding=1) for k in strides]
         return purdist.from_layer(paddle.nn.Sequential(*layers), {feed: spec})
 
 
 def test_a_network_that_pools_volumes_trains() -> None:
     volumes = InputSpec([None, 1, None, 4, 4])
-    with pir.dynamic():
+    with graphs.dynamic():
         layers = [paddle.nn.Linear(4, 4), paddle.nn.MaxPool3D(2), paddle.nn.AvgPool3D(2)]
         student = purdist.from_layer(paddle.nn.Sequential(*layers), {"x": volumes})
     loss = purdist.CustomLoss(lambda value: value.square().mean(), {"value": "output"})
@@ -291,7 +291,7 @@ def test_a_network_that_pools_volumes_trains() -> None:
 
 
 def guards(distillation: purdist.Distillation) -> int:
-    return len(pir.guarded(distillation.program.graph))
+    return len(graphs.guarded(distillation.program.graph))
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from paddle import nn
 from paddle.static import InputSpec
 
 import purdist
-from purdist import pir
+from purdist import graphs
 from purdist.sources.weights import held_by
 from tests.nets import Array, numbers, old_form
 
@@ -290,7 +290,7 @@ def same(got: Mapping[str, Any], expected: Mapping[str, Any], where: str) -> Non
 def test_a_file_infers_and_trains_as_the_layer_that_was_written(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(pir, "has_fast_kernels", lambda _: False)  # compare kernels of one kind
+    monkeypatch.setattr(graphs, "has_fast_kernels", lambda _: False)  # compare kernels of one kind
     case = CASES[name]
     paddle.seed(0)
     layer = case.network()

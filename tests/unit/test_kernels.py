@@ -12,7 +12,7 @@ import pytest
 from paddle.nn import functional as F  # noqa: N812
 
 import purdist
-from purdist import pir
+from purdist import graphs
 from tests.nets import Array, Net, images, numbers, program, read
 
 Build = Callable[[paddle.Tensor], paddle.Tensor]
@@ -64,7 +64,7 @@ CASES: dict[str, Build] = {
 }
 
 
-def differentiated(build: Build, *, dtype: str = "float32") -> tuple[pir.Graph, Net]:
+def differentiated(build: Build, *, dtype: str = "float32") -> tuple[graphs.Graph, Net]:
     """A graph of what is built, its square's mean, and all gradients of that."""
     values: dict[str, paddle.Tensor] = {}
 
@@ -80,25 +80,25 @@ def differentiated(build: Build, *, dtype: str = "float32") -> tuple[pir.Graph, 
         return values
 
     net = Net.of(forward)
-    return pir.Graph(net.main, values), net
+    return graphs.Graph(net.main, values), net
 
 
-def moved(graph: pir.Graph) -> Counter[str]:
-    return Counter(op.name() for op in pir.operations(graph.program) if "onednn" in op.name())
+def moved(graph: graphs.Graph) -> Counter[str]:
+    return Counter(op.name() for op in graphs.operations(graph.program) if "onednn" in op.name())
 
 
 @pytest.mark.parametrize("name", CASES)
 def test_value_and_gradients_are_those_of_paddles_own_kernels(name: str) -> None:
     graph, net = differentiated(CASES[name])
     place = paddle.CPUPlace()
-    with pir.building():
-        fast = pir.with_fast_kernels(graph)
+    with graphs.building():
+        fast = graphs.with_fast_kernels(graph)
     kinds = {kind.removeprefix("onednn_op.") for kind in moved(fast)}
     assert kinds in ({"conv2d", "conv2d_grad"}, kinds | {"depthwise_conv2d_grad"})
     feed = {"x": numbers(1, 5, 3, 9, 9)}
     names = list(graph.values)
-    expected = pir.Runner(graph, names, net.scope, place)(feed)
-    got = pir.Runner(fast, names, net.scope, place)(feed)
+    expected = graphs.Runner(graph, names, net.scope, place)(feed)
+    got = graphs.Runner(fast, names, net.scope, place)(feed)
     for told, right, result in zip(names, expected, got, strict=True):
         np.testing.assert_allclose(
             result, right, rtol=1e-4, atol=1e-7 + 3e-6 * np.abs(right).max(), err_msg=told
@@ -111,8 +111,8 @@ def test_other_dtypes_stay() -> None:
         return F.conv2d(value, filters)
 
     graph, _ = differentiated(build, dtype="float64")
-    with pir.building():
-        assert not moved(pir.with_fast_kernels(graph))
+    with graphs.building():
+        assert not moved(graphs.with_fast_kernels(graph))
 
 
 def test_training_is_that_of_plain_paddle_over_many_steps() -> None:
@@ -226,7 +226,7 @@ def test_linear_layers_train_as_on_paddles_own_kernels(
     sizes = [5 if k == 0 else 6 if size is None else size for k, size in enumerate(shape)]
     feeds = [{"x": numbers(k, *sizes)} for k in range(5)]
 
-    def trained() -> tuple[pir.Graph, list[float], dict[str, Array], list[Array]]:
+    def trained() -> tuple[graphs.Graph, list[float], dict[str, Array], list[Array]]:
         training = purdist.minimize(
             purdist.apply(network, [loss]), lambda: paddle.optimizer.SGD(0.3)
         )
@@ -241,7 +241,7 @@ def test_linear_layers_train_as_on_paddles_own_kernels(
 
     graph, losses, weights, outs = trained()
     assert moved(graph) == expected
-    monkeypatch.setattr(pir, "has_fast_kernels", lambda _: False)
+    monkeypatch.setattr(graphs, "has_fast_kernels", lambda _: False)
     graph, own_losses, own_weights, own_outs = trained()
     assert not moved(graph)
     np.testing.assert_allclose(losses, own_losses, rtol=1e-5)

@@ -12,8 +12,8 @@ import pytest
 from paddle.nn import functional as F  # noqa: N812
 
 import purdist
-from purdist import pir
-from purdist.pir.kernels import SHOWN, Allowed, Each
+from purdist import graphs
+from purdist.graphs.kernels import SHOWN, Allowed, Each
 from purdist.trying import agree
 from tests.nets import Array, linear, numbers, program, read
 
@@ -38,7 +38,7 @@ def _an_executor() -> None:
     paddle.static.Executor().run(paddle.static.Program())
 
 
-def differentiated(build: Build, feeds: Feeds, *, unknown: int | None = None) -> pir.Graph:
+def differentiated(build: Build, feeds: Feeds, *, unknown: int | None = None) -> graphs.Graph:
     """What is built from feeds, and the gradient of each of them."""
     main = paddle.static.Program()
     with paddle.static.program_guard(main, paddle.static.Program()):
@@ -56,22 +56,22 @@ def differentiated(build: Build, feeds: Feeds, *, unknown: int | None = None) ->
         loss = (out.square() + out.sin()).mean()
         gradients = paddle.static.gradients([loss], list(given.values()))
         named = {f"{n}'": g for n, g in zip(given, gradients, strict=True) if g is not None}
-    return pir.Graph(main, {"out": out, **named})
+    return graphs.Graph(main, {"out": out, **named})
 
 
-def moved(graph: pir.Graph) -> Counter[str]:
-    return Counter(op.name() for op in pir.operations(graph.program) if "onednn" in op.name())
+def moved(graph: graphs.Graph) -> Counter[str]:
+    return Counter(op.name() for op in graphs.operations(graph.program) if "onednn" in op.name())
 
 
-def fast(graph: pir.Graph) -> pir.Graph:
-    with pir.building():
-        return pir.with_fast_kernels(graph)
+def fast(graph: graphs.Graph) -> graphs.Graph:
+    with graphs.building():
+        return graphs.with_fast_kernels(graph)
 
 
-def compare(graph: pir.Graph, feeds: Feeds) -> None:
+def compare(graph: graphs.Graph, feeds: Feeds) -> None:
     """Holds a graph on oneDNN against the same on Paddle's own kernels, twice."""
     place, scope, names = paddle.CPUPlace(), paddle.static.Scope(), list(graph.values)
-    own, quick = (pir.Runner(g, names, scope, place) for g in (graph, fast(graph)))
+    own, quick = (graphs.Runner(g, names, scope, place) for g in (graph, fast(graph)))
     nothing = {name: array * np.nan for name, array in feeds.items()}
     for _ in range(2):
         expected = own(feeds)
@@ -135,7 +135,7 @@ def test_every_attribute_that_an_op_has_is_in_the_table() -> None:
     walked = set()
     for kind in KINDS:
         graph = differentiated(*_plain(kind))
-        for op in pir.operations(graph.program):
+        for op in graphs.operations(graph.program):
             if op.name() in SHOWN:
                 attributes = op.attrs().keys() - {"op_callstack", "struct_name", "stop_gradient"}
                 assert attributes == SHOWN[op.name()].keys()
@@ -153,7 +153,7 @@ def test_an_op_with_an_attribute_that_nobody_knows_stays() -> None:
     for kind in KINDS:
         graph = differentiated(*_plain(kind))
         assert moved(fast(graph))
-        for op in pir.operations(graph.program):
+        for op in graphs.operations(graph.program):
             if op.name() in SHOWN:
                 op.set_str_attr("accumulator", "float16")
         assert not moved(fast(graph))
@@ -270,6 +270,6 @@ def test_gradients_that_are_clipped_are_those_of_plain_paddle(
         return {name: held[name] for name in training.program.weights}
 
     got = trained()
-    monkeypatch.setattr(pir, "has_fast_kernels", lambda _: False)
+    monkeypatch.setattr(graphs, "has_fast_kernels", lambda _: False)
     for name, right in trained().items():
         assert agree(got[name], right), name

@@ -11,7 +11,7 @@ import paddle
 import pytest
 
 import purdist
-from purdist import pir
+from purdist import graphs
 from purdist.sources.weights import held_by
 from tests import layers
 from tests.layers import CASES
@@ -73,7 +73,7 @@ def test_a_step_changes_weights_and_statistics_as_in_dygraph(
 ) -> None:
     # A deep network that normalises few samples makes 1 of 1e-7: what is compared here is the
     # graph, on the same kernels. `test_kernels` holds the fast ones against these.
-    monkeypatch.setattr(pir, "has_fast_kernels", lambda _: False)
+    monkeypatch.setattr(graphs, "has_fast_kernels", lambda _: False)
     case = CASES[name]
     layer = layers.without_dropout(layers.layer(name))
     layer.train()

@@ -13,7 +13,7 @@ from paddle import nn
 from paddle.static import InputSpec
 
 import purdist
-from purdist import pir
+from purdist import graphs
 from tests.nets import in_a_process, numbers
 
 pytestmark = pytest.mark.usefixtures("dynamic")
@@ -104,14 +104,14 @@ def test_a_graph_that_is_not_the_layer_is_refused(
 def test_a_layer_that_computes_something_else_at_each_call_is_refused(
     function: Callable[[Computing, Any], Any], why: str
 ) -> None:
-    before = pir.generators()
+    before = graphs.generators()
     with pytest.raises(purdist.TracingError) as caught:
         entered(function)
     assert str(caught.value).startswith(
         "Expected Computing to compute the same at each call with the same inputs, in training "
         f"mode {why}: "
     )
-    assert pir.generators() == before
+    assert graphs.generators() == before
 
 
 def test_without_the_check_the_graph_is_taken_as_it_is() -> None:
@@ -159,7 +159,7 @@ def test_unknown_sizes_grow_until_the_layer_takes_them() -> None:
             return self.conv(x)
 
     def note(_: nn.Layer, given: Any) -> None:
-        if not pir.is_value(given[0]):
+        if not graphs.is_value(given[0]):
             sizes.append(list(given[0].shape))
 
     layer = Sized()

@@ -15,7 +15,7 @@ from paddle.nn import functional as F  # noqa: N812
 from paddle.static import InputSpec
 
 import purdist
-from purdist.pir import op_of
+from purdist.graphs import op_of
 from tests import layers
 from tests.nets import moved, numbers, read, weights
 

@@ -8,7 +8,7 @@ from typing import Any
 import paddle
 import pytest
 
-from purdist import pir
+from purdist import graphs
 from tests.nets import Net
 
 ops: Any = paddle  # more of it than purdist has types for
@@ -16,12 +16,12 @@ F = ops.nn.functional
 Build = Callable[[paddle.Tensor], object]
 
 
-def graph_of(build: Build, shape: tuple[int | None, ...] = (None, 3)) -> pir.Graph:
+def graph_of(build: Build, shape: tuple[int | None, ...] = (None, 3)) -> graphs.Graph:
     def forward() -> dict[str, paddle.Tensor]:
         build(paddle.static.data("i", list(shape), "int64"))
         return {}
 
-    return pir.Graph(Net.of(forward, initialised=False).main, {})
+    return graphs.Graph(Net.of(forward, initialised=False).main, {})
 
 
 def table() -> paddle.Tensor:
@@ -60,14 +60,14 @@ LOOKUPS: dict[str, tuple[Build, tuple[int | None, ...], tuple[int, int | None]]]
 @pytest.mark.parametrize("name", LOOKUPS)
 def test_what_an_op_looks_up_has_a_range(name: str) -> None:
     build, shape, expected = LOOKUPS[name]
-    (found,) = pir.lookups(graph_of(build, shape))
+    (found,) = graphs.lookups(graph_of(build, shape))
     assert (found.feed, found.part, (found.low, found.high)) == ("i", (), expected)
     ignored = -100 if name in ("cross_entropy", "nll_loss") else None
     assert found.beside == ignored
 
 
 def test_every_op_that_is_known_is_one_of_paddle() -> None:
-    for name in pir.INDEXING:
+    for name in graphs.INDEXING:
         assert hasattr(ops._C_ops, name.removeprefix("pd_op.")), name
 
 
@@ -91,7 +91,7 @@ def test_an_index_is_followed_through_ops_that_hand_it_on(
     kept: Callable[[paddle.Tensor], paddle.Tensor],
 ) -> None:
     graph = graph_of(lambda i: F.embedding(kept(i), table()))
-    assert pir.value_ranges(graph) == {"i": (0, 7)}
+    assert graphs.value_ranges(graph) == {"i": (0, 7)}
 
 
 @pytest.mark.parametrize(
@@ -109,7 +109,7 @@ def test_an_index_is_followed_through_ops_that_hand_it_on(
 def test_of_values_that_may_be_others_nothing_is_said(
     changed: Callable[[paddle.Tensor], paddle.Tensor],
 ) -> None:
-    assert pir.value_ranges(graph_of(lambda i: F.embedding(changed(i), table()))) == {}
+    assert graphs.value_ranges(graph_of(lambda i: F.embedding(changed(i), table()))) == {}
 
 
 def test_a_part_is_looked_up_for_itself() -> None:
@@ -118,11 +118,11 @@ def test_a_part_is_looked_up_for_itself() -> None:
         F.one_hot(i[:, 1:], 3)
 
     graph = graph_of(build)
-    assert [(one.part, one.high) for one in pir.lookups(graph)] == [
+    assert [(one.part, one.high) for one in graphs.lookups(graph)] == [
         ((slice(None), slice(0, 1)), 7),
         ((slice(None), slice(1, None)), 3),
     ]
-    assert pir.value_ranges(graph) == {"i": (0, 3)}
+    assert graphs.value_ranges(graph) == {"i": (0, 3)}
 
 
 def test_regions_look_up_too() -> None:
@@ -137,7 +137,7 @@ def test_regions_look_up_too() -> None:
             weight.mean() > 0, lambda: F.one_hot(i, 5).sum(), lambda: paddle.zeros([])
         )
 
-    assert [(one.low, one.high) for one in pir.lookups(graph_of(build))] == [(0, 7), (0, 5)]
+    assert [(one.low, one.high) for one in graphs.lookups(graph_of(build))] == [(0, 7), (0, 5)]
 
 
 def test_a_range_is_what_all_look_ups_allow() -> None:
@@ -146,4 +146,4 @@ def test_a_range_is_what_all_look_ups_allow() -> None:
         F.one_hot(i, 5)
         ops.gather(rows(), i.flatten())
 
-    assert pir.value_ranges(graph_of(build)) == {"i": (0, 1)}  # of x there is one row
+    assert graphs.value_ranges(graph_of(build)) == {"i": (0, 1)}  # of x there is one row

@@ -8,7 +8,7 @@ import paddle
 import pytest
 
 import purdist
-from purdist import pir
+from purdist import graphs
 from tests import nets
 from tests.nets import Array, Forward
 
@@ -58,7 +58,7 @@ def trained(program: purdist.Program, feed: dict[str, Array], *fetch: str) -> di
         ),
         sgd,
     ).program
-    runner = pir.Runner(fresh.training, fetch, fresh.scope, fresh.place)
+    runner = graphs.Runner(fresh.training, fetch, fresh.scope, fresh.place)
     return dict(zip(fetch, runner(feed), strict=True))
 
 

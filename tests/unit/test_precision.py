@@ -9,7 +9,7 @@ from paddle import nn
 from paddle.static import InputSpec
 
 import purdist
-from purdist import pir
+from purdist import graphs
 from purdist.trying import agree
 from tests import operands
 from tests.nets import Array, numbers, program
@@ -31,7 +31,7 @@ from tests.nets import Array, numbers, program
     ],
 )
 def test_an_operand_learns_in_bfloat16_as_in_float32(name: str) -> None:
-    outcome = pir.tried(operands.in_bfloat16, name)
+    outcome = graphs.tried(operands.in_bfloat16, name)
     assert outcome.failure == ""
     expected, alone, together = outcome.value
     for k, right in enumerate(expected):
@@ -95,7 +95,7 @@ def trained(make: str, sample: tuple[int, ...]) -> tuple[list[float], Array, lis
 
 @pytest.mark.parametrize(("make", "sample"), [("Images", (3, 8, 8)), ("Encoder", (5, 16))])
 def test_a_forward_under_auto_cast_trains_and_infers(make: str, sample: tuple[int, ...]) -> None:
-    outcome = pir.tried(trained, make, sample)
+    outcome = graphs.tried(trained, make, sample)
     assert outcome.failure == ""
     losses, answer, expected, by_hand = outcome.value
     np.testing.assert_allclose(losses, expected, rtol=5e-2)
@@ -108,13 +108,13 @@ def test_what_has_kernels_of_its_own_stays_in_bfloat16() -> None:
         return {"sum": low + low, "product": paddle.matmul(low, low, transpose_y=True)}
 
     network = program(forward)
-    graph = pir.copy(network.training)
-    with pir.building():
-        widened = pir.in_float32_where_needed(graph)
+    graph = graphs.copy(network.training)
+    with graphs.building():
+        widened = graphs.in_float32_where_needed(graph)
     kinds = {
-        op.name(): pir.dtype_name(op.operand_source(0).dtype)
-        for op in pir.operations(widened.program)
+        op.name(): graphs.dtype_name(op.operand_source(0).dtype)
+        for op in graphs.operations(widened.program)
         if op.name() in ("pd_op.add", "pd_op.matmul")
     }
     assert kinds == {"pd_op.add": "bfloat16", "pd_op.matmul": "float32"}
-    assert pir.dtype_name(widened.values["product"].dtype) == "bfloat16"
+    assert graphs.dtype_name(widened.values["product"].dtype) == "bfloat16"

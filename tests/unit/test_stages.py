@@ -13,7 +13,7 @@ import paddle
 import pytest
 
 import purdist
-from purdist import pir, stages
+from purdist import graphs, stages
 from purdist.program import Feed
 from tests.nets import Array, images, linear, numbers, program, untouched
 
@@ -102,11 +102,11 @@ def test_the_step_computes_before_the_teacher_takes_the_interpreter_lock(
     """Or both would compute in turn: the predictor keeps the lock until it is done."""
     training = purdist.minimize(distilled(), momentum, teacher="inference")
     list(purdist.train(training, batches(1)))  # what the teacher says first is compared
-    stage, run = training.stage, pir.Runner.__call__
+    stage, run = training.stage, graphs.Runner.__call__
     assert stage
     log = []
 
-    def late(runner: pir.Runner, feed: Feed, **options: Any) -> list[Array]:
+    def late(runner: graphs.Runner, feed: Feed, **options: Any) -> list[Array]:
         time.sleep(0.02)
         log.append("student")
         return run(runner, feed, **options)
@@ -115,7 +115,7 @@ def test_the_step_computes_before_the_teacher_takes_the_interpreter_lock(
         log.append("teacher")
         return stage.compute(feed)
 
-    monkeypatch.setattr(pir.Runner, "__call__", late)
+    monkeypatch.setattr(graphs.Runner, "__call__", late)
     watched = attrs.evolve(training, stage=attrs.evolve(stage, compute=compute))
     list(purdist.train(watched, batches(3)))
     # The first batch has nothing to overlap with; then each step begins before the teacher.
@@ -123,12 +123,12 @@ def test_the_step_computes_before_the_teacher_takes_the_interpreter_lock(
 
 
 def test_a_step_that_fails_before_it_computes_stops_both(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fails(runner: pir.Runner, feed: Feed, **options: Any) -> list[Array]:
+    def fails(runner: graphs.Runner, feed: Feed, **options: Any) -> list[Array]:
         raise RuntimeError("no memory")
 
     training = purdist.minimize(distilled(), momentum, teacher="inference")
     running = threading.active_count()
-    monkeypatch.setattr(pir.Runner, "__call__", fails)
+    monkeypatch.setattr(graphs.Runner, "__call__", fails)
     with pytest.raises(RuntimeError, match="no memory"):
         list(purdist.train(training, batches(2)))
     assert threading.active_count() == running

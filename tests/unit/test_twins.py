@@ -8,16 +8,16 @@ import paddle
 import pytest
 
 import purdist
-from purdist import pir
+from purdist import graphs
 from tests.nets import linear, numbers, program
 
 
 def ops_of(specs: list[purdist.LossSpec]) -> Counter[str]:
     """How many ops of each kind the losses add to the training graph."""
     merged = purdist.merge(program(linear("y"), seed=1), program(linear()), {"y": "x"})
-    before = Counter(pir.short_name(op) for op in pir.operations(merged.graph))
+    before = Counter(graphs.short_name(op) for op in graphs.operations(merged.graph))
     distilled = purdist.apply(merged, specs, prune=False).program
-    return Counter(pir.short_name(op) for op in pir.operations(distilled.graph)) - before
+    return Counter(graphs.short_name(op) for op in graphs.operations(distilled.graph)) - before
 
 
 def soft(temperature: float = 2.0, name: str | None = None) -> purdist.SoftLabelLoss:

@@ -99,7 +99,7 @@ def _busy() -> Iterator[None]:
     layer = paddle.nn.Linear(3, 2)
     out = layer(paddle.static.data("mine", [None, 3]))
     paddle.static.Executor().run(paddle.static.default_startup_program())
-    assert unique_name.generate(purdist.pir.op_of(out).name())
+    assert unique_name.generate(purdist.graphs.op_of(out).name())
     yield
 
 

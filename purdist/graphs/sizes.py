@@ -18,7 +18,7 @@ import attrs
 import paddle
 from paddle.base.libpaddle import pir
 
-from purdist.pir.looking import (
+from purdist.graphs.looking import (
     Operation,
     attributes,
     data_name,
@@ -29,8 +29,8 @@ from purdist.pir.looking import (
     op_of,
     operations,
 )
-from purdist.pir.making import Graph
-from purdist.pir.resizing import BROADCASTING, BY_DATA, HANDLERS, ONE, Size, combined, product
+from purdist.graphs.making import Graph
+from purdist.graphs.resizing import BROADCASTING, BY_DATA, HANDLERS, ONE, Size, combined, product
 
 Place = tuple[str, int]
 """A feed and its axis."""

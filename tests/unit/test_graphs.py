@@ -8,13 +8,13 @@ import paddle
 import pytest
 from paddle.utils import unique_name
 
-from purdist import pir
+from purdist import graphs
 from tests import nets
 from tests.nets import Net
 
 
 def names_of(net: Net, **given: paddle.Tensor) -> list[str]:
-    return list(pir.made_names(pir.operations(net.main), given))
+    return list(graphs.made_names(graphs.operations(net.main), given))
 
 
 def test_values_are_named_in_program_order_by_op() -> None:
@@ -40,15 +40,15 @@ def test_a_made_name_never_meets_another() -> None:
 
     net = Net.of(forward)
     assert names_of(net) == ["tanh_0", "tanh_0_", "tanh_1"]
-    ops = list(pir.operations(net.main))
-    under = pir.made_names(ops, {}, prefix="loss/", taken=["loss/tanh_1"])
+    ops = list(graphs.operations(net.main))
+    under = graphs.made_names(ops, {}, prefix="loss/", taken=["loss/tanh_1"])
     assert list(under) == ["tanh_0", "loss/tanh_0", "loss/tanh_1_"]
 
 
 def test_operations_in_regions_are_listed_on_request() -> None:
     net = Net.of(nets.looping())
-    outside = [pir.short_name(op) for op in pir.operations(net.main)]
-    inside = [pir.short_name(op) for op in pir.operations(net.main, regions=True)]
+    outside = [graphs.short_name(op) for op in graphs.operations(net.main)]
+    inside = [graphs.short_name(op) for op in graphs.operations(net.main, regions=True)]
     assert "batch_norm" not in outside
     assert inside.count("batch_norm") == 2
     assert [name for name in inside if name == "while"] == ["while"]
@@ -57,22 +57,22 @@ def test_operations_in_regions_are_listed_on_request() -> None:
 def test_running_statistics_are_the_parameters_that_ops_write() -> None:
     statistics = {"batch_norm2d_0.w_1", "batch_norm2d_0.w_2"}
     net = Net.of(nets.images())
-    assert pir.written_parameters(net.main) == statistics
-    assert pir.written_parameters(Net.of(nets.linear()).main) == set()
-    inferring = pir.copy(pir.Graph(net.main, {}))
-    pir.set_inference(pir.operations(inferring.program))
-    assert pir.written_parameters(inferring.program) == set()
-    assert pir.written_parameters(net.main) == statistics
+    assert graphs.written_parameters(net.main) == statistics
+    assert graphs.written_parameters(Net.of(nets.linear()).main) == set()
+    inferring = graphs.copy(graphs.Graph(net.main, {}))
+    graphs.set_inference(graphs.operations(inferring.program))
+    assert graphs.written_parameters(inferring.program) == set()
+    assert graphs.written_parameters(net.main) == statistics
 
 
 def test_inference_mode_goes_into_regions() -> None:
-    graph = pir.copy(pir.Graph(Net.of(nets.looping()).main, {}))
-    assert pir.random_operations(graph.program) == [("dropout", "")] * 2
-    pir.set_inference(pir.operations(graph.program))
-    assert pir.random_operations(graph.program) == []
+    graph = graphs.copy(graphs.Graph(Net.of(nets.looping()).main, {}))
+    assert graphs.random_operations(graph.program) == [("dropout", "")] * 2
+    graphs.set_inference(graphs.operations(graph.program))
+    assert graphs.random_operations(graph.program) == []
     modes = [
         op.attrs()["is_test"]
-        for op in pir.operations(graph.program, regions=True)
+        for op in graphs.operations(graph.program, regions=True)
         if op.has_attr("is_test")
     ]
     assert modes == [True] * 4
@@ -86,8 +86,12 @@ def test_a_copy_carries_what_optimizers_ask_of_parameters() -> None:
         return {"out": layer(paddle.static.data("x", [None, 6]))}
 
     net = Net.of(forward)
-    graph = pir.Graph(net.main, pir.made_names(pir.operations(net.main), net.names))
-    for made in (pir.copy(graph), pir.cut(graph, ["out"]), pir.adopt(graph, without_memory=())):
+    graph = graphs.Graph(net.main, graphs.made_names(graphs.operations(net.main), net.names))
+    for made in (
+        graphs.copy(graph),
+        graphs.cut(graph, ["out"]),
+        graphs.adopt(graph, without_memory=()),
+    ):
         weight = made.values["linear_0.w_0"]
         assert weight.optimize_attr == {"learning_rate": 0.25}
         assert str(weight.regularizer) == "L2Decay, coeff=0.500000"
@@ -98,10 +102,10 @@ def test_a_copy_carries_what_optimizers_ask_of_parameters() -> None:
 
 def test_optimizer_ops_are_told_by_name() -> None:
     net = Net.of(nets.linear())
-    assert pir.optimizer_operations(net.main) == []
+    assert graphs.optimizer_operations(net.main) == []
     with paddle.static.program_guard(net.main, net.startup):
         paddle.optimizer.AdamW(0.1).minimize(net.names["logits"].mean())
-    found = pir.optimizer_operations(net.main)
+    found = graphs.optimizer_operations(net.main)
     assert "adamw_" in found
     assert "matmul_grad" in found
 
@@ -115,21 +119,21 @@ def test_building_is_static_and_pir_inside_and_as_found_outside(
     mode: Callable[[], AbstractContextManager[object]],
 ) -> None:
     with mode(), nets.untouched():
-        with pir.building():
+        with graphs.building():
             assert not paddle.in_dynamic_mode()
             assert paddle.framework.in_pir_mode()
             assert unique_name.generate("linear") == "linear_0"
             paddle.seed(5)
             paddle.nn.Linear(2, 2)(paddle.static.data("x", [None, 2]))
-            with pir.building():
+            with graphs.building():
                 assert unique_name.generate("linear") == "linear_0"
-            assert pir.is_program(paddle.static.default_main_program())
+            assert graphs.is_program(paddle.static.default_main_program())
         with pytest.raises(ZeroDivisionError):
             _break_off()
 
 
 def _break_off() -> None:
-    with pir.building():
+    with graphs.building():
         paddle.nn.Linear(2, 2)
         raise ZeroDivisionError
 
@@ -139,7 +143,7 @@ def test_one_thread_builds_at_a_time() -> None:
 
     def build() -> None:
         for _ in range(20):
-            with pir.building():
+            with graphs.building():
                 value = paddle.static.data("x", [None, 3])
                 paddle.nn.Linear(3, 2)(paddle.nn.Linear(3, 3)(value))
                 texts.add(str(paddle.static.default_main_program()))
@@ -155,15 +159,15 @@ def test_one_thread_builds_at_a_time() -> None:
 
 def test_a_seed_is_a_random_state() -> None:
     with nets.untouched():
-        one, same, other = (pir.seeded(seed) for seed in (1, 1, 2))
-        assert pir.random_state_text(one) == pir.random_state_text(same)
-        assert pir.random_state_text(one) != pir.random_state_text(other)
-        with pir.random_state(one) as now:
-            assert pir.random_state_text(now()) == pir.random_state_text(one)
+        one, same, other = (graphs.seeded(seed) for seed in (1, 1, 2))
+        assert graphs.random_state_text(one) == graphs.random_state_text(same)
+        assert graphs.random_state_text(one) != graphs.random_state_text(other)
+        with graphs.random_state(one) as now:
+            assert graphs.random_state_text(now()) == graphs.random_state_text(one)
 
 
 def test_a_place_is_the_current_one_unless_given() -> None:
-    assert str(pir.place_of(None)) == "Place(cpu)"
-    assert str(pir.place_of("cpu")) == "Place(cpu)"
+    assert str(graphs.place_of(None)) == "Place(cpu)"
+    assert str(graphs.place_of("cpu")) == "Place(cpu)"
     place = paddle.CPUPlace()
-    assert pir.place_of(place) is place
+    assert graphs.place_of(place) is place

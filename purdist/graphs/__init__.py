@@ -4,9 +4,9 @@ It knows graphs, values, executors and Paddle's process-wide state; it knows not
 teachers, students or losses.
 """
 
-from purdist.pir.asking import NumbersError, asking, place_in_source
-from purdist.pir.calling import as_it_is, call, generators, generators_put_back, plain_attributes
-from purdist.pir.changing import (
+from purdist.graphs.asking import NumbersError, asking, place_in_source
+from purdist.graphs.calling import as_it_is, call, generators, generators_put_back, plain_attributes
+from purdist.graphs.changing import (
     declare_once,
     erase,
     freeze,
@@ -20,10 +20,10 @@ from purdist.pir.changing import (
     to_front,
     write_to_copies,
 )
-from purdist.pir.child import Outcome, tried
-from purdist.pir.converting import converted
-from purdist.pir.differentiating import lost_gradients, make_gradients_whole
-from purdist.pir.files import (
+from purdist.graphs.child import Outcome, tried
+from purdist.graphs.converting import converted
+from purdist.graphs.differentiating import lost_gradients, make_gradients_whole
+from purdist.graphs.files import (
     OldModel,
     fetched,
     is_from_file,
@@ -33,15 +33,15 @@ from purdist.pir.files import (
     read_weights,
     save_inference,
 )
-from purdist.pir.gradients import (
+from purdist.graphs.gradients import (
     derive_gradients,
     inferring_recurrences,
     keep_for_gradients,
     record_stops,
     sparse_lookups,
 )
-from purdist.pir.kernels import flatten_linear_layers, has_fast_kernels, with_fast_kernels
-from purdist.pir.looking import (
+from purdist.graphs.kernels import flatten_linear_layers, has_fast_kernels, with_fast_kernels
+from purdist.graphs.looking import (
     PARAMETER,
     Kind,
     Operation,
@@ -73,9 +73,9 @@ from purdist.pir.looking import (
     value_ids,
     written_parameters,
 )
-from purdist.pir.lookups import INDEXING, Lookup, lookups, value_ranges
-from purdist.pir.loops import mend_loops, wrong_loops
-from purdist.pir.making import (
+from purdist.graphs.lookups import INDEXING, Lookup, lookups, value_ranges
+from purdist.graphs.loops import mend_loops, wrong_loops
+from purdist.graphs.making import (
     Graph,
     Prefixed,
     adopt,
@@ -88,11 +88,11 @@ from purdist.pir.making import (
     transplant,
     without_unset,
 )
-from purdist.pir.overwriting import Overwriting, StaleReadError, statement_of
-from purdist.pir.precision import computes_low, in_float32_where_needed
-from purdist.pir.running import Runner
-from purdist.pir.sizes import Agreement, Sizes, agreements, guard, guarded, must_meet
-from purdist.pir.state import (
+from purdist.graphs.overwriting import Overwriting, StaleReadError, statement_of
+from purdist.graphs.precision import computes_low, in_float32_where_needed
+from purdist.graphs.running import Runner
+from purdist.graphs.sizes import Agreement, Sizes, agreements, guard, guarded, must_meet
+from purdist.graphs.state import (
     Place,
     RandomState,
     Scope,
@@ -105,8 +105,8 @@ from purdist.pir.state import (
     random_state_text,
     seeded,
 )
-from purdist.pir.tracing import Call, Trace, UntraceableError, trace, untouched
-from purdist.pir.writes import read_through_writes, unreadable_writes
+from purdist.graphs.tracing import Call, Trace, UntraceableError, trace, untouched
+from purdist.graphs.writes import read_through_writes, unreadable_writes
 
 __all__ = [
     "INDEXING",

@@ -9,8 +9,8 @@ from typing import Any
 import paddle
 from paddle.base.libpaddle import pir
 
-from purdist.pir import sizes
-from purdist.pir.asking import (
+from purdist.graphs import sizes
+from purdist.graphs.asking import (
     ARITHMETIC,
     COMPARISONS,
     NumbersError,
@@ -19,7 +19,7 @@ from purdist.pir.asking import (
     shape_of,
     sizes_of,
 )
-from purdist.pir.looking import operations
+from purdist.graphs.looking import operations
 
 
 class ComparedSizes(Sizes):

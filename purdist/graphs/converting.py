@@ -16,8 +16,8 @@ from paddle.jit import dy2static
 from paddle.jit.dy2static import convert_operators, program_translator
 from paddle.utils import unique_name
 
-from purdist.pir.asking import sizes_of
-from purdist.pir.looking import dtype_name, is_feed, operations
+from purdist.graphs.asking import sizes_of
+from purdist.graphs.looking import dtype_name, is_feed, operations
 
 Function = Callable[..., Any]
 

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 import paddle
 from paddle.base.libpaddle import pir
 
-from purdist.pir.looking import WHILE, Operation, identity, layer_of, operations
+from purdist.graphs.looking import WHILE, Operation, identity, layer_of, operations
 
 
 def mend_loops(program: paddle.static.Program) -> None:

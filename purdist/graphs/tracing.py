@@ -18,13 +18,13 @@ from paddle.jit import dy2static
 from paddle.jit.dy2static import parameter_recorder
 from paddle.nn.functional import common
 
-from purdist.pir.asking import asking, replaced
-from purdist.pir.casting import casting_as_in_dygraph
-from purdist.pir.comparing import compared_sizes_of, guessed_sizes_of
-from purdist.pir.keeping import has_hooks, keep_graph, keep_graph_for
-from purdist.pir.looking import DATA, PARAMETER, Operation, operations
-from purdist.pir.overwriting import Overwriting
-from purdist.pir.writes import writes_as_in_dygraph
+from purdist.graphs.asking import asking, replaced
+from purdist.graphs.casting import casting_as_in_dygraph
+from purdist.graphs.comparing import compared_sizes_of, guessed_sizes_of
+from purdist.graphs.keeping import has_hooks, keep_graph, keep_graph_for
+from purdist.graphs.looking import DATA, PARAMETER, Operation, operations
+from purdist.graphs.overwriting import Overwriting
+from purdist.graphs.writes import writes_as_in_dygraph
 
 
 @attrs.frozen(eq=False)

@@ -14,10 +14,10 @@ import numpy.typing as npt
 import paddle
 from paddle.base import core
 
-from purdist.pir.looking import data_name, is_feed, is_tensor, layouts, operations
-from purdist.pir.making import Graph, copy
-from purdist.pir.precision import in_float32_where_needed
-from purdist.pir.state import Place, Scope, building, executing, freeing_in_bulk, plain_layout
+from purdist.graphs.looking import data_name, is_feed, is_tensor, layouts, operations
+from purdist.graphs.making import Graph, copy
+from purdist.graphs.precision import in_float32_where_needed
+from purdist.graphs.state import Place, Scope, building, executing, freeing_in_bulk, plain_layout
 
 _SMALL = 1 << 14
 """Below so many numbers to an op, handing ops to threads costs more than it gains.

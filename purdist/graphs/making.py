@@ -13,7 +13,7 @@ import attrs
 import paddle
 from paddle.base.libpaddle import pir
 
-from purdist.pir.looking import (
+from purdist.graphs.looking import (
     FETCH,
     PARAMETER,
     Operation,

@@ -24,7 +24,7 @@ from paddle.base.libpaddle import pir
 from paddle.jit.dy2static import parameter_recorder, program_translator
 from paddle.utils import inplace_utils
 
-from purdist.pir.looking import (
+from purdist.graphs.looking import (
     Operation,
     array_dtype,
     dtype_name,

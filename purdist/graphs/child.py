@@ -26,7 +26,7 @@ import attrs
 import paddle
 from paddle.base import core
 
-_START = "import sys; sys.path[:] = {path!r}; from purdist.pir.child import serve; serve({fd})"
+_START = "import sys; sys.path[:] = {path!r}; from purdist.graphs.child import serve; serve({fd})"
 
 _PATIENCE = 120.0
 """How many seconds a server may take to load Paddle, and to answer once a try has ended."""

@@ -14,7 +14,7 @@ import attrs
 import paddle
 from paddle.base.libpaddle import pir
 
-from purdist.pir.looking import (
+from purdist.graphs.looking import (
     Operation,
     data_name,
     dtype_name,
@@ -24,7 +24,7 @@ from purdist.pir.looking import (
     number_of,
     numbers_of,
 )
-from purdist.pir.making import Graph
+from purdist.graphs.making import Graph
 
 Range = tuple[int, int | None]
 """From where to where, exclusive; None where the size is not known."""

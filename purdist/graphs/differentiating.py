@@ -14,7 +14,7 @@ from types import MappingProxyType
 import paddle
 from paddle.base.libpaddle import pir
 
-from purdist.pir.looking import (
+from purdist.graphs.looking import (
     Operation,
     dtype_name,
     identity,

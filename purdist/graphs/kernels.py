@@ -31,9 +31,9 @@ import paddle
 from paddle.base import core
 from paddle.base.libpaddle import pir
 
-from purdist.pir.looking import Operation, dtype_name, identity, layouts, operations
-from purdist.pir.making import CLONE, Graph
-from purdist.pir.state import Place
+from purdist.graphs.looking import Operation, dtype_name, identity, layouts, operations
+from purdist.graphs.making import CLONE, Graph
+from purdist.graphs.state import Place
 
 _PRODUCTS = frozenset({"pd_op.matmul", "pd_op.matmul_grad"})
 

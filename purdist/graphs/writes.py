@@ -14,7 +14,7 @@ import paddle
 from paddle import _C_ops
 from paddle.base import core
 
-from purdist.pir.looking import (
+from purdist.graphs.looking import (
     PARAMETER,
     Operation,
     is_parameter,
@@ -23,7 +23,7 @@ from purdist.pir.looking import (
     overwritten,
     parameter_name,
 )
-from purdist.pir.making import Graph
+from purdist.graphs.making import Graph
 
 
 @contextmanager

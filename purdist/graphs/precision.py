@@ -13,7 +13,7 @@ import paddle
 from paddle.base import core
 from paddle.base.libpaddle import pir
 
-from purdist.pir.looking import (
+from purdist.graphs.looking import (
     Operation,
     dtype_name,
     is_tensor,
@@ -22,7 +22,7 @@ from purdist.pir.looking import (
     overwritten,
     short_name,
 )
-from purdist.pir.making import Graph
+from purdist.graphs.making import Graph
 
 _LOW = {"bfloat16": "::phi::dtype::bfloat16", "float16": "::phi::dtype::float16"}
 """How the registry of kernels calls them."""

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import paddle
 
-from purdist.pir.looking import Operation, identity, number_of, numbers_of
+from purdist.graphs.looking import Operation, identity, number_of, numbers_of
 
 if TYPE_CHECKING:
-    from purdist.pir.sizes import Sizes
+    from purdist.graphs.sizes import Sizes
 
 Size = tuple[int, tuple[int, ...]]
 """A factor and the atoms it is multiplied with, sorted."""

@@ -16,8 +16,8 @@ from paddle.base import core, framework
 from paddle.base.proto import framework_pb2
 
 from purdist.errors import CorruptFileError, MissingFileError
-from purdist.pir.gradients import derive_gradients
-from purdist.pir.looking import (
+from purdist.graphs.gradients import derive_gradients
+from purdist.graphs.looking import (
     FETCH,
     PARAMETER,
     Kind,
@@ -28,8 +28,8 @@ from purdist.pir.looking import (
     operations,
     parameter_name,
 )
-from purdist.pir.making import Graph
-from purdist.pir.state import Scope
+from purdist.graphs.making import Graph
+from purdist.graphs.state import Scope
 
 # --- graphs -----------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ import paddle
 from paddle.base import core
 from paddle.base.libpaddle import pir
 
-from purdist.pir.looking import (
+from purdist.graphs.looking import (
     DATA,
     PARAMETER,
     STOPS,

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import paddle
 
-from purdist.pir.looking import (
+from purdist.graphs.looking import (
     PARAMETER,
     STOPS,
     Operation,
@@ -23,7 +23,7 @@ from purdist.pir.looking import (
     parameter_name,
     written_parameters,
 )
-from purdist.pir.making import Graph, carry_parameter_attributes, copy
+from purdist.graphs.making import Graph, carry_parameter_attributes, copy
 
 _SET_PARAMETER = "builtin.set_parameter"
 
