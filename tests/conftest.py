@@ -5,6 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 
+# One thread for Paddle's kernels, which are small here and gain nothing by a second: the tests
+# take the cores, a worker each. Paddle reads it when it is imported.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 import hypothesis
 import paddle
 import pytest

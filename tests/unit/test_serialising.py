@@ -30,7 +30,7 @@ from purdist import (
     losses_to_data,
 )
 from tests.own_loss import PseudoHuberLoss
-from tests.properties.test_loss_laws import CASES
+from tests.properties.test_loss_laws import Case, each_case
 from tests.unit.test_schedule import schedules
 
 # What Paddle can take for a name.
@@ -63,8 +63,9 @@ def test_losses_come_back_from_json(specs: list[LossSpec]) -> None:
     assert losses_from_data(data, own=[PseudoHuberLoss]) == tuple(specs)
 
 
-@pytest.mark.parametrize("spec", [case.spec for case in CASES], ids=lambda spec: repr(spec)[:60])
-def test_every_loss_of_the_catalogue_comes_back(spec: LossSpec) -> None:
+@each_case
+def test_every_loss_of_the_catalogue_comes_back(case: Case) -> None:
+    spec = case.spec
     if isinstance(spec, CustomLoss):
         with pytest.raises(InvalidArgumentError, match="Expected losses that are data"):
             losses_to_data([spec])
