@@ -138,7 +138,7 @@ def _faults(program: Program, spec: LossSpec) -> Iterator[PurdistError]:
     lacking = [
         program.lacking(name, "training")
         for name in names.values()
-        if program.variables[name].life == "inference"
+        if program.variables[name].mode == "inference"
     ]
     if lacking:
         yield from lacking

@@ -26,7 +26,7 @@ def cut(program: Program, at: Iterable[str]) -> tuple[Program, Program]:
 
     Raises:
         UnknownVariableError: A name is none of a variable.
-        InvalidArgumentError: There are no names, one is a weight, or one exists in one life
+        InvalidArgumentError: There are no names, one is a weight, or one exists in one mode
             alone.
     """
     names = tuple(dict.fromkeys(at))
@@ -43,7 +43,7 @@ def part(
     *,
     names: Collection[str] | None = None,
 ) -> Program:
-    """What of ``program`` the ``outputs`` need, in each life that has them.
+    """What of ``program`` the ``outputs`` need, in each mode that has them.
 
     Args:
         program: What to take a part of. It is left as it is.
@@ -53,17 +53,17 @@ def part(
     """
     outputs = tuple(outputs)
     with graphs.building():
-        lives = [
-            graphs.cut(life, life.known(outputs), inputs)
-            for life in (program.training, program.inference)
+        modes = [
+            graphs.cut(graph, graph.known(outputs), inputs)
+            for graph in (program.training, program.inference)
         ]
         if any(map(program.takes_gradient, inputs)):
-            graphs.derive_gradients(lives[0].program)
+            graphs.derive_gradients(modes[0].program)
     training, inference = (
         graphs.Graph(
-            life.program, {n: v for n, v in life.values.items() if names is None or n in names}
+            graph.program, {n: v for n, v in graph.values.items() if names is None or n in names}
         )
-        for life in lives
+        for graph in modes
     )
     # A variable that is fed goes by the name it is fed under; others it has are second names.
     fed = {program.variables[name].name: program.variables[name].as_input(name) for name in inputs}
@@ -89,8 +89,8 @@ def _check(program: Program, names: tuple[str, ...]) -> None:
             "Expected at least one variable to cut at, got none.",
             "print(program) lists the variables.",
         )
-    for life, graph in (("training", program.training), ("inference", program.inference)):
-        program.check_fetch(names, graph, life)
+    for mode, graph in (("training", program.training), ("inference", program.inference)):
+        program.check_fetch(names, graph, mode)
     faults: list[PurdistError] = [
         InvalidArgumentError(
             f"Expected an activation to cut at, got the {variable.role} {variable.spec}.",

@@ -118,7 +118,7 @@ class Draft:
         return schedules
 
     def finish(self, losses: Sequence[str], *, prune: bool) -> Program:
-        """The program with what was added, in both lives."""
+        """The program with what was added, in both modes."""
         source = self._source
         added = graphs.Graph(self._graph.program, self._new_values)
         training = graphs.Graph(self._graph.program, {**self._graph.values, **self._new_values})

@@ -34,7 +34,7 @@ def merge(
 ) -> Program:
     """One program in which the teacher computes beside the student.
 
-    The teacher is in inference mode in both lives of the result, does not learn and shares its
+    The teacher is in inference mode in both graphs of the result, does not learn and shares its
     weights; all its names get ``name_prefix``. The student's graph and what can change of its
     weights are copied, and its names stay. A second teacher is a second ``merge``, with another
     prefix. Gradients pass through a teacher that reads what the student computes, such as the
@@ -72,8 +72,8 @@ def merge(
 
     with graphs.building():
         training, inference = (
-            _joined(life, added, teacher.inputs + teacher.weights, data_name_map, name_prefix)
-            for life, added in (
+            _joined(graph, added, teacher.inputs + teacher.weights, data_name_map, name_prefix)
+            for graph, added in (
                 (student.training, teacher.training if trainable else teacher.inference),
                 (student.inference, teacher.inference),
             )
@@ -93,14 +93,14 @@ def merge(
 
 
 def _joined(
-    life: graphs.Graph,
+    own: graphs.Graph,
     added: graphs.Graph,
     own_names: Collection[str],
     data_name_map: Mapping[str, str],
     prefix: str,
 ) -> graphs.Graph:
-    """One life of both networks."""
-    graph = graphs.copy(life)
+    """One mode of both networks."""
+    graph = graphs.copy(own)
     feeds = {source: graph.values[name] for source, name in data_name_map.items()}
     joined = graphs.append(graph, added, feeds, own_names=own_names, prefix=prefix)
     if any(not value.stop_gradient for value in feeds.values()):
@@ -129,7 +129,7 @@ def _merged_variables(
         )
         if trainable:
             return variable
-        return attrs.evolve(variable, trainable=False, owner="teacher", life="both")
+        return attrs.evolve(variable, trainable=False, owner="teacher", mode="both")
 
     names = teacher.variables if trainable else teacher.inference.values
     return graphs.Prefixed(student.variables, names, prefix, renamed)
@@ -189,8 +189,8 @@ def _map_faults(
                 f"data_name_map[{source!r}] must name a student variable. {unknown.problem}",
                 unknown.remedy,
             )
-        elif student.variables[name].life != "both":
-            only = student.variables[name].life
+        elif student.variables[name].mode != "both":
+            only = student.variables[name].mode
             error = student.lacking(name, "inference" if only == "training" else "training")
             yield InvalidArgumentError(
                 f"data_name_map[{source!r}] must name what both modes compute. {error.problem}",

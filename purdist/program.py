@@ -233,8 +233,8 @@ class Program:
                 )
         return error
 
-    def check_fetch(self, names: Iterable[str], graph: graphs.Graph, life: str) -> None:
-        """Refuses names that ``graph``, this program's in that ``life``, does not compute."""
+    def check_fetch(self, names: Iterable[str], graph: graphs.Graph, mode: str) -> None:
+        """Refuses names that ``graph``, this program's in that ``mode``, does not compute."""
         if isinstance(names, str):
             raise InvalidArgumentError(
                 f"Expected a sequence of names to fetch, got the string {names!r}.",
@@ -242,25 +242,25 @@ class Program:
             )
         faults: list[PurdistError] = [self.unknown(n) for n in names if n not in self.variables]
         faults += [
-            self.lacking(name, life)
+            self.lacking(name, mode)
             for name in names
             if name in self.variables and name not in graph.values
         ]
         if faults:
             raise together(faults)
 
-    def lacking(self, name: str, life: str) -> InvalidArgumentError:
-        """The error for a variable that is not computed in ``life``, with those that are there."""
+    def lacking(self, name: str, mode: str) -> InvalidArgumentError:
+        """The error for a variable that is not computed in ``mode``, with those that are there."""
         own = [
             variable.spec
             for key, variable in self.variables.items()
-            if variable.life == life and not variable.is_made_up(key)
+            if variable.mode == mode and not variable.is_made_up(key)
         ]
-        others = f" In {life} alone there are {', '.join(own[:5])}." if own else ""
+        others = f" In {mode} alone there are {', '.join(own[:5])}." if own else ""
         return InvalidArgumentError(
-            f"Expected a variable of the {life} graph, got {name!r}, which is computed in "
-            f"{self.variables[name].life} alone.",
-            f"Name what is computed in {life}: print(program) says where a variable is computed "
+            f"Expected a variable of the {mode} graph, got {name!r}, which is computed in "
+            f"{self.variables[name].mode} alone.",
+            f"Name what is computed in {mode}: print(program) says where a variable is computed "
             f"in one mode alone.{others}",
         )
 
@@ -496,7 +496,7 @@ class Step:
     """One training step that was taken.
 
     Attributes:
-        index: Counted from 0 over the whole life of the training.
+        index: Counted from 0 over the whole training.
         loss: The loss before the step changed the weights.
         terms: Term name -> its unweighted value.
         fetched: What was asked for by name.

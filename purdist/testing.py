@@ -93,12 +93,12 @@ class Relu:
 
 @attrs.frozen
 class BatchNorm:
-    """Batch normalisation: each life of the network computes it differently."""
+    """Batch normalisation: each mode of the network computes it differently."""
 
 
 @attrs.frozen
 class Dropout:
-    """Dropout: one life of the network draws random numbers, the other does not."""
+    """Dropout: one mode of the network draws random numbers, the other does not."""
 
     rate: float = 0.5
 

@@ -20,7 +20,7 @@ from purdist.errors import (
 
 Role = Literal["input", "parameter", "buffer", "activation"]
 Owner = Literal["student", "teacher", "loss"]
-Life = Literal["both", "training", "inference"]
+Mode = Literal["both", "training", "inference"]
 
 FLOATS = ("float16", "bfloat16", "float32", "float64")
 """The dtypes that take gradients, from the narrow to the wide."""
@@ -42,7 +42,7 @@ class Variable:
             ``"teacher"``; what `apply` adds is the ``"loss"``'s.
         op: The op that computes it.
         layer: The path of the layer it was computed in, where Paddle kept one.
-        life: The graph that has it: ``"both"``, or one of them alone.
+        mode: The graph that has it: ``"both"``, or one of them alone.
         given_name: The name that its maker gave a weight, a layer's ``p.name``: what an
             optimizer's functions are asked with.
     """
@@ -55,7 +55,7 @@ class Variable:
     owner: Owner = "student"
     op: str = ""
     layer: str = ""
-    life: Life = "both"
+    mode: Mode = "both"
     given_name: str = ""
 
     @property
@@ -83,8 +83,8 @@ class Variable:
         remarks = []
         if key != self.name:
             remarks.append(f"another name of {self.name}")
-        if self.life != "both":
-            remarks.append(f"{self.life} only")
+        if self.mode != "both":
+            remarks.append(f"{self.mode} only")
         if self.role == "parameter" and not self.trainable:
             remarks.append("frozen")
         return ", ".join(remarks)
@@ -148,18 +148,18 @@ def describe_values(
     """
     buffers = graphs.written_parameters(training.program)
     described: dict[str, Variable] = {}
-    lives: tuple[tuple[graphs.Graph, graphs.Graph, Life], ...] = (
+    modes: tuple[tuple[graphs.Graph, graphs.Graph, Mode], ...] = (
         (training, inference, "training"),
         (inference, training, "inference"),
     )
-    for graph, other, life in lives:
+    for graph, other, mode in modes:
         by_values: dict[tuple[str, str | None], Variable] = {}
         for name, value in graph.values.items():
             twin = other.values.get(name)
             values = (value.id, None if twin is None else twin.id)
             known = described.get(name) or by_values.get(values)
             if known is None:
-                known = _describe(name, value, buffers, owner, life if twin is None else "both")
+                known = _describe(name, value, buffers, owner, mode if twin is None else "both")
             by_values[values] = described[name] = known
     return described
 
@@ -169,7 +169,7 @@ def _describe(
     value: paddle.Tensor,
     buffers: set[str],
     owner: Owner,
-    life: Life,
+    mode: Mode,
 ) -> Variable:
     op = graphs.op_of(value)
     parameter = graphs.parameter_name(op) if op.name() == graphs.PARAMETER else None
@@ -187,7 +187,7 @@ def _describe(
         owner=owner,
         op=graphs.short_name(op),
         layer=graphs.layer_of(op),
-        life=life,
+        mode=mode,
         given_name=parameter or "",
     )
 

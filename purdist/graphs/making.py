@@ -48,7 +48,7 @@ class Graph:
     values: Mapping[str, paddle.Tensor]
 
     def known(self, names: Iterable[str]) -> Iterator[str]:
-        """Those of ``names`` that this graph has: the other life of a network may have others."""
+        """Those of ``names`` that this graph has: the other mode of a network may have others."""
         return filter(self.values.__contains__, names)
 
 

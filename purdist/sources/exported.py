@@ -11,7 +11,7 @@ from typing import TypeVar
 from purdist import graphs, scopes
 from purdist.errors import MissingFileError
 from purdist.program import Program
-from purdist.sources import legacy, lives
+from purdist.sources import legacy, other_mode
 from purdist.sources.static import enter
 
 T = TypeVar("T")
@@ -54,7 +54,7 @@ def from_exported(
         scope = scopes.new_scope()
         for name, array in graphs.read_weights(Path(f"{path}.pdiparams"), kinds):
             scopes.put(scope, name, array, place)
-        training = lives.that_trains(inference)
+        training = other_mode.that_trains(inference)
         graphs.set_inference(graphs.operations(inference.program))
         return enter(training, inference, scope, place, share=True, inner=inner)
 

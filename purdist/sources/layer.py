@@ -10,10 +10,10 @@ from purdist import graphs
 from purdist.errors import PurdistError, TracingError
 from purdist.program import Program
 from purdist.sources.arguments import Inputs, arguments
-from purdist.sources.life import Life, Record, made_in_both
 from purdist.sources.names import paths_of
 from purdist.sources.refusals import check_feed_names, check_made_in_dynamic_mode, check_no_casting
 from purdist.sources.static import enter
+from purdist.sources.traced import Record, Traced, made_in_both
 from purdist.sources.trial import Trial
 from purdist.sources.weights import Weights
 
@@ -114,9 +114,9 @@ def _traced(
         layer.eval()
         infer = record()
     outputs = {*train.outputs, *infer.outputs}
-    training, inference = (Life.of(record, paths, outputs) for record in (train, infer))
-    for life in (training, inference):
-        graphs.record_stops(graphs.operations(life.trace.program))
+    training, inference = (Traced.of(record, paths, outputs) for record in (train, infer))
+    for traced in (training, inference):
+        graphs.record_stops(graphs.operations(traced.trace.program))
     graphs.freeze(graphs.operations(inference.trace.program))
     taken = {*training.given, *inference.given}
     trains = training.graph({}, taken)

@@ -22,7 +22,7 @@ from purdist.errors import (
     together,
 )
 from purdist.program import Origin, Program
-from purdist.sources import legacy, lives
+from purdist.sources import legacy, other_mode
 from purdist.variables import Variable, check_name, describe_values
 
 
@@ -81,7 +81,7 @@ def from_static(
         origin = Origin.of(main, scope, weights, shared=share)
         inference = graphs.copy(source)
         if graphs.is_from_file(main):
-            source = lives.that_trains(source)
+            source = other_mode.that_trains(source)
         graphs.set_inference(graphs.operations(inference.program))
         return enter(
             source,
@@ -128,17 +128,17 @@ def enter(
     ``given_names`` are those that its maker gave weights, where the graphs have others.
     """
     training, inference = (
-        graphs.without_unset(graphs.adopt(life, without_memory=_without_memory(life, scope)))
-        for life in (training, inference)
+        graphs.without_unset(graphs.adopt(graph, without_memory=_without_memory(graph, scope)))
+        for graph in (training, inference)
     )
     _check_deterministic(inference.program)
     _check_writes(training.program)
     training = graphs.read_through_writes(training, keep=True)
     inference = graphs.read_through_writes(inference, keep=False)
     scratch: set[str] = set()
-    for life in (training, inference):
-        graphs.mend_loops(life.program)
-        scratch |= _keep_scratch(life)
+    for graph in (training, inference):
+        graphs.mend_loops(graph.program)
+        scratch |= _keep_scratch(graph)
     graphs.write_to_copies(inference.program)
     graphs.derive_gradients(training.program)
     described = describe_values(training, inference)

@@ -16,9 +16,9 @@ from paddle.static import InputSpec
 from purdist import graphs, scopes
 from purdist.errors import TracingError
 from purdist.program import Program
-from purdist.sources.life import Life
 from purdist.sources.names import Paths, leaves
 from purdist.sources.refusals import reason
+from purdist.sources.traced import Traced
 from purdist.sources.weights import held_by
 from purdist.trying import agree, random_feed
 
@@ -63,7 +63,7 @@ class Trial:
     program: Program
     guessed: bool = False
 
-    def check(self, training: Life, inference: Life) -> None:
+    def check(self, training: Traced, inference: Traced) -> None:
         """Runs both modes.
 
         Raises:
@@ -158,10 +158,10 @@ class Trial:
     @contextmanager
     def _in(self, mode: _Mode) -> Iterator[None]:
         """The layer in a mode; what a call leaves in it is undone at the end."""
-        written = graphs.written_parameters(mode.life.trace.program)
+        written = graphs.written_parameters(mode.traced.trace.program)
         tensors = [
             tensor
-            for tensor, value in mode.life.trace.weights
+            for tensor, value in mode.traced.trace.weights
             if graphs.parameter_name(graphs.op_of(value)) in written
         ]
         tensors += [tensor for _, tensor, parameter in held_by(self.layer) if not parameter]
@@ -245,7 +245,7 @@ class _Mode:
 
     name: str
     graph: graphs.Graph
-    life: Life
+    traced: Traced
 
 
 def _pairs(mode: _Mode, expected: Outputs) -> Iterator[tuple[tuple[int, int], int, str]]:
@@ -253,9 +253,9 @@ def _pairs(mode: _Mode, expected: Outputs) -> Iterator[tuple[tuple[int, int], in
 
     A loop calls a layer many times, and its graph once.
     """
-    called, traced = Counter(key for key, _ in expected), Counter(k for k, _ in mode.life.named)
+    called, traced = Counter(key for key, _ in expected), Counter(k for k, _ in mode.traced.named)
     for key, arrays in expected.items():
-        names = mode.life.named.get(key, ())
+        names = mode.traced.named.get(key, ())
         if called[key[0]] == traced[key[0]] and len(names) == len(arrays):
             yield from ((key, k, n) for k, n in enumerate(names) if n in mode.graph.values)
 

@@ -45,7 +45,7 @@ def computed(program: Program) -> list[str]:
     return [
         name
         for name, variable in program.variables.items()
-        if variable.role == "activation" and variable.life != "training"
+        if variable.role == "activation" and variable.mode != "training"
     ]
 
 

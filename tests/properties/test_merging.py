@@ -22,7 +22,7 @@ def test_a_prefix_renames_one_to_one_and_keeps_shapes_and_dtypes(pair: Pair, pre
     merged = merge(teacher, student, {"photo": "image"}, name_prefix=prefix)
 
     theirs = {n: v for n, v in merged.variables.items() if v.owner == "teacher"}
-    inferred = [n for n, v in teacher.variables.items() if v.life != "training"]
+    inferred = [n for n, v in teacher.variables.items() if v.mode != "training"]
     assert list(theirs) == [prefix + name for name in inferred]
     for name in inferred:
         old, new = teacher.variables[name], theirs[prefix + name]

@@ -265,14 +265,14 @@ def test_terms_of_two_dtypes_are_summed_in_the_wider() -> None:
 
 
 def test_a_loss_may_read_what_training_alone_computes(featured: purdist.Program) -> None:
-    mask = next(n for n, v in featured.variables.items() if v.life == "training")
+    mask = next(n for n, v in featured.variables.items() if v.mode == "training")
 
     def share(mask: paddle.Tensor, logits: paddle.Tensor) -> paddle.Tensor:
         return mask.astype("float32").mean() * logits.mean()
 
     spec = CustomLoss(share, {"mask": mask, "logits": "logits"})
     distillation = purdist.apply(featured, [spec])
-    assert distillation.program.variables["loss"].life == "training"
+    assert distillation.program.variables["loss"].mode == "training"
     training = purdist.minimize(distillation, lambda: paddle.optimizer.SGD(0.1))
     (step,) = purdist.train(training, [{"x": nets.numbers(0, 5, 1, 4, 4)}])
     assert np.isfinite(step.loss)

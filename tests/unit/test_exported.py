@@ -191,7 +191,7 @@ def test_an_old_model_by_all_its_names(tmp_path: Path) -> None:
     assert program.variables["output.0"] is program.variables["fc.tmp_1"]
     assert program.variables["norm.w_1"].role == "buffer"
     assert {v.trainable for v in map(program.variable, program.parameters)} == {True}
-    common = [n for n, v in program.variables.items() if v.life == "both" and ".tmp_" in n]
+    common = [n for n, v in program.variables.items() if v.mode == "both" and ".tmp_" in n]
     assert len(common) > 5
     got, expected = program.run(feed, common), source.run(feed, common)
     for name in common:

@@ -71,7 +71,7 @@ def test_the_student_is_what_it_was_in_the_training(network: str) -> None:
     own = {name: a for name, a in nets.weights(training.program).items() if name in alone.weights}
     assert nets.moved(own, nets.weights(student)) == set()
     assert nets.moved(nets.weights(alone), nets.weights(student)) == set(alone.weights)
-    fetch = [n for n, v in alone.variables.items() if v.role == "activation" and v.life == "both"]
+    fetch = [n for n, v in alone.variables.items() if v.role == "activation" and v.mode == "both"]
     fetch = [name for name in fetch if alone.variables[name].dtype != "bool"]
     expected = training.program.run(feed(shape), fetch)
     assert nets.moved(expected, student.run(feed(shape), fetch)) == set()

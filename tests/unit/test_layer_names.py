@@ -129,10 +129,10 @@ class Classifying(nn.Layer):
 def test_a_name_that_is_returned_in_either_mode_is_no_sublayers() -> None:
     program = from_rows(Classifying())
     assert program.variables["cls"].op == "softmax"
-    assert program.variables["cls"].life == "training"
+    assert program.variables["cls"].mode == "training"
     assert program.variables["cls#1"].layer == "cls"
-    assert program.variables["cls#1"].life == "both"
-    assert program.variables["output"].life == "inference"
+    assert program.variables["cls#1"].mode == "both"
+    assert program.variables["output"].mode == "inference"
 
 
 @dataclasses.dataclass
@@ -182,12 +182,12 @@ def test_a_made_name_means_the_same_in_both_modes() -> None:
     program = from_rows(NoisyInTraining())
     trained, inferred = program.training.values, program.inference.values
     for name, variable in program.variables.items():
-        if variable.life == "both":
+        if variable.mode == "both":
             assert op_of(trained[name]).name() == op_of(inferred[name]).name()
     # The sublayers do the same in both; what the network itself does cannot be told apart.
     assert {"matmul_0", "matmul_1"} <= trained.keys() & inferred.keys()
     scales = [name for name in program.variables if name.startswith("scale")]
-    assert {program.variables[name].life for name in scales} == {"training", "inference"}
+    assert {program.variables[name].mode for name in scales} == {"training", "inference"}
     assert "training only" in program.describe("scale*")
 
 

@@ -34,7 +34,7 @@ def computed(network: purdist.Program) -> list[str]:
     return [
         name
         for name, v in network.variables.items()
-        if v.role == "activation" and v.life == "both" and v.dtype != "bool"
+        if v.role == "activation" and v.mode == "both" and v.dtype != "bool"
     ]
 
 
@@ -144,7 +144,7 @@ def test_what_is_known_of_the_variables() -> None:
     teacher, student = (nets.program(f) for f in (nets.images("y", channels=5), nets.images()))
     merged = purdist.merge(teacher, student, {"y": "x"})
     assert merged.inputs == ("x",)
-    inferred = {name: v for name, v in teacher.variables.items() if v.life == "both"}
+    inferred = {name: v for name, v in teacher.variables.items() if v.mode == "both"}
     assert set(merged.variables) == {*student.variables, *(f"teacher_{k}" for k in inferred)}
     for name, variable in student.variables.items():
         assert merged.variables[name] == variable

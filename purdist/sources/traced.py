@@ -66,7 +66,7 @@ class Record:
 
 
 @attrs.frozen(eq=False)
-class Life:
+class Traced:
     """A layer traced in one of its modes.
 
     Attributes:
@@ -84,7 +84,7 @@ class Life:
     named: Mapping[tuple[int, int], Sequence[str]]
 
     @classmethod
-    def of(cls, record: Record, paths: Paths, outputs: Iterable[str]) -> Life:
+    def of(cls, record: Record, paths: Paths, outputs: Iterable[str]) -> Traced:
         """What was recorded, by name.
 
         Args:
@@ -122,7 +122,9 @@ class Life:
         return graphs.Graph(self.trace.program, values)
 
 
-def made_in_both(training: Life, graph: graphs.Graph, inference: Life) -> dict[str, paddle.Tensor]:
+def made_in_both(
+    training: Traced, graph: graphs.Graph, inference: Traced
+) -> dict[str, paddle.Tensor]:
     """The made names of the graph that trains -> their values in the one that infers.
 
     Two values are one variable if they are what the same op computes in the same call. That
