@@ -55,7 +55,7 @@ def part(
     with graphs.building():
         modes = [
             graphs.cut(graph, graph.known(outputs), inputs)
-            for graph in (program.training, program.inference)
+            for graph in (program.modes.training, program.modes.inference)
         ]
         if any(map(program.takes_gradient, inputs)):
             graphs.derive_gradients(modes[0].program)
@@ -69,8 +69,7 @@ def part(
     fed = {program.variables[name].name: program.variables[name].as_input(name) for name in inputs}
     result = attrs.evolve(
         program,
-        training=training,
-        inference=inference,
+        modes=graphs.Modes(training, inference),
         scope=scopes.new_scope(),
         variables={
             name: fed.get(variable.name, variable)
@@ -89,7 +88,10 @@ def _check(program: Program, names: tuple[str, ...]) -> None:
             "Expected at least one variable to cut at, got none.",
             "print(program) lists the variables.",
         )
-    for mode, graph in (("training", program.training), ("inference", program.inference)):
+    for mode, graph in (
+        ("training", program.modes.training),
+        ("inference", program.modes.inference),
+    ):
         program.check_fetch(names, graph, mode)
     faults: list[PurdistError] = [
         InvalidArgumentError(

@@ -27,7 +27,7 @@ class Draft:
 
     def __init__(self, source: Program) -> None:
         self._source = source
-        self._graph = graphs.copy(source.training)
+        self._graph = graphs.copy(source.modes.training)
         self._seen = {op.id() for op in self._operations()}
         self._new_operations: list[graphs.Operation] = []
         self._new_values: dict[str, paddle.Tensor] = {}
@@ -132,8 +132,7 @@ class Draft:
             training = graphs.cut(training, training.known(kept))
             inference = graphs.cut(inference, inference.known(kept))
         program = Program(
-            training,
-            inference,
+            graphs.Modes(training, inference),
             self._scope,
             source.place,
             {k: v for k, v in variables.items() if k in training.values or k in inference.values},
@@ -147,7 +146,7 @@ class Draft:
 
     def _inference(self) -> tuple[graphs.Graph, graphs.Graph]:
         """The graph that infers with the losses, and what of it is new."""
-        source = self._source.inference
+        source = self._source.modes.inference
         graph = graphs.copy(source)
         if not self._read.issubset(source.values):
             return graph, graphs.Graph(graph.program, {})  # a loss on what only training computes

@@ -150,7 +150,7 @@ class Written:
     def write(cls, network: Program, names: Sequence[str], path: Path) -> Written:
         """Writes what of ``network`` computes ``names``, in inference mode."""
         with graphs.building():
-            graph = graphs.cut(network.inference, names)
+            graph = graphs.cut(network.modes.inference, names)
             learning = {name for name, v in network.variables.items() if v.trainable}
             graphs.save_inference(graph, names, path, network.scope, learning)
         place = network.place
@@ -268,7 +268,7 @@ def samples_of(network: Program, names: Sequence[str]) -> list[Sample]:
 
 
 def _samples(network: Program, names: Sequence[str], size: int) -> Iterator[Sample]:
-    ranges = graphs.value_ranges(network.inference)
+    ranges = graphs.value_ranges(network.modes.inference)
     inputs = [network.variables[n] for n in network.inputs]
     for seed, rows in enumerate((2, 3, 2)):
         feed = random_feed(inputs, ranges, rows=rows, size=size, seed=seed)

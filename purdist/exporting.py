@@ -110,8 +110,8 @@ def _check_outputs(student: Program, source: Program, outputs: Sequence[str]) ->
             + ".",
             "Only the student is exported. print(student_of(...)) lists its variables.",
         )
-    student.check_fetch(outputs, student.inference, "inference")
-    values = [student.inference.values[name].id for name in outputs]
+    student.check_fetch(outputs, student.modes.inference, "inference")
+    values = [student.modes.inference.values[name].id for name in outputs]
     twice = [name for k, name in enumerate(outputs) if values[k] in values[:k]]
     if twice:
         raise InvalidArgumentError(

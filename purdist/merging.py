@@ -74,16 +74,18 @@ def merge(
         training, inference = (
             _joined(graph, added, teacher.inputs + teacher.weights, data_name_map, name_prefix)
             for graph, added in (
-                (student.training, teacher.training if trainable else teacher.inference),
-                (student.inference, teacher.inference),
+                (
+                    student.modes.training,
+                    teacher.modes.training if trainable else teacher.modes.inference,
+                ),
+                (student.modes.inference, teacher.modes.inference),
             )
         )
     scope = scopes.new_scope()
     student.hand_weights_to(scope, place)
     teacher.hand_weights_to(scope, place, frozen=not trainable, prefix=name_prefix)
     return Program(
-        training,
-        inference,
+        graphs.Modes(training, inference),
         scope,
         place,
         _merged_variables(teacher, student, data_name_map, name_prefix, trainable=trainable),
@@ -131,7 +133,7 @@ def _merged_variables(
             return variable
         return attrs.evolve(variable, trainable=False, owner="teacher", mode="both")
 
-    names = teacher.variables if trainable else teacher.inference.values
+    names = teacher.variables if trainable else teacher.modes.inference.values
     return graphs.Prefixed(student.variables, names, prefix, renamed)
 
 

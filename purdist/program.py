@@ -90,8 +90,7 @@ class Program:
     `Training`. Two programs are never equal: compare what they compute.
 
     Attributes:
-        training: The graph that trains: dropout drops, batch norm gathers.
-        inference: The graph that infers, over the same weights and names.
+        modes: Its two graphs, the one that trains and the one that infers.
         scope: Holds the weights. It is this program's own.
         place: Where the weights live and where it runs.
         variables: Name -> what is known of it, in the order they are computed.
@@ -100,8 +99,7 @@ class Program:
         live: Whether `train` changes the weights in its scope.
     """
 
-    training: graphs.Graph
-    inference: graphs.Graph
+    modes: graphs.Modes
     scope: graphs.Scope
     place: graphs.Place
     variables: Mapping[str, Variable] = attrs.field(converter=_read_only)
@@ -113,12 +111,12 @@ class Program:
     @property
     def graph(self) -> paddle.static.Program:
         """The PIR program that trains."""
-        return self.training.program
+        return self.modes.training.program
 
     @property
     def inference_graph(self) -> paddle.static.Program:
         """The PIR program that infers."""
-        return self.inference.program
+        return self.modes.inference.program
 
     @cached_property
     def inputs(self) -> tuple[str, ...]:
@@ -151,7 +149,7 @@ class Program:
 
     def takes_gradient(self, name: str) -> bool:
         """Whether something that learns lies upstream of ``name`` as it trains."""
-        value = self.training.values.get(name)
+        value = self.modes.training.values.get(name)
         return value is not None and not value.stop_gradient
 
     def unknown(self, name: str) -> UnknownVariableError:
@@ -197,7 +195,7 @@ class Program:
             InvalidArgumentError: A fetched variable exists in training alone, or a feed has a
                 value outside the range of what is looked up by it.
         """
-        self.check_fetch(fetch, self.inference, "inference")
+        self.check_fetch(fetch, self.modes.inference, "inference")
         names = tuple(dict.fromkeys(fetch))
         compiled = self._compiled(names)
         self.check_feed(feed, compiled.runner.feeds)
@@ -313,12 +311,12 @@ class Program:
     @cached_property
     def _rules(self) -> FeedRules:
         """What the feeds must be to each other and to what they look up."""
-        return FeedRules.of(self.training, self._fed)
+        return FeedRules.of(self.modes.training, self._fed)
 
     @cached_property
     def _fed(self) -> Mapping[str, Variable]:
         """The inputs, with what a teacher that reads one knows of its sizes."""
-        values = self.training.values
+        values = self.modes.training.values
         inputs = {values[name].id: self.variables[name] for name in self.inputs if name in values}
         for name, variable in self.variables.items():
             read = inputs.get(values[name].id) if variable.owner == "teacher" else None
@@ -384,7 +382,7 @@ class _Compiled:
 
     def __init__(self, program: Program, fetch: Sequence[str]) -> None:
         with graphs.building():
-            part = graphs.cut(program.inference, fetch)
+            part = graphs.cut(program.modes.inference, fetch)
         self._weights = graphs.parameter_names(graphs.operations(part.program))
         self._draws = bool(graphs.random_operations(part.program))
         self._scope = scopes.new_scope()

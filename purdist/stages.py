@@ -42,7 +42,7 @@ def listened(program: Program) -> tuple[str, ...]:
     A weight that is read, and what is computed from weights alone, is the same for every batch:
     that stays with who reads it.
     """
-    values = program.training.values
+    values = program.modes.training.values
     others = {
         values[n].id for n, v in program.variables.items() if v.owner != "teacher" and n in values
     }

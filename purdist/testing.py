@@ -389,7 +389,7 @@ def evaluate(
     distillation = apply(attrs.evolve(program, variables=variables), [spec], prune=False)
     program, loss = distillation.program, distillation.loss
     program.check_feed(arrays, program.inputs)
-    graph, gradients = _differentiated(program.training, loss, [*teacher, *student])
+    graph, gradients = _differentiated(program.modes.training, loss, [*teacher, *student])
     run = graphs.Runner(graph, (loss, *gradients.values()), program.scope, program.place)
     value, *found = run(arrays)
     return Evaluation(float(value), dict(zip(gradients, found, strict=True)))
@@ -409,7 +409,7 @@ def _inputs_alone(
                     paddle.static.data(name, shape, array.dtype.name)
     program = from_static(main, scope=scopes.new_scope(), place=paddle.CPUPlace())
     for name in differentiable:  # a network's feeds never take a gradient
-        program.training.values[name].stop_gradient = False
+        program.modes.training.values[name].stop_gradient = False
     return program
 
 

@@ -212,9 +212,9 @@ def _check_masks(program: Program) -> None:
 def _forward(program: Program, stage: Stage | None) -> graphs.Graph:
     """The graph of a step before it has gradients: without the teacher if that is a stage."""
     if stage is None:
-        return graphs.copy(program.training)
-    rest = program.training.known(without_teacher(program))
-    return graphs.cut(program.training, rest, stage.names)
+        return graphs.copy(program.modes.training)
+    rest = program.modes.training.known(without_teacher(program))
+    return graphs.cut(program.modes.training, rest, stage.names)
 
 
 def train(

@@ -88,6 +88,7 @@ from purdist.graphs.making import (
     transplant,
     without_unset,
 )
+from purdist.graphs.modes import Modes
 from purdist.graphs.overwriting import Overwriting, StaleReadError, statement_of
 from purdist.graphs.precision import computes_low, in_float32_where_needed
 from purdist.graphs.running import Runner
@@ -116,6 +117,7 @@ __all__ = [
     "Graph",
     "Kind",
     "Lookup",
+    "Modes",
     "NumbersError",
     "OldModel",
     "Operation",

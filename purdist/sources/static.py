@@ -147,8 +147,7 @@ def enter(
         for v in described.values()
     }
     program = Program(
-        training,
-        inference,
+        graphs.Modes(training, inference),
         scopes.new_scope(),
         place,
         {key: named[variable.name] for key, variable in described.items()},

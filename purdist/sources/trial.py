@@ -70,8 +70,8 @@ class Trial:
             TracingError: An output of the layer or of a sublayer is not what the graph computes,
                 or the layer computes something else at each call.
         """
-        self._check_mode(_Mode("training", self.program.training, training))
-        self._check_mode(_Mode("inference", self.program.inference, inference))
+        self._check_mode(_Mode("training", self.program.modes.training, training))
+        self._check_mode(_Mode("inference", self.program.modes.inference, inference))
 
     def _check_mode(self, mode: _Mode) -> None:
         low = graphs.computes_low(mode.graph.program)  # where dynamic mode keeps to float32

@@ -95,7 +95,7 @@ def _early(pair: Pair) -> purdist.LossSpec:
 
 def inferring(merged: purdist.Program, batch: Array) -> Callable[[], object]:
     """The teacher alone, in the executor and on the kernels that a step uses."""
-    part = graphs.cut(merged.training, ["teacher_output"])
+    part = graphs.cut(merged.modes.training, ["teacher_output"])
     with graphs.building():
         fast = graphs.with_fast_kernels(graphs.flatten_linear_layers(part))
     run = graphs.Runner(fast, ["teacher_output"], merged.scope, merged.place)

@@ -67,7 +67,7 @@ def programs(draw: st.DrawFn) -> purdist.Program:
 @st.composite
 def chosen(draw: st.DrawFn, program: purdist.Program) -> list[str]:
     """Some of the activations that a program infers, each once."""
-    values = program.inference.values
+    values = program.modes.inference.values
     by_value = {
         values[name].id: name
         for name, v in program.variables.items()

@@ -731,7 +731,7 @@ def hidden(layer: paddle.nn.Layer) -> Callable[..., paddle.Tensor]:
 
 def alien() -> paddle.Tensor:
     """A value of a program that lives as long as this module."""
-    return merged().training.values["teacher_logits"]
+    return merged().modes.training.values["teacher_logits"]
 
 
 def alien_function() -> Callable[..., paddle.Tensor]:
@@ -802,7 +802,9 @@ CUSTOM: dict[str, Case] = {
         f"itself, got a value or layer of another program from outside.\n{MAKE_ANY}",
     ),
     "a value of another program returned": (
-        lambda: computed(lambda teacher, student: distillation().program.training.values["loss"]),
+        lambda: computed(
+            lambda teacher, student: distillation().program.modes.training.values["loss"]
+        ),
         ForeignValueError,
         "custom_0: Expected the loss to compute with its arguments and with layers it makes "
         f"itself, got a value or layer of another program from outside.\n{MAKE_ANY}",

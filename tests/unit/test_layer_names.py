@@ -180,7 +180,7 @@ class NoisyInTraining(nn.Layer):
 
 def test_a_made_name_means_the_same_in_both_modes() -> None:
     program = from_rows(NoisyInTraining())
-    trained, inferred = program.training.values, program.inference.values
+    trained, inferred = program.modes.training.values, program.modes.inference.values
     for name, variable in program.variables.items():
         if variable.mode == "both":
             assert op_of(trained[name]).name() == op_of(inferred[name]).name()
@@ -202,8 +202,8 @@ def test_one_value_in_one_mode_and_two_in_the_other_are_two_variables() -> None:
     program = from_rows(made_of(nn.Linear(4, 4), Switching(), nn.AlphaDropout(0.5)))
     names = ("0", "1", "2")
     assert [program.variables[name].name for name in names] == list(names)
-    assert program.training.values["1"].id == program.training.values["0"].id
-    assert program.inference.values["2"].id == program.inference.values["1"].id
+    assert program.modes.training.values["1"].id == program.modes.training.values["0"].id
+    assert program.modes.inference.values["2"].id == program.modes.inference.values["1"].id
 
 
 # --- arguments --------------------------------------------------------------------------
@@ -363,11 +363,11 @@ def test_which_weights_train_and_how() -> None:
     assert program.variables["position"].role == "parameter"
     others = set(program.parameters) - trainable - {"frozen.weight", "position"}
     assert len(others) == 2  # what forward finds outside the layer's parameters
-    slow = program.training.values["slow.weight"]
+    slow = program.modes.training.values["slow.weight"]
     assert slow.optimize_attr == {"learning_rate": 0.5}
     assert slow.regularizer is not None
     assert slow.need_clip is False
-    assert program.training.values["slow.bias"].need_clip is True
+    assert program.modes.training.values["slow.bias"].need_clip is True
 
 
 def test_a_part_that_is_frozen_in_eval_mode_trains_so() -> None:

@@ -58,7 +58,7 @@ def trained(program: purdist.Program, feed: dict[str, Array], *fetch: str) -> di
         ),
         sgd,
     ).program
-    runner = graphs.Runner(fresh.training, fetch, fresh.scope, fresh.place)
+    runner = graphs.Runner(fresh.modes.training, fetch, fresh.scope, fresh.place)
     return dict(zip(fetch, runner(feed), strict=True))
 
 
@@ -160,10 +160,10 @@ def test_no_value_of_the_teacher_takes_a_gradient() -> None:
     merged = purdist.merge(
         nets.program(nets.looping("y")), nets.program(nets.looping()), {"y": "x"}
     )
-    for graph in (merged.training, merged.inference):
+    for graph in (merged.modes.training, merged.modes.inference):
         stopped = {name: value.stop_gradient for name, value in graph.values.items()}
         assert all(stop for name, stop in stopped.items() if name.startswith("teacher_"))
-    assert not merged.training.values["logits"].stop_gradient
+    assert not merged.modes.training.values["logits"].stop_gradient
 
 
 def test_a_mapped_input_is_the_student_variable() -> None:

@@ -108,7 +108,7 @@ def test_what_has_kernels_of_its_own_stays_in_bfloat16() -> None:
         return {"sum": low + low, "product": paddle.matmul(low, low, transpose_y=True)}
 
     network = program(forward)
-    graph = graphs.copy(network.training)
+    graph = graphs.copy(network.modes.training)
     with graphs.building():
         widened = graphs.in_float32_where_needed(graph)
     kinds = {
