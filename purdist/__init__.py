@@ -59,7 +59,7 @@ from purdist.losses import (
     SphericalKDLoss,
     VIDLoss,
 )
-from purdist.merging import merge
+from purdist.merging import join, merge
 from purdist.program import Distillation, Program, Step, Training
 from purdist.serialising import losses_from_data, losses_to_data
 from purdist.sources.exported import from_exported
@@ -127,6 +127,7 @@ __all__ = [
     "from_exported",
     "from_layer",
     "from_static",
+    "join",
     "load_weights",
     "losses_from_data",
     "losses_to_data",

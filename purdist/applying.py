@@ -155,14 +155,14 @@ def _faults(program: Program, spec: LossSpec) -> Iterator[PurdistError]:
 def _described(program: Program, wanted: str | NewInput) -> Variable:
     if isinstance(wanted, str):
         return program.variables[wanted]
-    return Variable(wanted.name, wanted.shape, wanted.dtype, "input", owner="loss")
+    return Variable(wanted.name, wanted.shape, wanted.dtype, "input", network=None, owner="loss")
 
 
 def _side_faults(
     variables: Mapping[str, Variable], learned: Collection[str]
 ) -> Iterator[PurdistError]:
     """A student variable that is a teacher's can learn nothing, unless it reads what learns."""
-    swapped = any(k.startswith("teacher") and v.owner == "student" for k, v in variables.items())
+    swapped = any(k.startswith("teacher") and v.learns for k, v in variables.items())
     for key, variable in variables.items():
         still = variable.owner == "teacher" and key not in learned
         if key.startswith("student") and still:

@@ -82,6 +82,41 @@ def part(
     return result
 
 
+def without_prefix(program: Program, prefix: str, others: Collection[str]) -> Program:
+    """One network of a program, all of it named ``prefix + name``, as ``name``.
+
+    So are given names, where ``others`` have the bare one: `merge` told them apart.
+    """
+
+    def bare(name: str) -> str:
+        return name.removeprefix(prefix)
+
+    with graphs.building():
+        training, inference = (
+            graphs.renamed(graph, bare)
+            for graph in (program.modes.training, program.modes.inference)
+        )
+    result = attrs.evolve(
+        program,
+        modes=graphs.Modes(training, inference),
+        scope=scopes.new_scope(),
+        variables={
+            bare(key): attrs.evolve(
+                variable,
+                name=bare(variable.name),
+                given_name=bare(given) if bare(given) in others else given,
+                network="",
+                owner="student",
+            )
+            for key, variable in program.variables.items()
+            for given in (variable.given_name,)
+        },
+        inner=frozenset(map(bare, program.inner)),
+    )
+    program.hand_weights_to(result.scope, program.place, rename=bare)
+    return result
+
+
 def _check(program: Program, names: tuple[str, ...]) -> None:
     if not names:
         raise InvalidArgumentError(

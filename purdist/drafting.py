@@ -127,7 +127,7 @@ class Draft:
         for name in self._moving:
             variables[name] = attrs.evolve(variables[name], role="buffer")
         if prune:
-            kept = [k for k, v in variables.items() if v.owner == "student" and v.role != "input"]
+            kept = [k for k, v in variables.items() if v.learns and v.role != "input"]
             kept += [*self._moving, *losses]
             training = graphs.cut(training, training.known(kept))
             inference = graphs.cut(inference, inference.known(kept))

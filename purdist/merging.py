@@ -1,8 +1,9 @@
-"""`merge`: teacher and student in one program."""
+"""`merge` and `join`: two networks in one program."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from typing import Literal
 
 import attrs
 
@@ -19,7 +20,7 @@ from purdist.errors import (
     together,
 )
 from purdist.program import Program
-from purdist.variables import Variable, check_name, shapes_agree
+from purdist.variables import Owner, Variable, check_name, shapes_agree
 
 
 def merge(
@@ -30,11 +31,10 @@ def merge(
     place: graphs.Place | str | None = None,
     name_prefix: str = "teacher_",
     keep_inputs: Collection[str] = (),
-    trainable: bool = False,
 ) -> Program:
     """One program in which the teacher computes beside the student.
 
-    The teacher is in inference mode in both graphs of the result, does not learn and shares its
+    The teacher is in inference mode in both modes of the result, does not learn and shares its
     weights; all its names get ``name_prefix``. The student's graph and what can change of its
     weights are copied, and its names stay. A second teacher is a second ``merge``, with another
     prefix. Gradients pass through a teacher that reads what the student computes, such as the
@@ -48,8 +48,6 @@ def merge(
         place: Where the result lives and runs, the student's place by default.
         name_prefix: Put before every name of the teacher.
         keep_inputs: Teacher inputs that stay feeds, under their prefixed names.
-        trainable: The other network learns, too: it trains as it stands, its weights are
-            copied, and it is a student like the first, as `MutualLoss` wants it.
 
     Raises:
         MapDirectionError: The map goes from student to teacher.
@@ -63,34 +61,84 @@ def merge(
         InvalidArgumentError: A teacher input is both mapped and kept, or mapped to what one
             mode of the student computes alone.
     """
-    if name_prefix != "":
-        check_name(name_prefix, "the other network's variables, name_prefix,")
-    _check_origins(teacher, student)
-    _check_map(teacher, student, dict(data_name_map), keep_inputs)
-    _check_prefix(teacher, student, name_prefix)
+    return _beside(
+        teacher, student, data_name_map, place, name_prefix, keep_inputs, owner="teacher"
+    )
+
+
+def join(
+    peer: Program,
+    student: Program,
+    data_name_map: Mapping[str, str],
+    *,
+    place: graphs.Place | str | None = None,
+    name_prefix: str = "peer_",
+    keep_inputs: Collection[str] = (),
+) -> Program:
+    """One program in which both networks learn, each from the other if `MutualLoss` says so.
+
+    As `merge`, but that the peer trains as it stands: it drops, gathers statistics and learns,
+    and its weights that can change are copied. A teacher of the peer's is the result's, under
+    both prefixes. (Zhang et al., Deep Mutual Learning, CVPR 2018.)
+
+    Args:
+        peer: Who learns beside the student.
+        student: Whose names stay.
+        data_name_map: Peer input -> the student variable that it reads instead of a feed.
+        place: Where the result lives and runs, the student's place by default.
+        name_prefix: Put before every name of the peer.
+        keep_inputs: Peer inputs that stay feeds, under their prefixed names.
+
+    Raises:
+        PurdistError: What `merge` raises.
+    """
+    return _beside(peer, student, data_name_map, place, name_prefix, keep_inputs, owner="peer")
+
+
+def _beside(
+    other: Program,
+    student: Program,
+    data_name_map: Mapping[str, str],
+    place: graphs.Place | str | None,
+    prefix: str,
+    keep_inputs: Collection[str],
+    *,
+    owner: Literal["teacher", "peer"],
+) -> Program:
+    check_name(prefix, "the other network's variables, name_prefix,")
+    _check_origins(other, student)
+    _check_map(other, student, dict(data_name_map), keep_inputs)
+    _check_prefix(other, student, prefix)
     place = student.place if place is None else graphs.place_of(place)
+    trains = owner == "peer"
 
     with graphs.building():
         training, inference = (
-            _joined(graph, added, teacher.inputs + teacher.weights, data_name_map, name_prefix)
+            _joined(graph, added, other.inputs + other.weights, data_name_map, prefix)
             for graph, added in (
                 (
                     student.modes.training,
-                    teacher.modes.training if trainable else teacher.modes.inference,
+                    other.modes.training if trains else other.modes.inference,
                 ),
-                (student.modes.inference, teacher.modes.inference),
+                (student.modes.inference, other.modes.inference),
             )
         )
     scope = scopes.new_scope()
     student.hand_weights_to(scope, place)
-    teacher.hand_weights_to(scope, place, frozen=not trainable, prefix=name_prefix)
+    other.hand_weights_to(scope, place, frozen=not trains, rename=prefix.__add__)
+    make = _as_peer if trains else _as_teacher
     return Program(
         graphs.Modes(training, inference),
         scope,
         place,
-        _merged_variables(teacher, student, data_name_map, name_prefix, trainable=trainable),
-        origins=student.origins + teacher.origins,
-        inner=student.inner | {name_prefix + name for name in teacher.inner},
+        graphs.Prefixed(
+            student.variables,
+            other.variables if trains else other.modes.inference.values,
+            prefix,
+            _renaming(other, student, data_name_map, prefix, make),
+        ),
+        origins=student.origins + other.origins,
+        inner=student.inner | {prefix + name for name in other.inner},
     )
 
 
@@ -110,31 +158,38 @@ def _joined(
     return joined
 
 
-def _merged_variables(
-    teacher: Program,
+def _as_teacher(variable: Variable, prefix: str) -> Variable:
+    """It does not learn, and infers in both modes: all of it is one network."""
+    return attrs.evolve(variable, trainable=False, owner="teacher", network=prefix, mode="both")
+
+
+def _as_peer(variable: Variable, prefix: str) -> Variable:
+    if variable.network is None:
+        return variable
+    owner: Owner = "peer" if variable.owner == "student" else variable.owner
+    return attrs.evolve(variable, owner=owner, network=prefix + variable.network)
+
+
+def _renaming(
+    other: Program,
     student: Program,
     data_name_map: Mapping[str, str],
     prefix: str,
-    *,
-    trainable: bool,
-) -> Mapping[str, Variable]:
+    make: Callable[[Variable, str], Variable],
+) -> Callable[[str], Variable]:
     taken = {student.variables[name].given_name for name in student.weights}
 
     def renamed(key: str) -> Variable:
-        variable = teacher.variables[key]
+        variable = other.variables[key]
         given = variable.given_name
-        variable = attrs.evolve(
-            variable,
+        return attrs.evolve(
+            make(variable, prefix),
             name=prefix + variable.name,
             role="activation" if variable.name in data_name_map else variable.role,
             given_name=prefix + given if given in taken else given,
         )
-        if trainable:
-            return variable
-        return attrs.evolve(variable, trainable=False, owner="teacher", mode="both")
 
-    names = teacher.variables if trainable else teacher.modes.inference.values
-    return graphs.Prefixed(student.variables, names, prefix, renamed)
+    return renamed
 
 
 def _check_origins(teacher: Program, student: Program) -> None:
@@ -245,6 +300,12 @@ def _fit_faults(source: Variable, variable: Variable) -> Iterator[PurdistError]:
 
 
 def _check_prefix(teacher: Program, student: Program, prefix: str) -> None:
+    if prefix in student.teachers + student.peers:
+        raise NameClashError(
+            f"Expected a name_prefix of its own for each network, got {prefix!r}, which one that "
+            "was merged before has.",
+            "Choose another name_prefix.",
+        )
     names = teacher.variables
     met = [n for n in student.variables if n.startswith(prefix) and n[len(prefix) :] in names]
     if met:

@@ -27,7 +27,7 @@ from purdist.errors import (
 )
 from purdist.feeding import FeedRules
 from purdist.losses.schedule import Schedule
-from purdist.variables import Role, Variable, feed_faults
+from purdist.variables import Owner, Role, Variable, feed_faults
 
 Feed = Mapping[str, npt.NDArray[Any]]
 
@@ -132,6 +132,20 @@ class Program:
     def weights(self) -> tuple[str, ...]:
         """The names of all that the scope holds for this program: parameters and buffers."""
         return self._names_of("parameter", "buffer")
+
+    @cached_property
+    def teachers(self) -> tuple[str, ...]:
+        """The prefixes of the networks that were merged, as far as something is left of them."""
+        return self._prefixes("teacher")
+
+    @cached_property
+    def peers(self) -> tuple[str, ...]:
+        """The prefixes of the networks that were joined."""
+        return self._prefixes("peer")
+
+    def _prefixes(self, owner: Owner) -> tuple[str, ...]:
+        own = (v for v in self.variables.values() if v.owner == owner and not v.is_mapped_input)
+        return tuple(dict.fromkeys(v.network for v in own if v.network is not None))
 
     def _names_of(self, *roles: Role) -> tuple[str, ...]:
         return tuple(k for k, v in self.variables.items() if v.role in roles and k == v.name)
@@ -332,9 +346,9 @@ class Program:
         *,
         names: Iterable[str] | None = None,
         frozen: bool = False,
-        prefix: str = "",
+        rename: Callable[[str], str] = str,
     ) -> None:
-        """Puts this program's weights, or those in ``names``, into ``scope``, as ``prefix + name``.
+        """Puts this program's weights, or those in ``names``, into ``scope``, as ``rename(name)``.
 
         Weights that can change are copied; those that cannot, because they are a
         teacher's or will be (``frozen``), are shared, at no cost in memory.
@@ -345,8 +359,8 @@ class Program:
         for name in self.weights if names is None else names:
             fixed = not self.variables[name].changes or (frozen and not self.live)
             (shared if here and fixed else copied).append(name)
-        scopes.share(self.scope, scope, shared, prefix=prefix)
-        scopes.copy(self.scope, scope, copied, place, prefix=prefix)
+        scopes.share(self.scope, scope, shared, rename=rename)
+        scopes.copy(self.scope, scope, copied, place, rename=rename)
 
     def describe(self, match: str = "*") -> str:
         """A table of the variables for a person to pick from.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 import weakref
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -90,11 +90,11 @@ def share(
     target: Scope,
     names: Iterable[str],
     *,
-    prefix: str = "",
+    rename: Callable[[str], str] = str,
 ) -> None:
-    """Makes ``prefix + name`` in ``target`` a name for the memory of ``name`` in ``source``."""
+    """Makes ``rename(name)`` in ``target`` a name for the memory of ``name`` in ``source``."""
     for name in names:
-        _make(target, prefix + name)._share_data_with(_present(source, name))
+        _make(target, rename(name))._share_data_with(_present(source, name))
 
 
 def copy(
@@ -103,11 +103,11 @@ def copy(
     names: Iterable[str],
     place: Place,
     *,
-    prefix: str = "",
+    rename: Callable[[str], str] = str,
 ) -> None:
-    """Gives ``prefix + name`` in ``target`` a copy at ``place`` of the weight ``name``."""
+    """Gives ``rename(name)`` in ``target`` a copy at ``place`` of the weight ``name``."""
     for name in names:
-        _make(target, prefix + name)._copy_from(_present(source, name), place)
+        _make(target, rename(name))._copy_from(_present(source, name), place)
 
 
 def hold(scope: Scope, name: str, tensor: paddle.Tensor) -> None:

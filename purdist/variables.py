@@ -19,7 +19,7 @@ from purdist.errors import (
 )
 
 Role = Literal["input", "parameter", "buffer", "activation"]
-Owner = Literal["student", "teacher", "loss"]
+Owner = Literal["student", "peer", "teacher", "loss"]
 Mode = Literal["both", "training", "inference"]
 
 FLOATS = ("float16", "bfloat16", "float32", "float64")
@@ -38,8 +38,10 @@ class Variable:
             statistic, written by an op in training and never by an optimizer;
             ``"activation"`` is everything that is computed.
         trainable: Whether an optimizer may write it.
-        owner: Whose it is: every network is a ``"student"`` until `merge` makes it a
-            ``"teacher"``; what `apply` adds is the ``"loss"``'s.
+        network: The prefix of the network whose it is: ``""``, ``"teacher_"``, ``"peer_"``; None
+            for what a loss made. Of a network that was merged, all is one network.
+        owner: What that network is: every one is a ``"student"`` until `merge` makes it a
+            ``"teacher"`` or `join` a ``"peer"``; what `apply` adds is the ``"loss"``'s.
         op: The op that computes it.
         layer: The path of the layer it was computed in, where Paddle kept one.
         mode: The graph that has it: ``"both"``, or one of them alone.
@@ -52,6 +54,7 @@ class Variable:
     dtype: str
     role: Role
     trainable: bool = False
+    network: str | None = ""
     owner: Owner = "student"
     op: str = ""
     layer: str = ""
@@ -62,6 +65,16 @@ class Variable:
     def spec(self) -> str:
         """Name, shape and dtype in short: ``fc [-1, 10] float32``."""
         return f"{self.name} {list(self.shape)} {self.dtype}"
+
+    @property
+    def learns(self) -> bool:
+        """Whether it is of a network that trains: the student, or a peer of it."""
+        return self.owner in ("student", "peer")
+
+    @property
+    def is_mapped_input(self) -> bool:
+        """Whether it is an input of its network that reads another network's variable."""
+        return (self.role, self.op) == ("activation", "data")
 
     @property
     def changes(self) -> bool:
@@ -184,6 +197,7 @@ def _describe(
         dtype=graphs.dtype_name(value.dtype),
         role=role,
         trainable=parameter is not None and role == "parameter" and value.trainable,
+        network=None if owner == "loss" else "",
         owner=owner,
         op=graphs.short_name(op),
         layer=graphs.layer_of(op),

@@ -144,11 +144,9 @@ def learn_together(course: Course, lesson: Lesson) -> Outcome:
     """Two students learn at once, each from the other. The first is the one that is kept."""
     peer = network(lesson.student, course.seed + PEER)
     student = network(lesson.student, course.seed)
-    both = purdist.merge(peer, student, {"image": "image"}, name_prefix="peer_", trainable=True)
+    both = purdist.join(peer, student, {"image": "image"})
     program = purdist.apply(both, lesson.all_losses)
-    outcome = learn(course, program, fed(course.scans, program), learning_rate=0.01)
-    first, _ = purdist.cut(outcome.network, ["logits"])
-    return attrs.evolve(outcome, network=first)
+    return learn(course, program, fed(course.scans, program), learning_rate=0.01)
 
 
 def fed(scans: Arrays, program: purdist.Distillation) -> Arrays:

@@ -14,9 +14,11 @@ import paddle
 from paddle.base.libpaddle import pir
 
 from purdist.graphs.looking import (
+    DATA,
     FETCH,
     PARAMETER,
     Operation,
+    data_name,
     dtype_name,
     identity,
     is_list,
@@ -153,6 +155,17 @@ def append(
         target.values, source.values, prefix, lambda name: mapping.look_up(source.values[name])
     )
     return Graph(target.program, look_up)
+
+
+def renamed(graph: Graph, rename: Callable[[str], str]) -> Graph:
+    """``graph`` once more, under other names, those of its feeds and weights included."""
+    graph = copy(graph)
+    for op in operations(graph.program):
+        if op.name() == PARAMETER:
+            op.set_str_attr("parameter_name", rename(parameter_name(op)))
+        elif op.name() == DATA:
+            op.set_str_attr("name", rename(data_name(op)))
+    return Graph(graph.program, {rename(name): value for name, value in graph.values.items()})
 
 
 class Prefixed(Mapping[str, V]):

@@ -36,11 +36,11 @@ def test_a_prefix_renames_one_to_one_and_keeps_shapes_and_dtypes(pair: Pair, pre
 @settings(max_examples=15)
 @given(small)
 def test_a_prefix_with_which_names_meet_is_refused(network: Network) -> None:
-    program = network.program()
+    program = network.program(name="teacher_image")
     clashing = network.program(seed=1)
 
     with unchanged(program, clashing), pytest.raises(NameClashError):
-        merge(clashing, program, {"image": "image"}, name_prefix="")
+        merge(clashing, program, {"image": "teacher_image"})
 
 
 feeds = st.lists(st.sampled_from("abcd"), min_size=1, max_size=3, unique=True)

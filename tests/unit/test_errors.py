@@ -217,20 +217,25 @@ MERGING: dict[str, Case] = {
         "x [-1, 6] float32.\n"
         "Cast in the student's network, and map to a float64 variable.",
     ),
-    "an empty prefix": (
-        lambda: purdist.merge(teacher(), student(), {"y": "x"}, name_prefix=""),
+    "a prefix with which names meet": (
+        lambda: purdist.merge(teacher(), teacher("teacher_y"), {"y": "teacher_y"}),
         NameClashError,
-        "Expected name_prefix to keep the teacher's names from the student's, got '', with "
-        "which 9 meet: 'dense_1.b', 'dense_1.w', 'dense_0.b', ....\n"
+        "Expected name_prefix to keep the teacher's names from the student's, got 'teacher_', "
+        "with which 1 meet: 'teacher_y'.\n"
         "Choose another name_prefix, one for each teacher.",
+    ),
+    "a peer that is not there": (
+        lambda: purdist.student_of(merged(), name_prefix="peer_"),
+        InvalidArgumentError,
+        "Expected the prefix of a network of the program, got 'peer_'.\n"
+        "There are 'teacher_'. Leave name_prefix out for the student.",
     ),
     "a prefix used already": (
         lambda: purdist.merge(teacher(), merged(), {"y": "x"}),
         NameClashError,
-        "Expected name_prefix to keep the teacher's names from the student's, got 'teacher_', "
-        "with which 10 meet: 'teacher_dense_1.b', 'teacher_dense_1.w', 'teacher_dense_0.b', "
-        "....\n"
-        "Choose another name_prefix, one for each teacher.",
+        "Expected a name_prefix of its own for each network, got 'teacher_', which one that was "
+        "merged before has.\n"
+        "Choose another name_prefix.",
     ),
 }
 

@@ -178,12 +178,11 @@ def assert_equal(training: purdist.Training, prefix: str, layer: nn.Layer) -> No
 @pytest.mark.parametrize("first", FIRST)
 def test_two_that_learn_one_reading_the_other_train_as_in_dygraph(first: str) -> None:
     lower, upper = networks(first)
-    merged = purdist.merge(
+    merged = purdist.join(
         purdist.from_layer(upper, SPEC),
         purdist.from_layer(lower, {"x": InputSpec([None, 6])}),
         {"h": "output"},
         name_prefix="upper_",
-        trainable=True,
     )
     training = by_purdist(merged, "upper_output")
     keep_for_gradients(upper)

@@ -213,6 +213,50 @@ def test_two_teachers_teach_under_two_prefixes() -> None:
     assert owners == {"teacher"}
 
 
+def test_a_variable_knows_its_network_where_names_cannot_tell() -> None:
+    one, other = nets.program(nets.linear("y"), seed=1), nets.program(nets.linear("1_b"), seed=2)
+    student = nets.program(nets.linear())
+    both = purdist.merge(one, student, {"y": "x"}, name_prefix="t_1_")
+    both = purdist.merge(other, both, {"1_b": "x"}, name_prefix="t_")
+    both = purdist.join(nets.program(nets.linear("z")), both, {"z": "x"})
+    assert (both.teachers, both.peers) == (("t_1_", "t_"), ("peer_",))
+    of = {name: variable.network for name, variable in both.variables.items()}
+    assert (of["t_1_b"], of["t_1_y"], of["t_1_logits"]) == ("t_", "t_1_", "t_1_")
+    assert (of["x"], of["peer_logits"]) == ("", "peer_")
+    distillation = purdist.apply(both, [purdist.L2Loss("t_logits", "logits")])
+    assert distillation.program.variables["loss"].network is None
+    assert distillation.program.teachers == ("t_",)
+    for prefix, network in (("t_1_", one), ("t_", other)):
+        alone = purdist.student_of(both, name_prefix=prefix)
+        assert (alone.inputs, alone.weights) == (network.inputs, network.weights)
+        feed = dict.fromkeys(network.inputs, a_feed("linear")["x"])
+        assert nets.moved(network.run(feed, ["logits"]), alone.run(feed, ["logits"])) == set()
+
+
+def test_a_teacher_of_a_peer_stays_a_teacher_and_one_of_a_teacher_is_part_of_it() -> None:
+    inner = purdist.merge(
+        nets.program(nets.linear("y"), seed=1), nets.program(nets.linear("z"), seed=2), {"y": "z"}
+    )
+    joined = purdist.join(inner, nets.program(nets.linear()), {"z": "x"})
+    assert (joined.teachers, joined.peers) == (("peer_teacher_",), ("peer_",))
+    merged = purdist.merge(inner, nets.program(nets.linear()), {"z": "x"})
+    assert (merged.teachers, merged.peers) == (("teacher_",), ())
+    assert merged.variables["teacher_teacher_logits"].network == "teacher_"
+    again = purdist.student_of(merged, name_prefix="teacher_")
+    assert (again.inputs, again.teachers) == (("z",), ())
+    feed = {"z": a_feed("linear")["x"]}
+    fetch = ["logits", "teacher_logits"]
+    assert nets.moved(inner.run(feed, fetch), again.run(feed, fetch)) == set()
+
+
+def test_the_network_of_a_prefix_has_the_given_names_that_it_had() -> None:
+    other = nets.program(nets.linear("y"), seed=1)
+    joined = purdist.join(other, nets.program(nets.linear()), {"y": "x"})
+    alone = purdist.student_of(joined, name_prefix="peer_")
+    for name in alone.weights:
+        assert alone.variables[name].given_name == other.variables[name].given_name
+
+
 def test_a_merged_program_teaches_too() -> None:
     inner = purdist.merge(
         nets.program(nets.linear("y"), seed=1), nets.program(nets.linear("z"), seed=2), {"y": "z"}

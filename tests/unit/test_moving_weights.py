@@ -91,7 +91,7 @@ def test_weights_that_were_saved_go_on_at_their_step(tmp_path: Path) -> None:
 def test_both_learn_from_each_other() -> None:
     one, other = program(linear(), seed=1), program(linear("y"), seed=2)
     with untouched(one, other):
-        both = purdist.merge(other, one, {"y": "x"}, name_prefix="peer_", trainable=True)
+        both = purdist.join(other, one, {"y": "x"})
     distillation = purdist.apply(
         both,
         [
@@ -110,7 +110,7 @@ def test_both_learn_from_each_other() -> None:
 
 def test_a_network_that_learns_along_drops_and_gathers(tmp_path: Path) -> None:
     one, other = program(nets.images(), seed=1), program(nets.images("y"), seed=2)
-    both = purdist.merge(other, one, {"y": "x"}, name_prefix="peer_", trainable=True)
+    both = purdist.join(other, one, {"y": "x"})
     assert both.variables["peer_batch_norm2d_0.w_1"].role == "buffer"
     training = purdist.minimize(
         purdist.apply(both, [purdist.MutualLoss("logits", "peer_logits")]), sgd
@@ -120,6 +120,15 @@ def test_a_network_that_learns_along_drops_and_gathers(tmp_path: Path) -> None:
         pass
     names = {"peer_batch_norm2d_0.w_1", "batch_norm2d_0.w_1"}
     assert names <= nets.moved(nets.weights(both), nets.weights(training.program))
-    for logits in ("logits", "peer_logits"):
-        purdist.export(training, tmp_path / logits, [logits])
-        assert list(purdist.from_exported(tmp_path / logits).inputs) == ["x"]
+    trained = nets.weights(training.program)
+    for prefix, data in ((None, "x"), ("peer_", "y")):
+        alone = purdist.student_of(training, name_prefix=prefix)
+        assert alone.inputs == (data,)
+        assert {v.owner for v in alone.variables.values()} == {"student"}
+        begun = nets.weights(one if prefix is None else other)
+        after = nets.weights(alone)
+        assert after.keys() == begun.keys()
+        for name, array in after.items():
+            np.testing.assert_array_equal(array, trained[(prefix or "") + name])
+        purdist.export(alone, tmp_path / data, ["logits"])
+        assert list(purdist.from_exported(tmp_path / data).inputs) == [data]

@@ -297,12 +297,8 @@ def test_a_name_belongs_to_its_network_in_a_joined_program() -> None:
         other = nn.Linear(6, 6)
     assert one.weight.name == other.weight.name
     inputs = {"x": InputSpec([None, 6])}
-    joined = purdist.merge(
-        purdist.from_layer(other, inputs),
-        purdist.from_layer(one, inputs),
-        {"x": "x"},
-        name_prefix="peer_",
-        trainable=True,
+    joined = purdist.join(
+        purdist.from_layer(other, inputs), purdist.from_layer(one, inputs), {"x": "x"}
     )
     assert joined.variables["weight"].given_name == one.weight.name
     assert joined.variables["peer_weight"].given_name == f"peer_{one.weight.name}"

@@ -35,7 +35,7 @@ def test_absent_is_a_name_without_memory(source: paddle.static.Scope) -> None:
 
 def test_shared_is_another_name_for_the_same_memory(source: paddle.static.Scope) -> None:
     target = scopes.new_scope()
-    scopes.share(source, target, ["w"], prefix="t_")
+    scopes.share(source, target, ["w"], rename="t_".__add__)
     here, there = scopes.tensor_of(source, "w"), scopes.tensor_of(target, "t_w")
     assert here is not None
     assert there is not None
@@ -45,7 +45,7 @@ def test_shared_is_another_name_for_the_same_memory(source: paddle.static.Scope)
 
 def test_copied_has_memory_of_its_own(source: paddle.static.Scope) -> None:
     target = scopes.new_scope()
-    scopes.copy(source, target, ["w"], paddle.CPUPlace(), prefix="s_")
+    scopes.copy(source, target, ["w"], paddle.CPUPlace(), rename="s_".__add__)
     before = nets.read(source)["w"].tobytes()
     rewrite(target, "s_w")
     assert nets.read(source)["w"].tobytes() == before
