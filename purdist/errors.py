@@ -72,7 +72,7 @@ class UninitializedWeightsError(PurdistError, ValueError):
 
 
 class FeedError(PurdistError, KeyError):
-    """A feed that is missing, or that the program has no input for."""
+    """A feed that is missing, that the program has no input for, or that it fails at."""
 
 
 class InvalidArgumentError(PurdistError, ValueError):

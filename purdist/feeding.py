@@ -75,7 +75,7 @@ class FeedRules:
                 yield _disagreement(agreement, {name: np.shape(feed[name]) for name, _ in fed})
         for lookup in self.lookups:
             if lookup.feed in needed and lookup.feed in feed:
-                yield from _strangers(lookup, np.asarray(feed[lookup.feed]))
+                yield from _strangers(_bounded(lookup, feed), np.asarray(feed[lookup.feed]))
 
 
 def _disagreement(
@@ -95,6 +95,14 @@ def _disagreement(
         f"Expected {axes} to be of one size{size}, got {got}.",
         "They meet in the program: feed arrays that agree there.",
     )
+
+
+def _bounded(lookup: graphs.Lookup, feed: Mapping[str, Array]) -> graphs.Lookup:
+    """``lookup`` with what ``feed`` says of lengths: no more than the size that they are of."""
+    if lookup.of is None or lookup.of[0] not in feed:
+        return lookup
+    name, axis = lookup.of
+    return attrs.evolve(lookup, high=np.shape(feed[name])[axis] + 1)
 
 
 def _strangers(lookup: graphs.Lookup, array: Array) -> Iterator[PurdistError]:
@@ -125,12 +133,15 @@ def _stranger(
 ) -> InvalidArgumentError:
     told = [f"{looked[tuple(place)]} in {_where(lookup, place)}" for place in places[:_SHOWN]]
     more = f" and {len(places) - _SHOWN} more" if len(places) > _SHOWN else ""
-    high = "the size of what is looked up" if lookup.high is None else str(lookup.high)
+    what = "lengths are of" if lookup.length else "is looked up"
+    high = f"the size of what {what}" if lookup.high is None else str(lookup.high)
     beside = "" if lookup.beside is None else f" or {lookup.beside}"
     return InvalidArgumentError(
         f"Expected {lookup.feed} to be at least {lookup.low} and below {high}{beside}, got "
         f"{', '.join(told)}{more}, of shape {list(array.shape)}.",
-        "Something is looked up by these numbers: classes, words and rows are counted from 0.",
+        "These are lengths: none is above the size of what was padded."
+        if lookup.length
+        else "Something is looked up by these numbers: classes, words and rows are counted from 0.",
     )
 
 

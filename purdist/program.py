@@ -202,7 +202,8 @@ class Program:
 
         Raises:
             UnknownVariableError: A fetched name is none of a variable.
-            FeedError: A feed is missing, or is none of an input; or it is no mapping.
+            FeedError: A feed is missing, or is none of an input; or it is no mapping; or Paddle
+                fails at what is fed, its own error being the cause.
             ShapeMismatchError: A feed has another rank, or another size on a known axis, or two
                 have not the same number of rows.
             DtypeMismatchError: A feed has another dtype.
@@ -215,8 +216,8 @@ class Program:
         self.check_feed(feed, compiled.runner.feeds)
         try:
             return dict(zip(names, compiled.run(self, feed), strict=True))
-        except (IndexError, ValueError) as error:
-            raise self.explained(error, feed) from error
+        except FeedError as error:
+            raise self.explained(error, feed) from error.__cause__
 
     def _compiled(self, names: tuple[str, ...]) -> _Compiled:
         compiled = self._runners.get(names)
@@ -227,12 +228,12 @@ class Program:
             self._runners[names] = compiled
         return compiled
 
-    def explained(self, error: Exception, feed: Feed) -> Exception:
+    def explained(self, error: FeedError, feed: Feed) -> PurdistError:
         """What to raise where running failed with ``error``: sizes of a loss that do not meet."""
         for term, *names in graphs.guarded(self.graph):
             try:
                 arrays = self._compiled(tuple(names)).run(self, feed)
-            except (IndexError, ValueError):
+            except FeedError:
                 continue  # what the loss reads fails itself
             if len({array.shape for array in arrays}) > 1:
                 told = ", ".join(

@@ -20,7 +20,7 @@ from paddle.utils import unique_name
 from tqdm import tqdm
 
 from purdist import graphs, scopes
-from purdist.errors import InvalidArgumentError, PurdistError, ShapeMismatchError
+from purdist.errors import FeedError, InvalidArgumentError, PurdistError, ShapeMismatchError
 from purdist.optimizing import ask_by_names, own_optimizer
 from purdist.program import (
     Distillation,
@@ -253,7 +253,8 @@ def train(
         InvalidArgumentError: ``scheduler_every`` or ``log_every`` is below 1, or ``batches`` is
             one feed; or a feed has a value outside the range of what is looked up by it (when
             its step is due, before it is taken).
-        FeedError: A feed is no mapping, or one is missing or surplus (likewise).
+        FeedError: A feed is no mapping, or one is missing or surplus (likewise); or Paddle fails
+            at what is fed, its own error being the cause.
         ShapeMismatchError: A feed has another rank or size, or two have not the same number of
             rows (likewise).
         DtypeMismatchError: A feed has another dtype (likewise).
@@ -338,8 +339,8 @@ class _Stepper:
         with graphs.random_state(state.random_state) as now:
             try:
                 told = self.run(feed, told=due or scheduled, starting=starting)
-            except (IndexError, ValueError) as error:
-                raise training.program.explained(error, feed) from error
+            except FeedError as error:
+                raise training.program.explained(error, feed) from error.__cause__
             state.random_state = now()
         state.steps += 1
         _count(training)

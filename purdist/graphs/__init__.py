@@ -41,6 +41,7 @@ from purdist.graphs.gradients import (
     sparse_lookups,
 )
 from purdist.graphs.kernels import flatten_linear_layers, has_fast_kernels, with_fast_kernels
+from purdist.graphs.lengths import BELIEVING
 from purdist.graphs.looking import (
     PARAMETER,
     Kind,
@@ -111,6 +112,7 @@ from purdist.graphs.tracing import Call, Trace, UntraceableError, trace, untouch
 from purdist.graphs.writes import read_through_writes, unreadable_writes
 
 __all__ = [
+    "BELIEVING",
     "INDEXING",
     "PARAMETER",
     "Agreement",

@@ -31,8 +31,9 @@ from paddle.tensor import linalg
 _PADDLE = str(Path(paddle.__file__).parent) + os.sep
 _PURDIST = str(Path(__file__).parent.parent) + os.sep
 
+_DIVIDING = ("kl_div", "npair_loss", "dice_loss", "gaussian_nll_loss", "rnnt_loss")
 _SIZE_READERS = frozenset(
-    {("loss.py", name) for name in ("kl_div", "npair_loss", "dice_loss", "gaussian_nll_loss")}
+    {("loss.py", name) for name in _DIVIDING}
     | {("linalg.py", name) for name in ("cov", "corrcoef")}
 )
 """Functions of Paddle's own that compute with a size, by file and name."""

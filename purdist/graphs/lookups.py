@@ -14,6 +14,7 @@ import attrs
 import paddle
 from paddle.base.libpaddle import pir
 
+from purdist.graphs.lengths import lengths_of
 from purdist.graphs.looking import (
     Operation,
     data_name,
@@ -23,8 +24,10 @@ from purdist.graphs.looking import (
     is_tensor,
     number_of,
     numbers_of,
+    operations,
 )
 from purdist.graphs.making import Graph
+from purdist.graphs.sizes import Place, Sizes, sizes_in
 
 Range = tuple[int, int | None]
 """From where to where, exclusive; None where the size is not known."""
@@ -51,6 +54,9 @@ class Lookup:
         low: The least value.
         high: The one above the largest, None where it is known only when the graph runs.
         beside: A value outside of it that stands for nothing: ``ignore_index``.
+        length: Whether the values are lengths, from 0 to the size of what they are lengths of.
+        of: Of lengths, the feed and its axis that they are lengths of, where the graph does not
+            know its size.
     """
 
     feed: str
@@ -58,6 +64,8 @@ class Lookup:
     low: int
     high: int | None
     beside: int | None = None
+    length: bool = False
+    of: Place | None = None
 
 
 @attrs.frozen
@@ -85,7 +93,8 @@ def value_ranges(graph: Graph) -> Mapping[str, tuple[int, int]]:
 
 def lookups(graph: Graph) -> list[Lookup]:
     """What ``graph`` looks up by its feeds, regions included, each once."""
-    found = _found(graph.program.global_block(), {})
+    held: dict[str, tuple[_Fed, ...]] = {}
+    found = [*_found(graph.program.global_block(), held), *_lengths(graph, held)]
     return list({repr(lookup): lookup for lookup in found}.values())  # a slice has no hash
 
 
@@ -126,6 +135,20 @@ def _looked_up(op: Operation, held: Mapping[str, tuple[_Fed, ...]]) -> Iterator[
         beside = number_of(op, "ignore_index") if op.has_attr("ignore_index") else None
         for one in fed:
             yield Lookup(one.feed, one.part, low, high, beside)
+
+
+def _lengths(graph: Graph, held: Mapping[str, tuple[_Fed, ...]]) -> Iterator[Lookup]:
+    """The feeds that are lengths."""
+    sizes: Sizes | None = None
+    for op in operations(graph.program, regions=True):
+        for lengths, of, axis in lengths_of(op):
+            most, place = _size(of, axis), None
+            if most is None:
+                sizes = sizes or sizes_in(graph)
+                place = sizes.place(of, axis)
+            high = None if most is None else most + 1
+            for one in held.get(lengths.id, ()):
+                yield Lookup(one.feed, one.part, 0, high, length=True, of=place)
 
 
 def _handed_on(op: Operation, held: Mapping[str, tuple[_Fed, ...]]) -> tuple[_Fed, ...]:

@@ -49,7 +49,7 @@ _VIEWS = frozenset(stride_ops) | {
 }
 """Ops whose results share the memory of what they read, in dynamic mode."""
 
-_NOT_THE_USERS = (*(str(Path(file).parent) for file in (paddle.__file__, __file__)), "<")
+NOT_THE_USERS = (*(str(Path(file).parent) for file in (paddle.__file__, __file__)), "<")
 
 
 class StaleReadError(Exception):
@@ -328,7 +328,7 @@ def statement_of(op: Operation) -> str:
     lines: list[str] = attributes.get("op_callstack") or []
     for where, text in reversed(list(zip(lines[::2], lines[1::2], strict=False))):
         _, file, rest = where.split('"')
-        if not file.startswith(_NOT_THE_USERS):
+        if not file.startswith(NOT_THE_USERS):
             number = rest.partition("line ")[2].partition(",")[0]
             return f"{text.strip()!r} ({file}:{number})"
     return repr(short_name(op))

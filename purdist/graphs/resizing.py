@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import paddle
 
+from purdist.graphs.lengths import BELIEVING, sample_axes
 from purdist.graphs.looking import Operation, identity, number_of, numbers_of
 
 if TYPE_CHECKING:
@@ -295,8 +296,17 @@ def _window(walk: Sizes, op: Operation) -> _Window | None:
 
 
 def recurrent(walk: Sizes, op: Operation) -> Sequence[Size]:
-    """[T, N, width]."""
+    """[T, N, width]; a length for each of N."""
+    sequences(walk, op)
     return [*walk.sizes(op.operands_source()[0])[:2], (op.result(0).shape[-1], ())]
+
+
+def sequences(walk: Sizes, op: Operation) -> None:
+    """Lengths and labels are as many as samples."""
+    (one, axis), *others = sample_axes(op)
+    for other, there in others:
+        values = op.operand_source(one), op.operand_source(other)
+        walk.met(op, values, (axis, there))
 
 
 def combined(value: paddle.Tensor) -> list[paddle.Tensor]:
@@ -361,6 +371,7 @@ HANDLERS: Mapping[str, Callable[[Sizes, Operation], Sequence[Size] | None]] = {
     **dict.fromkeys(BROADCASTING, broadcast),
     **dict.fromkeys(_REDUCING, reduce),
     **dict.fromkeys(_MAPPED, mapped),
+    **dict.fromkeys(BELIEVING, sequences),
     "concat": concat,
     "cross_entropy_with_softmax": labelled,
     "embedding": embedding,

@@ -14,6 +14,8 @@ import numpy.typing as npt
 import paddle
 from paddle.base import core
 
+from purdist.graphs.failing import failure
+from purdist.graphs.lengths import check_lengths
 from purdist.graphs.looking import data_name, is_feed, is_tensor, layouts, operations
 from purdist.graphs.making import Graph, copy
 from purdist.graphs.precision import in_float32_where_needed
@@ -54,6 +56,7 @@ class Runner:
             compiled = copy(graph)
             if isinstance(place, paddle.CPUPlace):
                 compiled = in_float32_where_needed(compiled)
+            check_lengths(compiled.program)
             with paddle.static.program_guard(compiled.program):
                 for position, name in enumerate(fetch):
                     value = compiled.values[name]
@@ -86,6 +89,10 @@ class Runner:
 
         ``starting`` is called when the feeds are there, right before the interpreter lock is
         let go.
+
+        Raises:
+            FeedError: Paddle fails at it; what it raised is the cause.
+            InvalidArgumentError: A length is above the size that it is a length of.
         """
         first, self._first = self._first, False
         if self._in_order is None:
@@ -101,8 +108,18 @@ class Runner:
                 tensor.set(feed[name], self._place)
                 core.set_feed_variable(self._scope, tensor, name, 0)
             starting()
-            fetched = self._executor.run(list(self.feeds), False)._move_to_list()  # noqa: FBT003
+            fetched = self._fetched(feed)
         return [np.array(tensor) for tensor in fetched] if told else []
+
+    def _fetched(self, feed: Mapping[str, npt.NDArray[np.generic]]) -> list[Any]:
+        try:
+            return self._executor.run(list(self.feeds), False)._move_to_list()  # noqa: FBT003
+        except MemoryError:
+            raise
+        except Exception as error:
+            if not self.feeds:
+                raise
+            raise failure(error, {name: feed[name] for name in self.feeds}) from error
 
 
 @cache

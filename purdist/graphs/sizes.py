@@ -55,9 +55,14 @@ class Meeting:
 
 def agreements(graph: Graph) -> list[Agreement]:
     """Which unknown sizes of the feeds of ``graph`` must be one."""
+    return sizes_in(graph).agreements()
+
+
+def sizes_in(graph: Graph) -> Sizes:
+    """The sizes of all values of ``graph``."""
     sizes = Sizes()
     sizes.follow(operations(graph.program))
-    return sizes.agreements()
+    return sizes
 
 
 class Sizes:
@@ -135,6 +140,11 @@ class Sizes:
 
     def _is_place(self, size: Size) -> bool:
         return size[0] == 1 and len(size[1]) == 1 and size[1][0] in self._places
+
+    def place(self, value: paddle.Tensor, axis: int) -> Place | None:
+        """The axis of a feed that an axis of ``value`` is of one size with, None for no such."""
+        size = self.now(self.sizes(value)[axis])
+        return self._places[size[1][0]] if self._is_place(size) else None
 
     def agreements(self) -> list[Agreement]:
         """The axes of feeds that met."""

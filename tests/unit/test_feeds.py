@@ -353,3 +353,35 @@ def test_maps_that_meet_train_on_under_a_guard() -> None:
         )
         losses = [step.loss for step in steps]
         assert losses[0] > losses[-1]
+
+
+def after_an_offset(s: paddle.Tensor, y: paddle.Tensor) -> paddle.Tensor:
+    loss: paddle.Tensor = F.cross_entropy(s, y + 1)
+    return loss
+
+
+def by_pairs(s: paddle.Tensor, y: paddle.Tensor) -> paddle.Tensor:
+    picked: Any = s
+    loss: paddle.Tensor = picked[ops.arange(s.shape[0]), y].mean()
+    return loss
+
+
+@pytest.mark.parametrize("way", [run, trained], ids=lambda way: way.__name__)
+@pytest.mark.parametrize("loss", [after_an_offset, by_pairs], ids=lambda loss: loss.__name__)
+def test_what_fails_when_it_runs_is_told_with_the_shapes_of_the_feed(
+    loss: Callable[..., paddle.Tensor], way: Way, tmp_path: Path
+) -> None:
+    distillation = purdist.apply(
+        nets.program(nets.linear("x", (6, 4), out="s")), [CustomLoss(loss, {"s": "s", "y": LABEL})]
+    )
+    feed = {"x": nets.numbers(0, 3, 6), "label": np.array([0, 1, 4])}
+    with pytest.raises(purdist.FeedError) as caught:
+        way(distillation, feed, tmp_path)
+    problem, remedy = str(caught.value).split("\n")
+    assert problem.startswith(
+        "Expected feeds that the program can compute with, got label [3], x [3, 6], at which "
+        "Paddle fails in 'loss: paddle.Tensor = "
+    )
+    assert remedy.startswith("Sizes that are unknown while a graph is built")
+    assert isinstance(caught.value.__cause__, IndexError | ValueError)
+    way(distillation, {**feed, "label": np.array([0, 1, 2])}, tmp_path)

@@ -1,0 +1,55 @@
+"""What Paddle says of a step that it cannot compute, said of what was fed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from itertools import pairwise
+from typing import Any
+
+import numpy.typing as npt
+
+from purdist.errors import FeedError, InvalidArgumentError, PurdistError
+from purdist.graphs.overwriting import NOT_THE_USERS
+
+TOLD = "purdist: "
+"""What the call stack of an op begins with that fails to compute on purpose: the fault follows."""
+
+_SHOWN = 8
+"""How many feeds are told."""
+
+
+def failure(error: Exception, feed: Mapping[str, npt.NDArray[Any]]) -> PurdistError:
+    """What to raise where Paddle computed nothing of ``feed``, its own error being ``error``."""
+    text = str(error)
+    shapes = [f"{name} {list(array.shape)}" for name, array in sorted(feed.items())]
+    fed = ", ".join(shapes[:_SHOWN]) + (", ..." if len(shapes) > _SHOWN else "")
+    if TOLD in text:
+        told = text.partition(TOLD)[2].partition("\n")[0]
+        problem, _, remedy = told.partition(" | ")
+        return InvalidArgumentError(f"{problem}, fed {fed}.", remedy)
+    where = next(_places(text), "")
+    return FeedError(
+        f"Expected feeds that the program can compute with, got {fed}, at which Paddle fails"
+        f"{f' in {where}' if where else ''}: {said(text)}",
+        "Sizes that are unknown while a graph is built, and numbers that something is looked up "
+        "by, meet only when it runs: look at the shapes and the range of what is fed. Paddle's "
+        "own error is the cause of this one.",
+    )
+
+
+def said(text: str) -> str:
+    """The line of Paddle's error that says what is wrong, with its hint."""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    wrong = [line for line in lines if "Error: " in line.split(" ", 1)[0] + " "]
+    hints = [line.partition("(at ")[0].strip() for line in lines if line.startswith("[Hint")]
+    return " ".join([*(wrong[-1:] or lines[-1:] or ["nothing"]), *hints[-1:]])
+
+
+def _places(text: str) -> Iterator[str]:
+    """The lines of somebody's own code that built the op which failed, innermost first."""
+    lines = [line.strip() for line in text.splitlines()]
+    for where, code in reversed(list(pairwise(lines))):
+        if where.startswith('File "') and '", line ' in where:
+            file, _, rest = where.removeprefix('File "').partition('", line ')
+            if not file.startswith(NOT_THE_USERS):
+                yield f"{code!r} ({file}:{rest.partition(',')[0]})"
