@@ -379,20 +379,38 @@ def evaluate(
     Raises:
         PurdistError: What `apply` raises.
     """
-    teacher, inputs = teacher or {}, inputs or {}
-    arrays = {**teacher, **student, **inputs}
-    program = _inputs_alone(spec, arrays, {*teacher, *student}, unknown_axes)
-    variables = {
-        name: attrs.evolve(v, owner="teacher") if name in teacher else v
-        for name, v in program.variables.items()
-    }
-    distillation = apply(attrs.evolve(program, variables=variables), [spec], prune=False)
-    program, loss = distillation.program, distillation.loss
-    program.check_feed(arrays, program.inputs)
-    graph, gradients = _differentiated(program.modes.training, loss, [*teacher, *student])
-    run = graphs.Runner(graph, (loss, *gradients.values()), program.scope, program.place)
-    value, *found = run(arrays)
-    return Evaluation(float(value), dict(zip(gradients, found, strict=True)))
+    evaluator = _Evaluator(spec, teacher or {}, student, inputs or {}, unknown_axes)
+    return evaluator({**(teacher or {}), **student, **(inputs or {})})
+
+
+class _Evaluator:
+    """A loss built for arrays such as these, to be evaluated on any number of them."""
+
+    def __init__(
+        self,
+        spec: LossSpec,
+        teacher: Arrays,
+        student: Arrays,
+        inputs: Arrays,
+        unknown_axes: Collection[int] = (0,),
+    ) -> None:
+        arrays = {**teacher, **student, **inputs}
+        program = _inputs_alone(spec, arrays, {*teacher, *student}, unknown_axes)
+        variables = {
+            name: attrs.evolve(v, owner="teacher") if name in teacher else v
+            for name, v in program.variables.items()
+        }
+        distillation = apply(attrs.evolve(program, variables=variables), [spec], prune=False)
+        self._program, loss = distillation.program, distillation.loss
+        names = [*teacher, *student]
+        graph, self._gradients = _differentiated(self._program.modes.training, loss, names)
+        fetch = (loss, *self._gradients.values())
+        self._run = graphs.Runner(graph, fetch, self._program.scope, self._program.place)
+
+    def __call__(self, arrays: Arrays) -> Evaluation:
+        self._program.check_feed(arrays, self._program.inputs)
+        value, *found = self._run(arrays)
+        return Evaluation(float(value), dict(zip(self._gradients, found, strict=True)))
 
 
 def _inputs_alone(
@@ -466,11 +484,12 @@ def order_of_batch_is_free(
     Two orders are tried, of which all others are made: the first two rows change places,
     and each row moves up by one.
     """
-    found = evaluate(spec, teacher=teacher, student=student, inputs=inputs)
+    evaluator = _Evaluator(spec, teacher or {}, student, inputs or {})
+    arrays = {**(teacher or {}), **student, **(inputs or {})}
+    found = evaluator(arrays)
     rows = len(next(iter(student.values())))
     for order in ([*range(rows)[:2][::-1], *range(2, rows)], [*range(1, rows), 0]):
-        sides = [_in_order(order, side or {}) for side in (teacher, student, inputs)]
-        again = evaluate(spec, teacher=sides[0], student=sides[1], inputs=sides[2])
+        again = evaluator(_in_order(order, arrays))
         _assert_close(again, Evaluation(found.value, _in_order(order, found.gradients)))
 
 

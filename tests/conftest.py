@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+import sys
+import sysconfig
+import traceback
 from collections.abc import Iterator
+from types import FrameType
 
 # One thread for Paddle's kernels, which are small here and gain nothing by a second: the tests
 # take the cores, a worker each. Paddle reads it when it is imported.
@@ -14,6 +19,28 @@ import paddle
 import pytest
 from paddle.base import framework
 from paddle.utils import unique_name
+
+RUNNERS = tuple(f"{sysconfig.get_path('purelib')}/{name}/" for name in ("_pytest", "hypothesis"))
+
+
+def stack_of_the_test(
+    f: FrameType | None = None, limit: int | None = None
+) -> traceback.StackSummary:
+    """The stack, without the frames of what runs the test.
+
+    Paddle writes the stack into each op that it builds. The eighty frames of pytest and
+    hypothesis, which no program of a user's has, took a third of all time.
+    """
+    frames = itertools.takewhile(
+        lambda each: not each[0].f_code.co_filename.startswith(RUNNERS),
+        traceback.walk_stack(f or sys._getframe(1)),
+    )
+    stack = traceback.StackSummary.extract(frames, limit=limit)
+    stack.reverse()
+    return stack
+
+
+traceback.extract_stack = stack_of_the_test
 
 hypothesis.settings.register_profile("dev", deadline=None, max_examples=50)
 hypothesis.settings.register_profile("ci", deadline=None, max_examples=200, derandomize=True)
