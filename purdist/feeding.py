@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import cached_property
 from typing import Any
 
@@ -11,7 +11,14 @@ import numpy as np
 import numpy.typing as npt
 
 from purdist import graphs
-from purdist.errors import InvalidArgumentError, PurdistError, ShapeMismatchError
+from purdist.errors import (
+    DtypeMismatchError,
+    FeedError,
+    InvalidArgumentError,
+    PurdistError,
+    ShapeMismatchError,
+    together,
+)
 from purdist.variables import Variable
 
 Array = npt.NDArray[Any]
@@ -39,6 +46,29 @@ class FeedRules:
         """The rules of ``graph``, of which ``inputs`` is what is known of its inputs."""
         return cls(inputs, tuple(graphs.agreements(graph)), tuple(graphs.lookups(graph)))
 
+    def check(self, feed: Mapping[str, Array], needed: Collection[str]) -> None:
+        """Refuses a ``feed`` that does not fit the inputs, all faults told together.
+
+        Raises:
+            FeedError: It is no mapping, one of ``needed`` is missing, or a name is none of an
+                input.
+            ShapeMismatchError: Another rank, another size on a known axis, or sizes of two feeds
+                that meet and differ.
+            DtypeMismatchError: Another dtype.
+            InvalidArgumentError: A value by which nothing can be looked up.
+        """
+        if not isinstance(feed, Mapping):
+            raise FeedError(
+                f"Expected a feed, a mapping from the names of inputs to arrays, got "
+                f"{type(feed).__name__}.",
+                f"Make it a dict with {_listed(sorted(needed))}.",
+            )
+        if self.fits(feed, needed):
+            return
+        found = list(self._each(feed, needed)) or list(self.faults(feed, needed))
+        if found:
+            raise together(found)
+
     def fits(self, feed: Mapping[str, Array], needed: Collection[str]) -> bool:
         """Whether there is nothing to say against ``feed``: a matter of microseconds."""
         kinds = self._kinds
@@ -64,6 +94,25 @@ class FeedRules:
             for name, variable in self.inputs.items()
         }
 
+    def _each(self, feed: Mapping[str, Array], needed: Collection[str]) -> Iterator[PurdistError]:
+        """What is missing, surplus or not as its input is known to be."""
+        missing = sorted(set(needed).difference(feed))
+        if missing:
+            yield FeedError(
+                f"Expected a feed for {', '.join(self.inputs[name].spec for name in missing)}, got "
+                f"feeds for {_listed(feed)}.",
+                f"Add {_listed(missing)} to the feed.",
+            )
+        for name, array in feed.items():
+            if name in self.inputs:
+                yield from _unlike(self.inputs[name], np.asarray(array))
+            else:
+                yield FeedError(
+                    f"Expected feeds for {_listed(self.inputs)}, got one for {name!r}, which the "
+                    "program has no input for.",
+                    f"Take {name!r} out of the feed.",
+                )
+
     def faults(self, feed: Mapping[str, Array], needed: Collection[str]) -> Iterator[PurdistError]:
         """What is wrong with feeds that are ``needed`` beside the shape and dtype of each."""
         for agreement in self.agreements:
@@ -76,6 +125,29 @@ class FeedRules:
         for lookup in self.lookups:
             if lookup.feed in needed and lookup.feed in feed:
                 yield from _strangers(_bounded(lookup, feed), np.asarray(feed[lookup.feed]))
+
+
+def _unlike(variable: Variable, array: npt.NDArray[Any]) -> Iterator[PurdistError]:
+    """What keeps ``array`` from being fed as ``variable``."""
+    expected = graphs.array_dtype(variable.dtype).name
+    if array.dtype.name != expected:
+        yield DtypeMismatchError(
+            f"Expected the feed {variable.spec}, got an array of {array.dtype.name}.",
+            f"Feed {variable.name!r} with .astype({expected!r}).",
+        )
+    if array.ndim != len(variable.shape):
+        yield ShapeMismatchError(
+            f"Expected the feed {variable.spec} of rank {len(variable.shape)}, got an array of "
+            f"rank {array.ndim}, shape {list(array.shape)}.",
+            f"Reshape it to {list(variable.shape)}.",
+        )
+        return
+    for axis, (known, got) in enumerate(zip(variable.shape, array.shape, strict=True)):
+        if known not in (-1, got):
+            yield ShapeMismatchError(
+                f"Expected the feed {variable.spec}, got an array of shape {list(array.shape)}.",
+                f"Axis {axis} must be {known}, it is {got}.",
+            )
 
 
 def _disagreement(
@@ -150,3 +222,7 @@ def _where(lookup: graphs.Lookup, place: npt.NDArray[np.int64]) -> str:
     first = [part.start or 0 for part in lookup.part] + [0] * (len(place) - len(lookup.part))
     row, *others = (int(k) + start for k, start in zip(place, first, strict=True))
     return f"row {row}" + (f" at {[row, *others]}" if others else "")
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(map(repr, names)) or "nothing"

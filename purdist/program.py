@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fnmatch
-import weakref
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from functools import cached_property
@@ -11,12 +10,12 @@ from types import MappingProxyType
 from typing import Any
 
 import attrs
-import numpy as np
 import numpy.typing as npt
 import paddle
 from paddle.optimizer.lr import LRScheduler
 
 from purdist import graphs, scopes
+from purdist.describing import overview, table
 from purdist.errors import (
     FeedError,
     InvalidArgumentError,
@@ -26,55 +25,15 @@ from purdist.errors import (
     together,
 )
 from purdist.feeding import FeedRules
+from purdist.inferring import Inferring
 from purdist.losses.schedule import Schedule
-from purdist.variables import Owner, Role, Variable, feed_faults
+from purdist.origins import Origin
+from purdist.variables import Owner, Role, Variable
 
 Feed = Mapping[str, npt.NDArray[Any]]
 
 _COMPILED = 8
 """How many compiled fetches a program keeps."""
-
-_SHOWN = 200
-"""How many variables a program prints."""
-
-
-@attrs.frozen(eq=False)
-class Origin:
-    """Where a network's weights were taken from, to notice when two networks met there.
-
-    Attributes:
-        scope: The scope they were in.
-        main: The program whose weights they are.
-        taken: Each of them -> some of its numbers, as they were then.
-        shared: Whether they are looked at where they lie, and no copies.
-    """
-
-    scope: weakref.ReferenceType[graphs.Scope]
-    main: weakref.ReferenceType[object]
-    taken: Mapping[str, npt.NDArray[np.generic]]
-    shared: bool
-
-    @classmethod
-    def of(cls, main: object, scope: graphs.Scope, names: Iterable[str], *, shared: bool) -> Origin:
-        """The origin of the network ``main`` whose weights ``names`` are in ``scope``."""
-        taken = scopes.some_of(scope, names)
-        return cls(weakref.ref(scope), weakref.ref(main), taken, shared)
-
-    def met(self, other: Origin) -> frozenset[str]:
-        """The parameters that both own in one scope, though they are not one network.
-
-        None, if the first was copied before the second was started: all that a startup draws
-        was other numbers when the second was copied.
-        """
-        scope = self.scope()
-        if scope is None or scope is not other.scope() or self.main() is other.main():
-            return frozenset()
-        both = frozenset(self.taken).intersection(other.taken)
-        stayed = {name for name in both if np.array_equal(self.taken[name], other.taken[name])}
-        # Constants are started alike each time: a bias is zero, a scale one.
-        told = any(np.ptp(self.taken[name]) for name in stayed if self.taken[name].size)
-        overwritten = self.shared or other.shared or told or stayed == both
-        return both if overwritten else frozenset()
 
 
 def _read_only(mapping: Mapping[str, object]) -> Mapping[str, object]:
@@ -106,7 +65,7 @@ class Program:
     origins: tuple[Origin, ...] = ()
     inner: frozenset[str] = frozenset()
     live: bool = False
-    _runners: dict[tuple[str, ...], _Compiled] = attrs.field(factory=dict, init=False)
+    _runners: dict[tuple[str, ...], Inferring] = attrs.field(factory=dict, init=False)
 
     @property
     def graph(self) -> paddle.static.Program:
@@ -213,16 +172,16 @@ class Program:
         self.check_fetch(fetch, self.modes.inference, "inference")
         names = tuple(dict.fromkeys(fetch))
         compiled = self._compiled(names)
-        self.check_feed(feed, compiled.runner.feeds)
+        self.check_feed(feed, compiled.feeds)
         try:
-            return dict(zip(names, compiled.run(self, feed), strict=True))
+            return dict(zip(names, compiled(feed), strict=True))
         except FeedError as error:
             raise self.explained(error, feed) from error.__cause__
 
-    def _compiled(self, names: tuple[str, ...]) -> _Compiled:
+    def _compiled(self, names: tuple[str, ...]) -> Inferring:
         compiled = self._runners.get(names)
         if compiled is None:
-            compiled = _Compiled(self, names)
+            compiled = Inferring(self.modes.inference, names, self.scope, self.place)
             while len(self._runners) >= _COMPILED:
                 del self._runners[next(iter(self._runners))]
             self._runners[names] = compiled
@@ -232,7 +191,7 @@ class Program:
         """What to raise where running failed with ``error``: sizes of a loss that do not meet."""
         for term, *names in graphs.guarded(self.graph):
             try:
-                arrays = self._compiled(tuple(names)).run(self, feed)
+                arrays = self._compiled(tuple(names))(feed)
             except FeedError:
                 continue  # what the loss reads fails itself
             if len({array.shape for array in arrays}) > 1:
@@ -278,50 +237,8 @@ class Program:
         )
 
     def check_feed(self, feed: Feed, needed: Collection[str]) -> None:
-        """Refuses a ``feed`` that does not fit the inputs, all faults told together.
-
-        Raises:
-            FeedError: It is no mapping, one of ``needed`` is missing, or a name is none of an
-                input.
-            ShapeMismatchError: Another rank, another size on a known axis, or sizes of two feeds
-                that meet and differ.
-            DtypeMismatchError: Another dtype.
-            InvalidArgumentError: A value by which nothing can be looked up.
-        """
-        if not isinstance(feed, Mapping):
-            raise FeedError(
-                f"Expected a feed, a mapping from the names of inputs to arrays, got "
-                f"{type(feed).__name__}.",
-                f"Make it a dict with {_listed(sorted(needed))}.",
-            )
-        if self._rules.fits(feed, needed):
-            return
-        faults: list[PurdistError] = []
-        missing = sorted(set(needed).difference(feed))
-        if missing:
-            wanted = ", ".join(self.variables[name].spec for name in missing)
-            faults.append(
-                FeedError(
-                    f"Expected a feed for {wanted}, got feeds for {_listed(feed)}.",
-                    f"Add {_listed(missing)} to the feed.",
-                )
-            )
-        inputs = self.inputs
-        for name, array in feed.items():
-            if name not in inputs:
-                faults.append(
-                    FeedError(
-                        f"Expected feeds for {_listed(inputs)}, got one for {name!r}, which the "
-                        "program has no input for.",
-                        f"Take {name!r} out of the feed.",
-                    )
-                )
-            else:
-                faults.extend(feed_faults(self._fed[name], np.asarray(array)))
-        if not faults:
-            faults.extend(self._rules.faults(feed, needed))
-        if faults:
-            raise together(faults)
+        """Refuses a ``feed`` that does not fit: `FeedRules.check` says how."""
+        self._rules.check(feed, needed)
 
     @cached_property
     def _rules(self) -> FeedRules:
@@ -331,8 +248,8 @@ class Program:
     @cached_property
     def _fed(self) -> Mapping[str, Variable]:
         """The inputs, with what a teacher that reads one knows of its sizes."""
-        values = self.modes.training.values
-        inputs = {values[name].id: self.variables[name] for name in self.inputs if name in values}
+        values = {**self.modes.inference.values, **self.modes.training.values}
+        inputs = {values[name].id: self.variables[name] for name in self.inputs}
         for name, variable in self.variables.items():
             read = inputs.get(values[name].id) if variable.owner == "teacher" else None
             if read is not None:
@@ -370,48 +287,17 @@ class Program:
             match: Only names that fit this shell pattern: ``"layer1.*"``.
         """
         names = [name for name in self.variables if fnmatch.fnmatchcase(name, match)]
-        return _table(self.variables, names)
+        return table(self.variables, names)
 
     def __str__(self) -> str:
         """The table; of a long one the variables that somebody named, the first of them."""
-        shown = list(self.variables)
-        if len(shown) > _SHOWN:
-            shown = [name for name in shown if not self.variables[name].is_made_up(name)][:_SHOWN]
-        left = len(self.variables) - len(shown)
-        more = f"\n... and {left} more. describe(match='layer1.*') shows any." if left else ""
-        return _table(self.variables, shown) + more
+        return overview(self.variables)
 
     def __repr__(self) -> str:
         return (
             f"<Program inputs={list(self.inputs)} parameters={len(self.parameters)} "
             f"variables={len(self.variables)} place={self.place}>"
         )
-
-
-class _Compiled:
-    """The inference graph of a program cut to what is fetched, ready to run.
-
-    It has a scope of its own, in which every weight is another name for the memory
-    of the program's, so that feeds and results never land in the program's scope.
-    """
-
-    def __init__(self, program: Program, fetch: Sequence[str]) -> None:
-        with graphs.building():
-            part = graphs.cut(program.modes.inference, fetch)
-        self._weights = graphs.parameter_names(graphs.operations(part.program))
-        self._draws = bool(graphs.random_operations(part.program))
-        self._scope = scopes.new_scope()
-        # The executor looks its weights up as it is made.
-        scopes.share(program.scope, self._scope, self._weights)
-        self.runner = graphs.Runner(part, fetch, self._scope, program.place)
-
-    def run(self, program: Program, feed: Feed) -> list[npt.NDArray[Any]]:
-        # Shared anew at each run: training may have moved a weight to other memory.
-        scopes.share(program.scope, self._scope, self._weights)
-        if not self._draws:
-            return self.runner(feed)
-        with graphs.random_state(graphs.seeded(0)):
-            return self.runner(feed)
 
 
 def step_counter(loss: str) -> str:
@@ -519,21 +405,3 @@ class Step:
     loss: float
     terms: Mapping[str, float]
     fetched: Mapping[str, npt.NDArray[Any]] = attrs.field(factory=dict, eq=False, repr=False)
-
-
-def _table(variables: Mapping[str, Variable], names: Iterable[str]) -> str:
-    rows = [("name", "shape", "dtype", "role", "owner", "op", "layer", "")]
-    for name in names:
-        v = variables[name]
-        rows.append(
-            (name, str(list(v.shape)), v.dtype, v.role, v.owner, v.op, v.layer, v.remark(name))
-        )
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    )
-
-
-def _listed(names: Iterable[str]) -> str:
-    return ", ".join(map(repr, names)) or "nothing"

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Literal
+from collections.abc import Iterable, Sequence
+from typing import Literal
 
 import attrs
-import numpy.typing as npt
 import paddle
 
 from purdist import graphs
 from purdist.errors import (
-    DtypeMismatchError,
     InvalidArgumentError,
-    PurdistError,
-    ShapeMismatchError,
 )
 
 Role = Literal["input", "parameter", "buffer", "activation"]
@@ -211,26 +207,3 @@ def shapes_agree(one: Sequence[int], other: Sequence[int]) -> bool:
     return len(one) == len(other) and all(
         a == b or -1 in (a, b) for a, b in zip(one, other, strict=True)
     )
-
-
-def feed_faults(variable: Variable, array: npt.NDArray[Any]) -> Iterator[PurdistError]:
-    """What keeps ``array`` from being fed as ``variable``."""
-    expected = graphs.array_dtype(variable.dtype).name
-    if array.dtype.name != expected:
-        yield DtypeMismatchError(
-            f"Expected the feed {variable.spec}, got an array of {array.dtype.name}.",
-            f"Feed {variable.name!r} with .astype({expected!r}).",
-        )
-    if array.ndim != len(variable.shape):
-        yield ShapeMismatchError(
-            f"Expected the feed {variable.spec} of rank {len(variable.shape)}, got an array of "
-            f"rank {array.ndim}, shape {list(array.shape)}.",
-            f"Reshape it to {list(variable.shape)}.",
-        )
-        return
-    for axis, (known, got) in enumerate(zip(variable.shape, array.shape, strict=True)):
-        if known not in (-1, got):
-            yield ShapeMismatchError(
-                f"Expected the feed {variable.spec}, got an array of shape {list(array.shape)}.",
-                f"Axis {axis} must be {known}, it is {got}.",
-            )

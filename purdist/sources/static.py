@@ -21,7 +21,8 @@ from purdist.errors import (
     UninitializedWeightsError,
     together,
 )
-from purdist.program import Origin, Program
+from purdist.origins import Origin
+from purdist.program import Program
 from purdist.sources import legacy, other_mode
 from purdist.variables import Variable, check_name, describe_values
 
