@@ -165,9 +165,7 @@ def _tensors(layer: paddle.nn.Layer) -> dict[str, paddle.Tensor]:
     tensors: dict[str, paddle.Tensor] = {}
     known: set[int] = set()
     for name, tensor, _ in held_by(layer):
-        # An LSTM has a tensor that it writes before it reads; Paddle marks it by its name.
-        scratch = "__non_persistable" in tensor.name or not tensor._is_initialized()
-        if id(tensor) not in known and not scratch:
+        if id(tensor) not in known and not graphs.is_scratch(tensor):
             known.add(id(tensor))
             tensors[name] = tensor
     return tensors

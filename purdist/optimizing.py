@@ -11,9 +11,9 @@ from typing import Any
 
 import attrs
 import paddle
-from paddle.nn import ClipGradByValue
 from paddle.optimizer import ASGD, Optimizer
 
+from purdist import graphs
 from purdist.errors import InvalidArgumentError, PurdistWarning
 
 _WRITE = "Write minimize(distillation, lambda: paddle.optimizer.Adam(1e-3))."
@@ -54,41 +54,41 @@ def own_optimizer(make_optimizer: Callable[[], Optimizer]) -> Optimizer:
         raise InvalidArgumentError(
             f"Expected make_optimizer to return a Paddle optimizer, got {kind}.", _WRITE
         )
-    if optimizer._parameter_list is not None:
+    if graphs.has_parameters_of_its_own(optimizer):
         raise InvalidArgumentError(
             f"Expected an optimizer without parameters=, got {kind}(parameters=...), which would "
             "train nothing of this program.",
             f"Leave parameters= out: lambda: paddle.optimizer.{kind}(...). It trains every "
             "trainable parameter of the student and of the losses.",
         )
-    if optimizer._learning_rate_map:
+    if graphs.is_used(optimizer):
         raise InvalidArgumentError(
             f"Expected a new optimizer, got {kind}, which another program uses.",
             f"Make it in the function: lambda: paddle.optimizer.{kind}(...).",
         )
     _check_options(optimizer, kind)
     own = copy.deepcopy(optimizer)
-    if isinstance(own._grad_clip, ClipGradByValue):
-        own._grad_clip = _ClipByValue(own._grad_clip.max, own._grad_clip.min)
+    graphs.clip_in_graphs(own)
     return own
 
 
 def _check_options(optimizer: Optimizer, kind: str) -> None:
-    if getattr(optimizer, "_lazy_mode", False):
+    if graphs.option(optimizer, "lazy_mode"):
         raise InvalidArgumentError(
             f"Expected an optimizer that moves every row, got {kind}(lazy_mode=True).",
             "Leave lazy_mode out: gradients are dense here, and every row moves.",
         )
-    if isinstance(optimizer, ASGD) and optimizer._n > 1:
+    batches = graphs.count_of_batches(optimizer) if isinstance(optimizer, ASGD) else 1
+    if batches > 1:
         # Its graph never writes down how many batches it has seen, nor their gradients.
         raise InvalidArgumentError(
             "Expected an optimizer that is in a graph what it is in dynamic mode, got "
-            f"{kind}(batch_num={optimizer._n}), which Paddle runs there as SGD.",
+            f"{kind}(batch_num={batches}), which Paddle runs there as SGD.",
             "Average gradients with paddle.optimizer.Momentum, or write paddle.optimizer.SGD.",
         )
     for option in ("beta1", "beta2", "epsilon"):
-        value = getattr(optimizer, f"_{option}", 0.0)
-        if not isinstance(value, numbers.Real):
+        value = graphs.option(optimizer, option)
+        if value is not None and not isinstance(value, numbers.Real):
             raise InvalidArgumentError(
                 f"Expected {kind} with a number as {option}, got {type(value).__name__}.",
                 "Give the number itself: a tensor made elsewhere is in no graph of ours.",
@@ -120,20 +120,6 @@ def _refusal(kind: str) -> InvalidArgumentError:
     )
 
 
-class _ClipByValue(ClipGradByValue):
-    """Paddle's own, which does not know PIR graphs."""
-
-    def _pir_clip(
-        self, params_grads: Sequence[tuple[paddle.Tensor, paddle.Tensor | None]]
-    ) -> list[tuple[paddle.Tensor, paddle.Tensor | None]]:
-        return [
-            (parameter, gradient)
-            if gradient is None or not parameter.need_clip
-            else (parameter, paddle.clip(gradient, self.min, self.max))
-            for parameter, gradient in params_grads
-        ]
-
-
 # --- names ------------------------------------------------------------------------------
 
 
@@ -161,11 +147,11 @@ def ask_by_names(
         parameters: What it trains.
         given: Path of a parameter -> the name that its maker gave it.
     """
-    function = getattr(optimizer, "_apply_decay_param_fun", None)
+    function = graphs.option(optimizer, "apply_decay_param_fun")
     if function is not None:
         picked = _picked("apply_decay_param_fun", lambda _, name: function(name), parameters, given)
-        optimizer._apply_decay_param_fun = picked.__contains__
-    exclude = getattr(optimizer, "_exclude_from_weight_decay_fn", None)
+        graphs.set_option(optimizer, "apply_decay_param_fun", picked.__contains__)
+    exclude = graphs.option(optimizer, "exclude_from_weight_decay_fn")
     if exclude is not None:
         excluded = _picked(
             "exclude_from_weight_decay_fn",
@@ -173,8 +159,12 @@ def ask_by_names(
             parameters,
             given,
         )
-        optimizer._exclude_from_weight_decay_fn = lambda parameter: parameter.name in excluded
-    parts = getattr(optimizer, "_exclude_from_weight_decay", None)
+        graphs.set_option(
+            optimizer,
+            "exclude_from_weight_decay_fn",
+            lambda parameter: parameter.name in excluded,
+        )
+    parts = graphs.option(optimizer, "exclude_from_weight_decay")
     if parts:
         without = _picked(
             "exclude_from_weight_decay",
@@ -182,15 +172,7 @@ def ask_by_names(
             parameters,
             given,
         )
-        step = optimizer._append_optimize_op
-
-        def append(block: object, parameter_and_gradient: Sequence[paddle.Tensor]) -> object:
-            # Lars looks for each of a list in the path, which may be part of another path.
-            name = parameter_and_gradient[0].name
-            optimizer._exclude_from_weight_decay = [name] if name in without else []
-            return step(block, parameter_and_gradient)
-
-        optimizer._append_optimize_op = append
+        graphs.decay_all_but(optimizer, without)
 
 
 def _picked(

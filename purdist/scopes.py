@@ -14,16 +14,15 @@ from weakref import WeakKeyDictionary
 import numpy as np
 import numpy.typing as npt
 import paddle
-from paddle.base.core import DenseTensor
 
 from purdist import graphs
 from purdist.errors import UninitializedWeightsError
-from purdist.graphs import Place, Scope
+from purdist.graphs import Memory, Place, Scope
 
 _SOME = 64
 """How many numbers of a weight tell it from another."""
 
-_MADE: WeakKeyDictionary[Scope, dict[str, tuple[object, DenseTensor]]] = WeakKeyDictionary()
+_MADE: WeakKeyDictionary[Scope, dict[str, tuple[object, Memory]]] = WeakKeyDictionary()
 """What was made in each scope of ours. Paddle hands out these very objects again."""
 
 
@@ -41,22 +40,18 @@ def new_scope() -> Scope:
     return scope
 
 
-def _drop_unless_held(parent: Scope, made: dict[str, tuple[object, DenseTensor]]) -> None:
+def _drop_unless_held(parent: Scope, made: dict[str, tuple[object, Memory]]) -> None:
     """Drops a scope, unless a weight of it is in somebody's hands: to touch it would crash."""
     while made:
         _, (variable, tensor) = made.popitem()
         alone = 2  # our name for it, and the argument of getrefcount
         if sys.getrefcount(variable) > alone or sys.getrefcount(tensor) > alone:
             return
-    _drop(parent)
-
-
-def _drop(parent: Scope) -> None:
     parent.drop_kids()
-    parent._remove_from_pool()
+    graphs.drop_scope(parent)
 
 
-def _make(scope: Scope, name: str) -> DenseTensor:
+def _make(scope: Scope, name: str) -> Memory:
     """The tensor ``name`` in ``scope``, new if it is not there."""
     made = _MADE.setdefault(scope, {})
     if name not in made:
@@ -73,16 +68,16 @@ def initialise(scope: Scope, startup: paddle.static.Program, place: Place) -> No
     drawn = paddle.static.Scope()
     graphs.Runner(graphs.Graph(startup, {}), (), drawn, place)({})
     share(drawn, scope, [n for n in drawn.local_var_names() if tensor_of(drawn, n) is not None])
-    drawn._remove_from_pool()
+    graphs.drop_scope(drawn)
 
 
-def tensor_of(scope: Scope, name: str) -> DenseTensor | None:
+def tensor_of(scope: Scope, name: str) -> Memory | None:
     """The memory behind ``name``, None where there is none."""
     variable = scope.find_var(name)
     if variable is None:
         return None
     tensor = variable.get_tensor()
-    return tensor if tensor._is_initialized() else None
+    return tensor if graphs.has_memory(tensor) else None
 
 
 def share(
@@ -94,7 +89,7 @@ def share(
 ) -> None:
     """Makes ``rename(name)`` in ``target`` a name for the memory of ``name`` in ``source``."""
     for name in names:
-        _make(target, rename(name))._share_data_with(_present(source, name))
+        graphs.share_memory(_present(source, name), _make(target, rename(name)))
 
 
 def copy(
@@ -107,22 +102,21 @@ def copy(
 ) -> None:
     """Gives ``rename(name)`` in ``target`` a copy at ``place`` of the weight ``name``."""
     for name in names:
-        _make(target, rename(name))._copy_from(_present(source, name), place)
+        graphs.copy_memory(_present(source, name), _make(target, rename(name)), place)
 
 
 def hold(scope: Scope, name: str, tensor: paddle.Tensor) -> None:
     """Makes ``name`` in ``scope`` a name for the memory of a dygraph tensor."""
     target = _make(scope, name)
     if tensor.is_contiguous():
-        target._share_data_with(tensor.get_tensor())
+        graphs.share_memory(tensor.get_tensor(), target)
     else:  # a view of another tensor: Paddle would copy the wrong memory
         target.set(np.array(tensor.get_tensor()), paddle.CPUPlace())
 
 
 def write_into(tensor: paddle.Tensor, scope: Scope, name: str) -> None:
     """Overwrites a dygraph tensor with a copy of the weight ``name``, where it lives."""
-    target = tensor.get_tensor()
-    target._copy_from(_present(scope, name), target._place())
+    graphs.copy_memory(_present(scope, name), tensor.get_tensor())
 
 
 def put(scope: Scope, name: str, array: npt.NDArray[np.generic], place: Place) -> None:
@@ -141,11 +135,7 @@ def some_of(scope: Scope, names: Iterable[str]) -> dict[str, npt.NDArray[np.gene
     for name in names:
         tensor = tensor_of(scope, name)
         if tensor is not None:
-            rows = tensor.shape()[:1]
-            row = (
-                tensor._slice(rows[0] // 2, rows[0] // 2 + 1) if len(tensor.shape()) > 1 else tensor
-            )
-            found[name] = np.array(row).ravel()[:_SOME]
+            found[name] = graphs.middle_row(tensor).ravel()[:_SOME]
     return found
 
 
@@ -155,7 +145,7 @@ def write(scope: Scope, name: str, value: float, place: Place) -> None:
     tensor.set(np.full(tensor.shape(), value, np.array(tensor).dtype), place)
 
 
-def _present(scope: Scope, name: str) -> DenseTensor:
+def _present(scope: Scope, name: str) -> Memory:
     tensor = tensor_of(scope, name)
     if tensor is None:
         raise UninitializedWeightsError(

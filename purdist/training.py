@@ -131,9 +131,9 @@ def minimize(
             )
         scopes.initialise(program.scope, startup, program.place)
         fast = graphs.with_fast_kernels(step) if graphs.has_fast_kernels(program.place) else step
-    schedule = optimizer._learning_rate
+    schedule = graphs.scheduler_of(optimizer)
     progress = Progress()
-    if isinstance(schedule, LRScheduler):
+    if schedule is not None:
         progress = Progress(schedule, step.program.lr_name)
     if distillation.schedules:
         # Weights that were loaded may be those of a training that had begun.

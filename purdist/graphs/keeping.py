@@ -33,12 +33,3 @@ def _forget(reference: weakref.ref[paddle.Tensor]) -> None:
 def keep_graph(program: paddle.static.Program) -> None:
     """Lets ``program`` stay for good. That costs the memory of its ops, not of weights."""
     _FOR_GOOD.append(program)
-
-
-def has_hooks(layer: paddle.nn.Layer) -> bool:
-    """Whether ``layer`` has hooks that may make something of a value, and keep it.
-
-    Paddle's own keep nothing.
-    """
-    hooks = (*layer._forward_pre_hooks.values(), *layer._forward_post_hooks.values())
-    return any(not str(getattr(hook, "__module__", "")).startswith("paddle.") for hook in hooks)

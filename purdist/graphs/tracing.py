@@ -21,7 +21,8 @@ from paddle.nn.functional import common
 from purdist.graphs.asking import asking, replaced
 from purdist.graphs.casting import casting_as_in_dygraph
 from purdist.graphs.comparing import compared_sizes_of, guessed_sizes_of
-from purdist.graphs.keeping import has_hooks, keep_graph, keep_graph_for
+from purdist.graphs.keeping import keep_graph, keep_graph_for
+from purdist.graphs.layers import has_hooks
 from purdist.graphs.looking import DATA, PARAMETER, Operation, operations
 from purdist.graphs.overwriting import Overwriting
 from purdist.graphs.writes import writes_as_in_dygraph

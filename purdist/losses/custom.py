@@ -50,7 +50,7 @@ def _held(function: Callable[..., paddle.Tensor]) -> dict[str, object]:
 
 def _has_parameters(layer: paddle.nn.Layer) -> bool:
     # Their names alone: to touch a parameter of a program that is gone is an abort.
-    return any(part._parameters for part in layer.sublayers(include_self=True))
+    return any(graphs.parameters_in(part) for part in layer.sublayers(include_self=True))
 
 
 @attrs.frozen

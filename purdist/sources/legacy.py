@@ -103,7 +103,7 @@ def _restore_gradients(
 
 
 def _restore_parameter(old: paddle.Tensor, value: paddle.Tensor) -> None:
-    is_parameter = isinstance(old, paddle.base.framework.Parameter)
+    is_parameter = graphs.is_old_parameter(old)
     value.persistable = True
     value.is_parameter = is_parameter
     value.trainable = is_parameter and old.trainable and not old.stop_gradient

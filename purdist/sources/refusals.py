@@ -35,7 +35,7 @@ def check_made_in_dynamic_mode(layer: paddle.nn.Layer) -> None:
             "A static program goes to from_static, a path to from_exported.",
         )
     for sublayer in layer.sublayers(include_self=True):
-        for parameter in sublayer._parameters.values():
+        for parameter in graphs.parameters_in(sublayer).values():
             if parameter is not None and not isinstance(parameter, paddle.Tensor):
                 raise InvalidArgumentError(
                     f"Expected a layer made in dynamic mode, got {type(layer).__name__} made in "

@@ -291,7 +291,7 @@ def _check_weights(scope: graphs.Scope, weights: list[Variable]) -> None:
         tensor = scopes.tensor_of(scope, weight.name)
         if tensor is None:
             continue
-        shape, dtype = tuple(tensor.shape()), graphs.dtype_name(tensor._dtype())
+        shape, dtype = graphs.kind_of(tensor)
         if shape != weight.shape:
             faults.append(
                 ShapeMismatchError(

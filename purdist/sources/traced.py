@@ -100,7 +100,7 @@ class Traced:
         named: dict[tuple[int, int], list[str]] = {}
         for number, names, call in numbered(record.trace.calls, paths):
             for op in call.operations:
-                op.set_str_attr("struct_name", paths[id(call.layer)][0])
+                graphs.set_layer(op, paths[id(call.layer)][0])
             calls[names[0]] = call
             for name in reversed(names):
                 put_out = named[id(call.layer), number] = []

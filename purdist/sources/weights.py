@@ -16,11 +16,11 @@ from purdist.sources.names import free
 def held_by(layer: paddle.nn.Layer) -> Iterator[tuple[str, paddle.Tensor, bool]]:
     """The parameters and buffers of a layer by path, and whether each is a parameter.
 
-    One that is shared comes once for each of its names. ``layer.named_parameters`` does not
-    work in static mode.
+    One that is shared comes once for each of its names.
     """
     for path, sublayer in layer.named_sublayers(include_self=True, remove_duplicate=False):
-        for own, parameter in ((sublayer._parameters, True), (sublayer._buffers, False)):
+        own_parameters, own_buffers = graphs.parameters_in(sublayer), graphs.buffers_in(sublayer)
+        for own, parameter in ((own_parameters, True), (own_buffers, False)):
             for name, tensor in own.items():
                 if tensor is not None:
                     yield f"{path}.{name}" if path else name, tensor, parameter
@@ -52,7 +52,7 @@ class Weights:
         for name, tensor, parameter in held_by(layer):
             self._add(name, tensor, parameter=parameter)
         parameters = [weight for weight in self._known.values() if weight.parameter]
-        absent = [w.names[0] for w in parameters if not w.tensor._is_initialized()]
+        absent = [w.names[0] for w in parameters if not graphs.has_memory(w.tensor)]
         if absent:
             some = ", ".join(absent[:3]) + (", ..." if len(absent) > 3 else "")
             raise UninitializedWeightsError(
@@ -104,7 +104,7 @@ class Weights:
             if weight is None:  # one that forward finds elsewhere
                 weight = self._add(free(tensor.name, {}, None, self.names), tensor, parameter=False)
             values[id(tensor)] = value
-            graphs.op_of(value).set_str_attr("parameter_name", weight.names[0])
+            graphs.name_parameter(value, weight.names[0])
             value.trainable = weight.trainable
             if weight.parameter:
                 value.need_clip = tensor.need_clip
@@ -122,6 +122,6 @@ class Weights:
         """A scope in which the names stand for the memory of the layer."""
         scope = scopes.new_scope()
         for weight in self._known.values():
-            if weight.tensor._is_initialized():
+            if graphs.has_memory(weight.tensor):
                 scopes.hold(scope, weight.names[0], weight.tensor)
         return scope

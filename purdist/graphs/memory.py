@@ -1,0 +1,56 @@
+"""The memory behind the names of scopes, and behind the tensors of dynamic mode."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+import paddle
+from paddle.base.core import DenseTensor
+
+from purdist.graphs.looking import Kind, dtype_name
+from purdist.graphs.state import Place, Scope
+
+Memory: TypeAlias = DenseTensor
+
+
+def has_memory(tensor: Memory | paddle.Tensor) -> bool:
+    """Whether there is memory behind ``tensor``: Paddle makes some before they have any."""
+    return tensor._is_initialized()
+
+
+def is_scratch(tensor: paddle.Tensor) -> bool:
+    """Whether ``tensor`` is no weight: an LSTM's that it writes before it reads, or an empty one.
+
+    Paddle marks the first by its name.
+    """
+    return "__non_persistable" in tensor.name or not has_memory(tensor)
+
+
+def kind_of(memory: Memory) -> Kind:
+    """The shape and dtype of what lies there."""
+    return tuple(memory.shape()), dtype_name(memory._dtype())
+
+
+def share_memory(source: Memory, target: Memory) -> None:
+    """Makes ``target`` another name for the memory of ``source``."""
+    target._share_data_with(source)
+
+
+def copy_memory(source: Memory, target: Memory, place: Place | None = None) -> None:
+    """Gives ``target`` a copy of ``source`` at ``place``, or where ``target`` lies already."""
+    target._copy_from(source, target._place() if place is None else place)
+
+
+def middle_row(memory: Memory) -> npt.NDArray[np.generic]:
+    """A row from the middle of what lies there, all of it where it has less than two axes."""
+    shape = memory.shape()
+    if len(shape) < 2:
+        return np.array(memory)
+    return np.array(memory._slice(shape[0] // 2, shape[0] // 2 + 1))
+
+
+def drop_scope(scope: Scope) -> None:
+    """Lets go of a scope: Paddle keeps each that was made until the process ends."""
+    scope._remove_from_pool()

@@ -1,0 +1,76 @@
+"""Paddle's optimizers: what they were made with, and what of it graphs need changed."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Any
+
+import paddle
+from paddle.nn import ClipGradByValue
+from paddle.optimizer import Optimizer
+from paddle.optimizer.lr import LRScheduler
+
+
+def has_parameters_of_its_own(optimizer: Optimizer) -> bool:
+    """Whether ``optimizer`` was made with ``parameters=``."""
+    return optimizer._parameter_list is not None
+
+
+def is_used(optimizer: Optimizer) -> bool:
+    """Whether ``optimizer`` has taken steps in a program."""
+    return bool(optimizer._learning_rate_map)
+
+
+def scheduler_of(optimizer: Optimizer) -> LRScheduler | None:
+    """What sets the learning rate of ``optimizer``, None where it is constant."""
+    rate = optimizer._learning_rate
+    return rate if isinstance(rate, LRScheduler) else None
+
+
+def option(optimizer: Optimizer, name: str) -> Any:
+    """What ``optimizer`` was made with as ``name``, None where its kind takes no such thing."""
+    return getattr(optimizer, f"_{name}", None)
+
+
+def set_option(optimizer: Optimizer, name: str, value: object) -> None:
+    """Makes ``optimizer`` as if it had been made with ``value`` as ``name``."""
+    setattr(optimizer, f"_{name}", value)
+
+
+def count_of_batches(optimizer: paddle.optimizer.ASGD) -> int:
+    """Over how many batches it averages gradients: its ``batch_num``."""
+    return optimizer._n
+
+
+def decay_all_but(optimizer: Optimizer, names: Collection[str]) -> None:
+    """Lets an ``optimizer`` that has ``exclude_from_weight_decay`` exclude these, by whole names.
+
+    It looks for each of its list in a name, which may be part of another name.
+    """
+    step = optimizer._append_optimize_op
+
+    def append(block: object, parameter_and_gradient: Sequence[paddle.Tensor]) -> object:
+        name = parameter_and_gradient[0].name
+        optimizer._exclude_from_weight_decay = [name] if name in names else []
+        return step(block, parameter_and_gradient)
+
+    optimizer._append_optimize_op = append
+
+
+def clip_in_graphs(optimizer: Optimizer) -> None:
+    """Lets ``optimizer`` clip by value, where it does: Paddle's own does not know PIR graphs."""
+    clip = optimizer._grad_clip
+    if isinstance(clip, ClipGradByValue):
+        optimizer._grad_clip = _ClipByValue(clip.max, clip.min)
+
+
+class _ClipByValue(ClipGradByValue):
+    def _pir_clip(
+        self, params_grads: Sequence[tuple[paddle.Tensor, paddle.Tensor | None]]
+    ) -> list[tuple[paddle.Tensor, paddle.Tensor | None]]:
+        return [
+            (parameter, gradient)
+            if gradient is None or not parameter.need_clip
+            else (parameter, paddle.clip(gradient, self.min, self.max))
+            for parameter, gradient in params_grads
+        ]
