@@ -145,7 +145,7 @@ def _faults(program: Program, spec: LossSpec) -> Iterator[PurdistError]:
         return
     known = {key: _described(program, wanted) for key, wanted in spec.variables.items()}
     learned = {key for key, name in names.items() if program.takes_gradient(name)}
-    yield from _side_faults(known, learned)
+    yield from _side_faults(spec, known, learned)
     try:
         spec.check(known)
     except PurdistError as error:
@@ -159,13 +159,13 @@ def _described(program: Program, wanted: str | NewInput) -> Variable:
 
 
 def _side_faults(
-    variables: Mapping[str, Variable], learned: Collection[str]
+    spec: LossSpec, variables: Mapping[str, Variable], learned: Collection[str]
 ) -> Iterator[PurdistError]:
     """A student variable that is a teacher's can learn nothing, unless it reads what learns."""
-    swapped = any(k.startswith("teacher") and v.learns for k, v in variables.items())
+    swapped = any(spec.part(k) == "teacher" and v.learns for k, v in variables.items())
     for key, variable in variables.items():
         still = variable.owner == "teacher" and key not in learned
-        if key.startswith("student") and still:
+        if spec.part(key) == "student" and still:
             yield InvalidArgumentError(
                 f"Expected {key} to be a variable that learns, got {variable.spec} of the teacher.",
                 "Teacher and student are swapped: exchange the two names."

@@ -10,7 +10,6 @@ import paddle
 from purdist import graphs, scopes
 from purdist.building import Term, build_term, is_ours
 from purdist.errors import NameClashError
-from purdist.losses.custom import CustomLoss
 from purdist.losses.schedule import Schedule
 from purdist.losses.spec import LossSpec
 from purdist.program import Program, step_counter
@@ -44,7 +43,7 @@ class Draft:
         """Builds one spec under its name and initialises its parameters."""
         with paddle.static.program_guard(self._graph.program):
             values = {
-                key: _with_digits(self._value(name, detached=_listens(spec, key)))
+                key: _with_digits(self._value(name, detached=spec.part(key) == "teacher"))
                 for key, name in spec.variables.items()
             }
         built = self._built(term, spec, values)
@@ -227,11 +226,6 @@ def _name_under(term: str, name: str) -> str:
     while name.startswith(below):
         name = name.removeprefix(below)
     return below + name
-
-
-def _listens(spec: LossSpec, key: str) -> bool:
-    """Whether no gradient goes to ``key``. The name of a function's parameter says nothing."""
-    return key.startswith("teacher") and not isinstance(spec, CustomLoss)
 
 
 def _with_digits(value: paddle.Tensor) -> paddle.Tensor:

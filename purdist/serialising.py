@@ -30,6 +30,7 @@ from cattrs.gen import make_dict_unstructure_fn
 
 from purdist.errors import InvalidArgumentError, PurdistError, together
 from purdist.losses import CATALOGUE, CustomLoss, LossSpec, Schedule
+from purdist.losses.fields import is_variable
 from purdist.losses.schedule import SCHEDULES
 from purdist.variables import NewInput
 
@@ -101,8 +102,7 @@ class _Converter(cattrs.Converter):
         for plain in _PLAIN:
             self.register_structure_hook(plain, _plain)
         self.register_structure_hook(float | Schedule, self._weight)
-        self.register_structure_hook(str | NewInput, self._variable)
-        self.register_structure_hook(str | NewInput | None, self._variable)
+        self.register_structure_hook_func(is_variable, self._variable)
         self.register_structure_hook_func(lambda kind: kind is LossSpec, self._loss)
         self.register_structure_hook_func(lambda kind: kind is Schedule, self._schedule)
         self.register_structure_hook_func(_is_some(Literal), _literal)

@@ -8,22 +8,20 @@ from typing import ClassVar
 import attrs
 import paddle
 
-from purdist import LossSpec, Variable
-from purdist.losses.checks import check_floats, check_same_shape, positive
+from purdist import PairLoss, Variable
+from purdist.losses.checks import check_same_shape, positive
 
 
 @attrs.frozen
-class PseudoHuberLoss(LossSpec):
+class PseudoHuberLoss(PairLoss):
     """mean(d^2 (sqrt(1 + ((s - t) / d)^2) - 1)): squares near 0, absolute values far off."""
 
     kind: ClassVar[str] = "pseudo_huber"
 
-    teacher_var: str
-    student_var: str
-    delta: float = attrs.field(default=1.0, validator=positive)
+    delta: float = attrs.field(default=1.0, kw_only=True, validator=positive)
 
     def check(self, variables: Mapping[str, Variable]) -> None:
-        check_floats(variables)
+        super().check(variables)
         check_same_shape(variables, "teacher_var", "student_var")
 
     def build(self, values: Mapping[str, paddle.Tensor]) -> paddle.Tensor:

@@ -51,7 +51,7 @@ class Lesson:
     @property
     def labelled(self) -> bool:
         """Whether the student gets to see labels."""
-        return any("label" in loss.variables for loss in self.all_losses)
+        return any(loss.part(key) == "label" for loss in self.all_losses for key in loss.variables)
 
     @property
     def baseline(self) -> Lesson | None:

@@ -10,6 +10,7 @@ from purdist.losses.feature import (
     L2Loss,
     NSTLoss,
 )
+from purdist.losses.fields import Label, Mask, StudentVariable, TeacherVariable
 from purdist.losses.relation import (
     CorrelationCongruenceLoss,
     PKTLoss,
@@ -26,7 +27,7 @@ from purdist.losses.response import (
 )
 from purdist.losses.review import ReviewKDLoss
 from purdist.losses.schedule import Schedule
-from purdist.losses.spec import LossSpec
+from purdist.losses.spec import LossSpec, PairLoss
 from purdist.losses.transformer import MiniLMLoss
 from purdist.losses.variational import VIDLoss
 
@@ -68,11 +69,14 @@ __all__ = [
     "HintLoss",
     "KDLoss",
     "L2Loss",
+    "Label",
     "LossSpec",
+    "Mask",
     "MiniLMLoss",
     "MutualLoss",
     "NSTLoss",
     "PKTLoss",
+    "PairLoss",
     "RKDAngleLoss",
     "RKDDistanceLoss",
     "ReviewKDLoss",
@@ -80,5 +84,7 @@ __all__ = [
     "SimilarityPreservingLoss",
     "SoftLabelLoss",
     "SphericalKDLoss",
+    "StudentVariable",
+    "TeacherVariable",
     "VIDLoss",
 ]

@@ -19,6 +19,7 @@ from purdist.losses.checks import (
     not_negative,
     tempered,
 )
+from purdist.losses.fields import Label
 from purdist.losses.maths import (
     IMPOSSIBLE,
     centred,
@@ -31,12 +32,12 @@ from purdist.losses.maths import (
     possible,
     softened,
 )
-from purdist.losses.spec import LossSpec
-from purdist.variables import NewInput, Variable
+from purdist.losses.spec import PairLoss
+from purdist.variables import Variable
 
 
 @attrs.frozen
-class DKDLoss(LossSpec):
+class DKDLoss(PairLoss):
     r"""Decoupled knowledge distillation: the right class, and the others among themselves.
 
     .. math:: \frac{T^2}{N} \sum_n \alpha \, KL(b^t_n \,\|\, b^s_n)
@@ -69,12 +70,10 @@ class DKDLoss(LossSpec):
 
     kind: ClassVar[str] = "dkd"
 
-    teacher_var: str
-    student_var: str
-    label: str | NewInput
-    alpha: float = attrs.field(default=1.0, validator=not_negative)
-    beta: float = attrs.field(default=8.0, validator=not_negative)
-    temperature: float = attrs.field(default=4.0, validator=tempered)
+    label: Label
+    alpha: float = attrs.field(default=1.0, kw_only=True, validator=not_negative)
+    beta: float = attrs.field(default=8.0, kw_only=True, validator=not_negative)
+    temperature: float = attrs.field(default=4.0, kw_only=True, validator=tempered)
 
     def check(self, variables: Mapping[str, Variable]) -> None:
         logits = {key: variables[key] for key in ("teacher_var", "student_var")}
@@ -113,7 +112,7 @@ class DKDLoss(LossSpec):
 
 
 @attrs.frozen
-class DISTLoss(LossSpec):
+class DISTLoss(PairLoss):
     r"""Correlation with a stronger teacher, within each sample and within each class.
 
     .. math:: T^2 \left( \beta \, (1 - \tfrac1N \sum_n \rho(p^s_{n:}, p^t_{n:}))
@@ -145,11 +144,9 @@ class DISTLoss(LossSpec):
 
     kind: ClassVar[str] = "dist"
 
-    teacher_var: str
-    student_var: str
-    beta: float = attrs.field(default=1.0, validator=not_negative)
-    gamma: float = attrs.field(default=1.0, validator=not_negative)
-    temperature: float = attrs.field(default=1.0, validator=tempered)
+    beta: float = attrs.field(default=1.0, kw_only=True, validator=not_negative)
+    gamma: float = attrs.field(default=1.0, kw_only=True, validator=not_negative)
+    temperature: float = attrs.field(default=1.0, kw_only=True, validator=tempered)
 
     def check(self, variables: Mapping[str, Variable]) -> None:
         check_floats(variables)

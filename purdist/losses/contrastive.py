@@ -14,12 +14,12 @@ from purdist.losses.adaptors import layers_of
 from purdist.losses.checks import check_known, count, tempered
 from purdist.losses.maths import number, unit
 from purdist.losses.relation import check_samples
-from purdist.losses.spec import LossSpec
+from purdist.losses.spec import PairLoss
 from purdist.variables import Variable
 
 
 @attrs.frozen
-class ContrastiveLoss(LossSpec):
+class ContrastiveLoss(PairLoss):
     r"""Contrastive representation distillation (CRD), with the batch for negatives.
 
     .. math:: -\frac2N \left( \sum_i \log h_{ii} + \sum_{i \ne j} \log (1 - h_{ij}) \right),
@@ -60,10 +60,8 @@ class ContrastiveLoss(LossSpec):
 
     kind: ClassVar[str] = "contrastive"
 
-    teacher_var: str
-    student_var: str
-    dimension: int = attrs.field(default=128, validator=count)
-    temperature: float = attrs.field(default=0.07, validator=tempered)
+    dimension: int = attrs.field(default=128, kw_only=True, validator=count)
+    temperature: float = attrs.field(default=0.07, kw_only=True, validator=tempered)
 
     def check(self, variables: Mapping[str, Variable]) -> None:
         check_samples(variables)

@@ -20,13 +20,14 @@ from purdist.losses.checks import (
     check_same_batch,
     check_same_shape,
 )
+from purdist.losses.fields import StudentVariable, TeacherVariable
 from purdist.losses.maths import pooled_to_smaller, size, unit
-from purdist.losses.spec import LossSpec
+from purdist.losses.spec import LossSpec, PairLoss
 from purdist.variables import Variable
 
 
 @attrs.frozen
-class L2Loss(LossSpec):
+class L2Loss(PairLoss):
     r"""Mean squared error.
 
     .. math:: mean\,((s - t)^2)
@@ -44,9 +45,6 @@ class L2Loss(LossSpec):
     """
 
     kind: ClassVar[str] = "l2"
-
-    teacher_var: str
-    student_var: str
 
     def check(self, variables: Mapping[str, Variable]) -> None:
         check_floats(variables)
@@ -80,10 +78,10 @@ class FspLoss(LossSpec):
 
     kind: ClassVar[str] = "fsp"
 
-    teacher_var1: str
-    teacher_var2: str
-    student_var1: str
-    student_var2: str
+    teacher_var1: TeacherVariable
+    teacher_var2: TeacherVariable
+    student_var1: StudentVariable
+    student_var2: StudentVariable
 
     def check(self, variables: Mapping[str, Variable]) -> None:
         check_floats(variables)
@@ -116,7 +114,7 @@ def _known_adaptor(_: object, __: object, value: object) -> None:
 
 
 @attrs.frozen
-class HintLoss(LossSpec):
+class HintLoss(PairLoss):
     r"""A layer of the teacher as the hint for one of the student, through an adaptor that learns.
 
     .. math:: mean\,((r(s) - t)^2)
@@ -146,9 +144,7 @@ class HintLoss(LossSpec):
 
     kind: ClassVar[str] = "hint"
 
-    teacher_var: str
-    student_var: str
-    adaptor: Adaptor | None = attrs.field(default=None, validator=_known_adaptor)
+    adaptor: Adaptor | None = attrs.field(default=None, kw_only=True, validator=_known_adaptor)
 
     def check(self, variables: Mapping[str, Variable]) -> None:
         check_floats(variables)
@@ -166,7 +162,7 @@ class HintLoss(LossSpec):
 
 
 @attrs.frozen
-class AttentionTransferLoss(LossSpec):
+class AttentionTransferLoss(PairLoss):
     r"""Where the teacher looks: its activation summed over channels, place by place.
 
     .. math:: mean\,((q_s - q_t)^2), \qquad q = a / |a|_2, \qquad
@@ -193,9 +189,7 @@ class AttentionTransferLoss(LossSpec):
 
     kind: ClassVar[str] = "attention_transfer"
 
-    teacher_var: str
-    student_var: str
-    p: float = attrs.field(default=2.0, validator=at_least_one)
+    p: float = attrs.field(default=2.0, kw_only=True, validator=at_least_one)
 
     def check(self, variables: Mapping[str, Variable]) -> None:
         check_maps(variables)
@@ -209,7 +203,7 @@ class AttentionTransferLoss(LossSpec):
 
 
 @attrs.frozen
-class NSTLoss(LossSpec):
+class NSTLoss(PairLoss):
     r"""Neuron selectivity transfer: the same distribution of channels, seen as patterns in space.
 
     .. math:: \frac1N \sum_n \overline{k(t, t')} + \overline{k(s, s')} - 2 \, \overline{k(s, t)},
@@ -235,9 +229,6 @@ class NSTLoss(LossSpec):
     """
 
     kind: ClassVar[str] = "nst"
-
-    teacher_var: str
-    student_var: str
 
     def check(self, variables: Mapping[str, Variable]) -> None:
         check_maps(variables)

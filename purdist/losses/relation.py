@@ -11,7 +11,7 @@ from paddle.nn import functional as F  # noqa: N812 - the field's name for it
 
 from purdist.losses.checks import check_floats, check_rank, check_same_batch, check_same_shape
 from purdist.losses.maths import TINY, length, unit
-from purdist.losses.spec import LossSpec
+from purdist.losses.spec import PairLoss
 from purdist.variables import Variable
 
 
@@ -28,7 +28,7 @@ def check_samples(variables: Mapping[str, Variable]) -> None:
 
 
 @attrs.frozen
-class SimilarityPreservingLoss(LossSpec):
+class SimilarityPreservingLoss(PairLoss):
     r"""Samples alike for the teacher are alike for the student.
 
     .. math:: \frac{1}{N^2} \sum_{ij} (G^s_{ij} - G^t_{ij})^2, \qquad
@@ -49,9 +49,6 @@ class SimilarityPreservingLoss(LossSpec):
 
     kind: ClassVar[str] = "similarity_preserving"
 
-    teacher_var: str
-    student_var: str
-
     def check(self, variables: Mapping[str, Variable]) -> None:
         check_samples(variables)
 
@@ -66,7 +63,7 @@ def _similarity(features: paddle.Tensor) -> paddle.Tensor:
 
 
 @attrs.frozen
-class RKDDistanceLoss(LossSpec):
+class RKDDistanceLoss(PairLoss):
     r"""Samples as far apart for the student as for the teacher, in units of the mean distance.
 
     .. math:: \frac{1}{N^2} \sum_{ij} \ell(d^s_{ij} / \bar d^s, \, d^t_{ij} / \bar d^t), \qquad
@@ -89,9 +86,6 @@ class RKDDistanceLoss(LossSpec):
     """
 
     kind: ClassVar[str] = "rkd_distance"
-
-    teacher_var: str
-    student_var: str
 
     def check(self, variables: Mapping[str, Variable]) -> None:
         check_samples(variables)
@@ -117,7 +111,7 @@ def _relative_distances(rows: paddle.Tensor) -> paddle.Tensor:
 
 
 @attrs.frozen
-class RKDAngleLoss(LossSpec):
+class RKDAngleLoss(PairLoss):
     r"""Triplets of samples span the same angles for the student as for the teacher.
 
     .. math:: \frac{1}{N^3} \sum_{ijk} \ell(\cos^s_{ijk}, \cos^t_{ijk}), \qquad
@@ -140,9 +134,6 @@ class RKDAngleLoss(LossSpec):
 
     kind: ClassVar[str] = "rkd_angle"
 
-    teacher_var: str
-    student_var: str
-
     def check(self, variables: Mapping[str, Variable]) -> None:
         check_samples(variables)
 
@@ -159,7 +150,7 @@ def _angles(rows: paddle.Tensor) -> paddle.Tensor:
 
 
 @attrs.frozen
-class PKTLoss(LossSpec):
+class PKTLoss(PairLoss):
     r"""Probabilistic knowledge transfer: whom each sample would pick as its neighbour.
 
     .. math:: \frac{1}{N^2} \sum_{ij} p^t_{ij} \log \frac{p^t_{ij} + \epsilon}{p^s_{ij} + \epsilon},
@@ -183,9 +174,6 @@ class PKTLoss(LossSpec):
 
     kind: ClassVar[str] = "pkt"
 
-    teacher_var: str
-    student_var: str
-
     def check(self, variables: Mapping[str, Variable]) -> None:
         check_floats(variables)
         check_rank(variables, 2, "[N, D]")
@@ -208,7 +196,7 @@ def _neighbours(rows: paddle.Tensor) -> paddle.Tensor:
 
 
 @attrs.frozen
-class CorrelationCongruenceLoss(LossSpec):
+class CorrelationCongruenceLoss(PairLoss):
     r"""Each sample's error times its neighbour's: samples must not err together.
 
     .. math:: \frac{1}{N - 1} \sum_{n < N} \sum_d \delta_{nd} \, \delta_{n+1, d}, \qquad
@@ -231,9 +219,6 @@ class CorrelationCongruenceLoss(LossSpec):
     """
 
     kind: ClassVar[str] = "correlation_congruence"
-
-    teacher_var: str
-    student_var: str
 
     def check(self, variables: Mapping[str, Variable]) -> None:
         check_floats(variables)

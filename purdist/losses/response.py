@@ -17,6 +17,7 @@ from purdist.losses.checks import (
     check_same_shape,
     tempered,
 )
+from purdist.losses.fields import Label, StudentVariable
 from purdist.losses.maths import (
     IMPOSSIBLE,
     centred,
@@ -28,8 +29,8 @@ from purdist.losses.maths import (
     number,
     possible,
 )
-from purdist.losses.spec import LossSpec
-from purdist.variables import NewInput, Variable
+from purdist.losses.spec import LossSpec, PairLoss
+from purdist.variables import Variable
 
 
 def _smoothing(_: object, __: attrs.Attribute[float], value: float) -> None:
@@ -67,9 +68,9 @@ class CrossEntropyLoss(LossSpec):
 
     kind: ClassVar[str] = "cross_entropy"
 
-    student_var: str
-    label: str | NewInput
-    label_smoothing: float = attrs.field(default=0.0, validator=_smoothing)
+    student_var: StudentVariable
+    label: Label
+    label_smoothing: float = attrs.field(default=0.0, kw_only=True, validator=_smoothing)
 
     def check(self, variables: Mapping[str, Variable]) -> None:
         logits = variables["student_var"]
@@ -89,7 +90,7 @@ class CrossEntropyLoss(LossSpec):
 
 
 @attrs.frozen
-class SoftLabelLoss(LossSpec):
+class SoftLabelLoss(PairLoss):
     r"""Cross entropy between the softened answers of teacher and student.
 
     .. math:: \frac1N \sum_n -\sum_c softmax(t_n / T_t)_c \, \log softmax(s_n / T_s)_c
@@ -112,9 +113,6 @@ class SoftLabelLoss(LossSpec):
     """
 
     kind: ClassVar[str] = "soft_label"
-
-    teacher_var: str
-    student_var: str
     teacher_temperature: float = attrs.field(default=1.0, validator=tempered)
     student_temperature: float = attrs.field(default=1.0, validator=tempered)
 
@@ -130,7 +128,7 @@ class SoftLabelLoss(LossSpec):
 
 
 @attrs.frozen
-class KDLoss(LossSpec):
+class KDLoss(PairLoss):
     r"""Knowledge distillation: the student's softened answers become the teacher's.
 
     .. math:: \frac{T^2}{N} \sum_n KL(softmax(t_n / T) \,\|\, softmax(s_n / T))
@@ -159,10 +157,8 @@ class KDLoss(LossSpec):
 
     kind: ClassVar[str] = "kd"
 
-    teacher_var: str
-    student_var: str
-    temperature: float = attrs.field(default=4.0, validator=tempered)
-    standardize: bool = False
+    temperature: float = attrs.field(default=4.0, kw_only=True, validator=tempered)
+    standardize: bool = attrs.field(default=False, kw_only=True)
 
     def check(self, variables: Mapping[str, Variable]) -> None:
         check_floats(variables)
@@ -177,7 +173,7 @@ class KDLoss(LossSpec):
 
 
 @attrs.frozen
-class SphericalKDLoss(LossSpec):
+class SphericalKDLoss(PairLoss):
     r"""Knowledge distillation of the student's answers, rescaled to the teacher's spread.
 
     .. math:: \frac{T^2}{N} \sum_n KL(softmax(t_n / T) \,\|\,
@@ -205,9 +201,7 @@ class SphericalKDLoss(LossSpec):
 
     kind: ClassVar[str] = "spherical_kd"
 
-    teacher_var: str
-    student_var: str
-    temperature: float = attrs.field(default=4.0, validator=tempered)
+    temperature: float = attrs.field(default=4.0, kw_only=True, validator=tempered)
 
     def check(self, variables: Mapping[str, Variable]) -> None:
         check_floats(variables)
@@ -248,8 +242,8 @@ class MutualLoss(LossSpec):
 
     kind: ClassVar[str] = "mutual"
 
-    student_var1: str
-    student_var2: str
+    student_var1: StudentVariable
+    student_var2: StudentVariable
 
     def check(self, variables: Mapping[str, Variable]) -> None:
         check_floats(variables)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import ClassVar
+from typing import ClassVar, TypeAlias
 
 import attrs
 import paddle
@@ -19,15 +19,19 @@ from purdist.losses.checks import (
     check_same_batch,
     check_same_shape,
 )
+from purdist.losses.fields import StudentVariable, TeacherVariable
 from purdist.losses.maths import number
 from purdist.losses.spec import LossSpec
-from purdist.variables import Variable
+from purdist.variables import NewInput, Variable
 
 _LEVELS = (4, 2, 1)
 _WIDEST = 512
 
 
-def _as_pairs(pairs: Iterable[Sequence[str]]) -> tuple[tuple[str, str], ...]:
+_Pairs: TypeAlias = tuple[tuple[TeacherVariable, StudentVariable], ...]
+
+
+def _as_pairs(pairs: Iterable[Sequence[str | NewInput]]) -> _Pairs:
     pairs = tuple(tuple(pair) for pair in pairs)
     if not pairs or any(len(pair) != 2 for pair in pairs):
         raise InvalidArgumentError(
@@ -71,30 +75,22 @@ class ReviewKDLoss(LossSpec):
 
     kind: ClassVar[str] = "review_kd"
 
-    pairs: tuple[tuple[str, str], ...] = attrs.field(converter=_as_pairs)
-    fusion: bool = True
-
-    @property
-    def variables(self) -> Mapping[str, str]:
-        """``teacher_var0``, ``student_var0``, ``teacher_var1``, ... for the pairs."""
-        named: dict[str, str] = {}
-        for k, (teacher, student) in enumerate(self.pairs):
-            named |= {f"teacher_var{k}": teacher, f"student_var{k}": student}
-        return named
+    pairs: _Pairs = attrs.field(converter=_as_pairs)
+    fusion: bool = attrs.field(default=True, kw_only=True)
 
     def check(self, variables: Mapping[str, Variable]) -> None:
         check_floats(variables)
         check_rank(variables, 4, "[N, C, H, W]")
         check_known(variables, {1: "C", 2: "H", 3: "W"}, "pooling and fusion are made for")
         for k in range(len(self.pairs)):
-            check_same_batch(variables, f"teacher_var{k}", f"student_var{k}")
+            check_same_batch(variables, f"pairs[{k}][0]", f"pairs[{k}][1]")
             if not self.fusion:
-                check_same_shape(variables, f"teacher_var{k}", f"student_var{k}")
+                check_same_shape(variables, f"pairs[{k}][0]", f"pairs[{k}][1]")
 
     def build(self, values: Mapping[str, paddle.Tensor]) -> paddle.Tensor:
         depths = range(len(self.pairs))
-        teachers = [values[f"teacher_var{k}"] for k in depths]
-        students = [values[f"student_var{k}"] for k in depths]
+        teachers = [values[f"pairs[{k}][0]"] for k in depths]
+        students = [values[f"pairs[{k}][1]"] for k in depths]
         if self.fusion:
             students = _fused(students, teachers)
         first, *others = (

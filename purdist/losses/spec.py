@@ -1,16 +1,19 @@
-"""`LossSpec`: what every loss is."""
+"""`LossSpec`: what every loss is, and `PairLoss`, what one between a pair of variables is."""
 
 from __future__ import annotations
 
+import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import ClassVar, Self
+from typing import Any, ClassVar, Self
 
 import attrs
 import paddle
 
 from purdist.errors import InvalidArgumentError
-from purdist.losses.checks import is_number
+from purdist.losses import fields
+from purdist.losses.checks import check_floats, is_number
+from purdist.losses.fields import Part, StudentVariable, TeacherVariable
 from purdist.losses.schedule import Schedule
 from purdist.variables import NewInput, Variable, check_name
 
@@ -38,29 +41,38 @@ class LossSpec(ABC):
     """One term of a loss: which variables it reads, what must hold of them, what it computes.
 
     A spec is a value: hashable, comparable, printed as the call that makes it, and of no
-    effect until `apply` turns it into graph. To write one, subclass it in the way of the
-    losses here, with the checks of `purdist.losses.checks`::
+    effect until `apply` turns it into graph. To write one, subclass it, or `PairLoss`, in the
+    way of the losses here, with the checks of `purdist.losses.checks`::
 
         @attrs.frozen
-        class L1Loss(LossSpec):
+        class L1Loss(PairLoss):
             kind: ClassVar[str] = "l1"
-            teacher_var: str
-            student_var: str
 
             def check(self, variables):
-                check_floats(variables)
+                super().check(variables)
                 check_same_shape(variables, "teacher_var", "student_var")
 
             def build(self, values):
                 return (values["teacher_var"] - values["student_var"]).abs().mean()
 
+    What it reads is declared by the types of its fields: `TeacherVariable`, `StudentVariable`,
+    `Label` and `Mask`, in tuples too. Kind and fields are checked when the class is made.
+
     Attributes:
+        kind: What losses of this class are called by: ``l2_0`` is the first term of kind ``l2``.
+            No two classes share one; a class that is not to be made, as its `build` is
+            abstract, needs none.
         weight: The factor of the term in the total loss: a number, or a `Schedule` of one
             for each step. ``0.5 * spec`` is the same spec with half the weight.
         name: What the term is called, ``<kind>_<k>`` if it is None.
+
+    Raises:
+        InvalidArgumentError: A field does not say what is read there, a kind is another
+            class's, or a class is not decorated with ``@attrs.frozen``.
     """
 
     kind: ClassVar[str]
+    _types: ClassVar[Mapping[str, Any]] = {}
 
     weight: float | Schedule = attrs.field(default=1.0, kw_only=True, validator=_weight)
     name: str | None = attrs.field(default=None, kw_only=True, validator=_name)
@@ -71,19 +83,42 @@ class LossSpec(ABC):
         if "__repr__" not in cls.__dict__:
             cls.__repr__ = LossSpec.__repr__  # type: ignore[method-assign]
 
+    @classmethod
+    def __attrs_init_subclass__(cls) -> None:
+        # attrs calls it once, of the class with its fields; it makes slotted classes twice.
+        cls._types = fields.field_types(cls)
+        if cls.variables is LossSpec.variables:
+            fields.check_types(cls, cls._types)
+        if not inspect.isabstract(cls):
+            _claim_kind(cls)
+
+    def __new__(cls, *_: object, **__: object) -> Self:
+        if "__attrs_attrs__" not in cls.__dict__:
+            raise InvalidArgumentError(
+                f"Expected {cls.__name__} to be an attrs class, got one without a decorator.",
+                f"Write @attrs.frozen above `class {cls.__name__}`.",
+            )
+        return super().__new__(cls)
+
+    def __attrs_post_init__(self) -> None:
+        for _ in fields.read_by(self, self._types):
+            pass  # what is no variable is refused
+
     @property
     def variables(self) -> Mapping[str, str | NewInput]:
         """The variables read, by what they are to this loss.
 
-        As it stands: the fields whose names begin with ``teacher_var`` or ``student_var``,
-        and ``label``. A key that begins with ``teacher`` is listened to: no gradient goes
-        there. One that begins with ``student`` must be able to learn.
+        As it stands: those that the fields declare, by the name of the field, with the place
+        behind it in a tuple: ``pairs[0][1]``. No gradient goes to a `TeacherVariable`; a
+        `StudentVariable` must be able to learn. A key that no field declares is neither: a
+        gradient goes to it if it can learn.
         """
-        return {
-            field.name: getattr(self, field.name)
-            for field in attrs.fields(type(self))
-            if field.name == "label" or field.name.startswith(("teacher_var", "student_var"))
-        }
+        return {key: name for key, _, name in fields.read_by(self, self._types)}
+
+    def part(self, key: str) -> Part | None:
+        """What the variable under a key of `variables` is to the loss, None if no field says."""
+        parts = {declared: part for declared, part, _ in fields.read_by(self, self._types)}
+        return parts.get(key)
 
     def check(self, variables: Mapping[str, Variable]) -> None:  # noqa: B027 - may ask nothing
         """Refuses variables that the loss is not defined for, before anything is built.
@@ -112,11 +147,58 @@ class LossSpec(ABC):
     __rmul__ = __mul__
 
     def __repr__(self) -> str:
-        fields = sorted(attrs.fields(type(self)), key=lambda field: field.kw_only)
-        given = [(field, getattr(self, field.name)) for field in fields]
+        common = ("weight", "name")
+        of_call = sorted(attrs.fields(type(self)), key=lambda f: (f.kw_only, f.name in common))
+        given = [(field, getattr(self, field.name)) for field in of_call]
         arguments = [
-            repr(value) if field.default is attrs.NOTHING else f"{field.alias}={value!r}"
+            f"{field.alias}={value!r}"
+            if field.kw_only or field.default is not attrs.NOTHING
+            else repr(value)
             for field, value in given
             if field.default is attrs.NOTHING or value != field.default
         ]
         return f"{type(self).__name__}({', '.join(arguments)})"
+
+
+_CLASSES: dict[str, type[LossSpec]] = {}
+"""Kind -> the class that has it."""
+
+
+def _claim_kind(loss: type[LossSpec]) -> None:
+    """Notes the kind of a class, which may be made anew, as in a notebook."""
+    kind: object = getattr(loss, "kind", None)
+    if not isinstance(kind, str):
+        raise InvalidArgumentError(
+            f"Expected {loss.__name__} to have a kind, got {kind!r}.",
+            'Write kind: ClassVar[str] = "..." in the class.',
+        )
+    check_name(kind, "a kind of losses")
+    other = _CLASSES.setdefault(kind, loss)
+    if (other.__module__, other.__qualname__) != (loss.__module__, loss.__qualname__):
+        raise InvalidArgumentError(
+            f"Expected {loss.__name__} to have a kind of its own, got {kind!r}, which is the kind "
+            f"of {other.__module__}.{other.__qualname__}.",
+            'Write another kind: ClassVar[str] = "..." in the class.',
+        )
+    _CLASSES[kind] = loss
+
+
+@attrs.frozen
+class PairLoss(LossSpec):
+    """The base of losses between a variable of the teacher and one of the student.
+
+    Attributes:
+        teacher_var: What the teacher computed.
+        student_var: What the student computed.
+    """
+
+    teacher_var: TeacherVariable
+    student_var: StudentVariable
+
+    def check(self, variables: Mapping[str, Variable]) -> None:
+        """Refuses a pair that is not of one floating-point dtype.
+
+        Raises:
+            DtypeMismatchError: It is not.
+        """
+        check_floats({key: variables[key] for key in ("teacher_var", "student_var")})

@@ -16,10 +16,12 @@ from purdist.losses.checks import (
     check_same_axes,
     count,
 )
+from purdist.losses.fields import Mask, StudentVariable, TeacherVariable
 from purdist.losses.maths import IMPOSSIBLE, kl_divergence, log_softmax
 from purdist.losses.spec import LossSpec
 from purdist.variables import FLOATS, NewInput, Variable
 
+_SIDES = ("teacher", "student")
 _PARTS = {"q": "query", "k": "key", "v": "value"}
 _MASK_DTYPES = (*FLOATS, "bool", "int32", "int64")
 
@@ -81,28 +83,27 @@ class MiniLMLoss(LossSpec):
 
     kind: ClassVar[str] = "minilm"
 
-    teacher_query: str
-    teacher_key: str
-    teacher_value: str
-    student_query: str
-    student_key: str
-    student_value: str
-    heads: int = attrs.field(default=12, validator=count)
+    teacher_query: TeacherVariable
+    teacher_key: TeacherVariable
+    teacher_value: TeacherVariable
+    student_query: StudentVariable
+    student_key: StudentVariable
+    student_value: StudentVariable
+    heads: int = attrs.field(default=12, kw_only=True, validator=count)
     relations: tuple[str, ...] = attrs.field(
-        default=("qq", "kk", "vv"), converter=_as_relations, validator=_are_relations
+        default=("qq", "kk", "vv"),
+        kw_only=True,
+        converter=_as_relations,
+        validator=_are_relations,
     )
-    mask: str | NewInput | None = None
+    mask: Mask | None = attrs.field(default=None, kw_only=True)
 
     @property
     def variables(self) -> Mapping[str, str | NewInput]:
         """What the relations are between, of teacher and student, and the mask."""
-        parts = dict.fromkeys(part for pair in self._parts() for part in pair)
-        read = {
-            f"{side}_{part}": getattr(self, f"{side}_{part}")
-            for side in ("teacher", "student")
-            for part in parts
-        }
-        return read if self.mask is None else {**read, "mask": self.mask}
+        parts = {part for pair in self._parts() for part in pair}
+        left_out = {f"{side}_{p}" for side in _SIDES for p in {*_PARTS.values()} - parts}
+        return {key: name for key, name in super().variables.items() if key not in left_out}
 
     def _parts(self) -> list[tuple[str, str]]:
         """The relations in words: ``("query", "key")``, ..."""
@@ -117,7 +118,7 @@ class MiniLMLoss(LossSpec):
         remedy = "Name Q, K and V of one layer each, for the same tokens."
         for key in others:
             check_same_axes(tokens, first, key, {0: "N", 1: "L"}, remedy=remedy)
-        for side in ("teacher", "student"):
+        for side in _SIDES:
             for one, other in self._parts():
                 keys = (f"{side}_{one}", f"{side}_{other}")
                 check_same_axes(tokens, *keys, {2: "D"}, remedy=remedy)
@@ -150,7 +151,7 @@ class MiniLMLoss(LossSpec):
         """What one relation adds."""
         teacher, student = (
             self._relation(values[f"{side}_{one}"], values[f"{side}_{other}"], mask)
-            for side in ("teacher", "student")
+            for side in _SIDES
         )
         divergence = kl_divergence(teacher, student).mean(axis=1)  # over heads: [N, L]
         if mask is None:

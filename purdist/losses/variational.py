@@ -14,7 +14,7 @@ from purdist.losses.adaptors import layers_of
 from purdist.losses.checks import check_known
 from purdist.losses.feature import check_maps
 from purdist.losses.maths import pooled_to_smaller
-from purdist.losses.spec import LossSpec
+from purdist.losses.spec import PairLoss
 from purdist.variables import Variable
 
 _FIRST_VARIANCE = 5.0
@@ -22,7 +22,7 @@ _LEAST_VARIANCE = 1e-5
 
 
 @attrs.frozen
-class VIDLoss(LossSpec):
+class VIDLoss(PairLoss):
     r"""Variational information distillation: how well the student's map foretells the teacher's.
 
     .. math:: mean\left(\tfrac12 \left(\frac{(\mu(s) - t)^2}{\sigma^2_c}
@@ -51,9 +51,6 @@ class VIDLoss(LossSpec):
     """
 
     kind: ClassVar[str] = "vid"
-
-    teacher_var: str
-    student_var: str
 
     def check(self, variables: Mapping[str, Variable]) -> None:
         check_maps(variables)

@@ -99,23 +99,27 @@ CASES = {
         lambda a, _: ref.cross_entropy(a["s"], a["y"], 0.0),
     ),
     "cross entropy, smoothed": Case(
-        CrossEntropyLoss("s", LABEL, 0.3),
+        CrossEntropyLoss("s", LABEL, label_smoothing=0.3),
         {"s": (6, 5), "y": (6,)},
         lambda a, _: ref.cross_entropy(a["s"], a["y"], 0.3),
     ),
-    "kd, cold": Case(KDLoss("t", "s", 0.3), LOGITS, lambda a, _: ref.kd(a["t"], a["s"], 0.3)),
+    "kd, cold": Case(
+        KDLoss("t", "s", temperature=0.3), LOGITS, lambda a, _: ref.kd(a["t"], a["s"], 0.3)
+    ),
     "kd, a row for each place": Case(
-        KDLoss("t", "s", 3.0),
+        KDLoss("t", "s", temperature=3.0),
         {"t": (3, 2, 2, 5), "s": (3, 2, 2, 5)},
         lambda a, _: ref.kd(a["t"], a["s"], 3.0),
     ),
     "kd, standardised": Case(
-        KDLoss("t", "s", 3.0, standardize=True),
+        KDLoss("t", "s", temperature=3.0, standardize=True),
         LOGITS,
         lambda a, _: ref.kd(ref.standardised(a["t"]), ref.standardised(a["s"]), 3.0),
     ),
     "spherical": Case(
-        SphericalKDLoss("t", "s", 0.7), LOGITS, lambda a, _: ref.spherical(a["t"], a["s"], 0.7)
+        SphericalKDLoss("t", "s", temperature=0.7),
+        LOGITS,
+        lambda a, _: ref.spherical(a["t"], a["s"], 0.7),
     ),
     "dkd": Case(
         DKDLoss("t", "s", LABEL, alpha=0.3, beta=2.5, temperature=1.7),
@@ -147,20 +151,26 @@ CASES = {
         VIDLoss("t", "s"), maps((4, 2, 2), (3, 4, 5)), lambda a, w: ref.vid(a["t"], a["s"], w)
     ),
     "hint by a linear layer": Case(
-        HintLoss("t", "s", "linear"), {"t": (3, 2, 5), "s": (3, 2, 4)}, hints("linear")
+        HintLoss("t", "s", adaptor="linear"), {"t": (3, 2, 5), "s": (3, 2, 4)}, hints("linear")
     ),
-    "hint by 1x1": Case(HintLoss("t", "s", "conv"), maps((4, 3, 2), (3, 3, 2)), hints("conv")),
+    "hint by 1x1": Case(
+        HintLoss("t", "s", adaptor="conv"), maps((4, 3, 2), (3, 3, 2)), hints("conv")
+    ),
     "hint by 1x1, normalised": Case(
-        HintLoss("t", "s", "conv_bn_relu"), maps((4, 3, 2), (3, 3, 2)), hints("conv_bn_relu")
+        HintLoss("t", "s", adaptor="conv_bn_relu"),
+        maps((4, 3, 2), (3, 3, 2)),
+        hints("conv_bn_relu"),
     ),
     "hint from double the size": Case(
-        HintLoss("t", "s", "conv"), maps((4, 3, 2), (3, 6, 4)), hints("conv")
+        HintLoss("t", "s", adaptor="conv"), maps((4, 3, 2), (3, 6, 4)), hints("conv")
     ),
     "hint from half the size": Case(
-        HintLoss("t", "s", "conv_bn_relu"), maps((4, 6, 4), (3, 3, 2)), hints("conv_bn_relu")
+        HintLoss("t", "s", adaptor="conv_bn_relu"),
+        maps((4, 6, 4), (3, 3, 2)),
+        hints("conv_bn_relu"),
     ),
     "hint from any larger map": Case(
-        HintLoss("t", "s", "conv"), maps((4, 3, 4), (3, 5, 4)), hints("conv")
+        HintLoss("t", "s", adaptor="conv"), maps((4, 3, 4), (3, 5, 4)), hints("conv")
     ),
     "review, three maps": Case(
         ReviewKDLoss([("t0", "s0"), ("t1", "s1"), ("t2", "s2")]),
@@ -330,7 +340,7 @@ SLIM = {
         lambda a, _: ref.slim_soft_label(a["t"], a["s"], 2.0, 3.0),
     ),
     "skd": Case(
-        5 / 4 * SphericalKDLoss("t", "s", (4 / 5) ** 0.5),
+        5 / 4 * SphericalKDLoss("t", "s", temperature=(4 / 5) ** 0.5),
         LOGITS,
         lambda a, _: ref.slim_skd(a["t"], a["s"]),
         scale=3.0,

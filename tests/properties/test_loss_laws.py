@@ -138,12 +138,12 @@ TOKENS = Sides(dict.fromkeys(QKV[3:], (3, 4)), dict.fromkeys(QKV[:3], (3, 8)))
 
 CASES = (
     Case(CrossEntropyLoss("s", LABEL), ONE, classes=5, at_rest=None),
-    Case(CrossEntropyLoss("s", LABEL, 0.1), ONE, classes=5, at_rest=None),
+    Case(CrossEntropyLoss("s", LABEL, label_smoothing=0.1), ONE, classes=5, at_rest=None),
     Case(SoftLabelLoss("t", "s", 2.0, 2.0), LOGITS, at_rest=entropy),
     Case(SoftLabelLoss("t", "s", 2.0, 3.0), LOGITS, at_rest=None),
     Case(KDLoss("t", "s"), LOGITS),
     Case(KDLoss("t", "s", temperature=3.0, standardize=True), LOGITS),
-    Case(SphericalKDLoss("t", "s", 1.5), LOGITS),
+    Case(SphericalKDLoss("t", "s", temperature=1.5), LOGITS),
     Case(DKDLoss("t", "s", LABEL), LOGITS, classes=5),
     Case(DISTLoss("t", "s"), LOGITS, at_rest=uncorrelated),
     Case(MutualLoss("s1", "s2"), Sides({"s1": (5,), "s2": (5,)})),
@@ -167,7 +167,7 @@ CASES = (
     Case(ContrastiveLoss("t", "s", dimension=3), FEATURES, at_rest=None),
     Case(MiniLMLoss(*QKV, heads=2), TOKENS),
     Case(MiniLMLoss(*QKV, heads=4, relations=("qk", "vv"), mask="mask"), TOKENS, tokens=3),
-    Case(PseudoHuberLoss("t", "s", 0.5), LOGITS),
+    Case(PseudoHuberLoss("t", "s", delta=0.5), LOGITS),
     Case(CustomLoss(lambda t, s: (t - s).abs().mean(), {"t": "t", "s": "s"}), LOGITS),
 )
 

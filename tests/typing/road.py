@@ -20,6 +20,7 @@ from purdist import (
     L2Loss,
     LossSpec,
     NewInput,
+    PairLoss,
     Schedule,
     SoftLabelLoss,
     Step,
@@ -38,11 +39,9 @@ def network(width: int) -> purdist.Program:
 
 
 @attrs.frozen
-class HuberLoss(LossSpec):
+class HuberLoss(PairLoss):
     kind: ClassVar[str] = "huber"
 
-    teacher_var: str
-    student_var: str
     delta: float = 1.0
 
     def check(self, variables: Mapping[str, Variable]) -> None:

@@ -191,8 +191,8 @@ def test_a_loss_of_ones_own_is_a_spec_like_the_others(merged: purdist.Program) -
     class L1Loss(purdist.LossSpec):
         kind: ClassVar[str] = "l1"
 
-        teacher_var: str
-        student_var: str
+        teacher_var: purdist.TeacherVariable
+        student_var: purdist.StudentVariable
 
         def build(self, values: Mapping[str, paddle.Tensor]) -> paddle.Tensor:
             return (values["teacher_var"] - values["student_var"]).abs().mean()

@@ -130,20 +130,20 @@ REFUSALS: list[tuple[LossSpec, dict[str, str], str]] = [
         f"and s [8, 5, 3, 3] float32: axis 1 is 4 against 5.{SAME}",
     ),
     (
-        HintLoss("t", "s", "conv"),
+        HintLoss("t", "s", adaptor="conv"),
         {"t": "8 4 9 9", "s": "8 5 4 4"},
         "Expected student_var to be as large as teacher_var, larger, or half as large, got s "
         "[8, 5, 4, 4] float32 and t [8, 4, 9, 9] float32.\n"
         "Name layers that fit better, or resize one map in a CustomLoss.",
     ),
     (
-        HintLoss("t", "s", "conv_bn_relu"),
+        HintLoss("t", "s", adaptor="conv_bn_relu"),
         {"t": "8 4 9 9", "s": "8 -1 9 9"},
         "Expected student_var to have a known size on axis 1 (C), which the convolution is made "
         f"for, got s [8, -1, 9, 9] float32.{KNOWN}",
     ),
     (
-        HintLoss("t", "s", "linear"),
+        HintLoss("t", "s", adaptor="linear"),
         {"t": "8 5 4", "s": "8 6 4"},
         "Expected teacher_var and student_var to share axis 0, axis 1, got t [8, 5, 4] float32 "
         "and s [8, 6, 4] float32: axis 1 is 5 against 6.\n"
@@ -170,13 +170,13 @@ REFUSALS: list[tuple[LossSpec, dict[str, str], str]] = [
     (
         ReviewKDLoss([("t", "s")]),
         {"t": "-1 5 -1 4", "s": "-1 5 4 4"},
-        "Expected teacher_var0 to have a known size on axis 2 (H), which pooling and fusion are "
+        "Expected pairs[0][0] to have a known size on axis 2 (H), which pooling and fusion are "
         f"made for, got t [-1, 5, -1, 4] float32.{KNOWN}",
     ),
     (
         ReviewKDLoss([("t", "s")], fusion=False),
         {"t": "-1 5 4 4", "s": "-1 4 4 4"},
-        "Expected teacher_var0 and student_var0 to have the same shape, got t [-1, 5, 4, 4] "
+        "Expected pairs[0][0] and pairs[0][1] to have the same shape, got t [-1, 5, 4, 4] "
         f"float32 and s [-1, 4, 4, 4] float32: axis 1 is 5 against 4.{SAME}",
     ),
     (
@@ -286,7 +286,7 @@ def test_every_loss_with_two_sides_refuses_something_above() -> None:
     ("make", "told"),
     [
         (
-            lambda: KDLoss("t", "s", 0),
+            lambda: KDLoss("t", "s", temperature=0),
             "Expected temperature to be a finite number above 0, got 0.\n"
             "Write temperature=4.0 or leave it out.",
         ),
@@ -301,12 +301,12 @@ def test_every_loss_with_two_sides_refuses_something_above() -> None:
             "Write gamma=1.0 or leave it out.",
         ),
         (
-            lambda: AttentionTransferLoss("t", "s", 0.5),
+            lambda: AttentionTransferLoss("t", "s", p=0.5),
             "Expected p to be a finite number of at least 1, got 0.5.\n"
             "Write p=2.0 or leave it out.",
         ),
         (
-            lambda: HintLoss("t", "s", "1x1"),  # type: ignore[arg-type]  # is what is tested
+            lambda: HintLoss("t", "s", adaptor="1x1"),  # type: ignore[arg-type]  # is what is tested
             "Expected adaptor to be None, 'conv', 'conv_bn_relu' or 'linear', got '1x1'.\n"
             "Write a CustomLoss to adapt with layers of your own.",
         ),
@@ -367,7 +367,7 @@ def test_a_spec_prints_as_the_call_that_makes_it(spec: LossSpec) -> None:
 
 def test_what_is_printed() -> None:
     assert repr(KDLoss("t", "s")) == "KDLoss('t', 's')"
-    assert repr(0.9 * KDLoss("t", "s", 2.0, name="soft")) == (
+    assert repr(0.9 * KDLoss("t", "s", temperature=2.0, name="soft")) == (
         "KDLoss('t', 's', temperature=2.0, weight=0.9, name='soft')"
     )
     assert repr(CrossEntropyLoss("s", LABEL)) == (
@@ -396,9 +396,9 @@ def features(channels: int, dtype: str) -> nets.Forward:
 @pytest.mark.parametrize(
     ("spec", "parameters", "buffers"),
     [
-        (HintLoss("teacher_map", "map", "conv"), {"conv2d_0.w_0", "conv2d_0.b_0"}, set()),
+        (HintLoss("teacher_map", "map", adaptor="conv"), {"conv2d_0.w_0", "conv2d_0.b_0"}, set()),
         (
-            HintLoss("teacher_map", "map", "conv_bn_relu"),
+            HintLoss("teacher_map", "map", adaptor="conv_bn_relu"),
             {"conv2d_0.w_0", "conv2d_0.b_0", "batch_norm2d_0.w_0", "batch_norm2d_0.b_0"},
             {"batch_norm2d_0.w_1", "batch_norm2d_0.w_2"},
         ),
@@ -408,7 +408,7 @@ def features(channels: int, dtype: str) -> nets.Forward:
             set(),
         ),
         (
-            ContrastiveLoss("teacher_map", "map", 2),
+            ContrastiveLoss("teacher_map", "map", dimension=2),
             {"linear_0.w_0", "linear_0.b_0", "linear_1.w_0", "linear_1.b_0"},
             set(),
         ),

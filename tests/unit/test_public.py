@@ -7,12 +7,14 @@ import inspect
 import pkgutil
 import re
 from types import ModuleType
+from typing import Annotated, get_origin
 
 import pytest
 
 import purdist
 
-PUBLIC = sorted(purdist.__all__)
+ALIASES = {name for name in purdist.__all__ if get_origin(getattr(purdist, name)) is Annotated}
+PUBLIC = sorted({*purdist.__all__} - ALIASES)
 
 
 def test_the_names_are_sorted_and_each_stands_once() -> None:
@@ -33,11 +35,19 @@ def test_a_public_name_is_ours_and_documented(name: str) -> None:
     assert thing.__name__ == name
 
 
+@pytest.mark.parametrize("name", sorted(ALIASES))
+def test_the_name_of_a_type_is_documented_where_it_is_defined(name: str) -> None:
+    source = inspect.getsource(purdist.losses.fields)
+    assert re.search(rf'^{name}: TypeAlias = .+\n"""[A-Z].*[.:]"""$', source, re.MULTILINE)
+
+
 def test_nothing_else_is_public() -> None:
     modules = {module.name for module in pkgutil.iter_modules(purdist.__path__)}
     reachable = {name for name in vars(purdist) if not name.startswith("_")}
     assert reachable - set(purdist.__all__) <= modules
-    assert all(isinstance(getattr(purdist, n), ModuleType) for n in reachable - set(PUBLIC))
+    assert all(
+        isinstance(getattr(purdist, n), ModuleType) for n in reachable - set(purdist.__all__)
+    )
 
 
 def _functions() -> list[str]:

@@ -41,10 +41,18 @@ variables = st.sampled_from(("labels", "y")) | st.builds(
     NewInput, st.just("y"), st.tuples(st.integers(-1, 3)), st.sampled_from(("int64", "int32"))
 )
 losses: st.SearchStrategy[LossSpec] = st.one_of(
-    st.builds(KDLoss, st.text(min_size=1), st.just("s"), st.floats(0.1, 9), st.booleans()),
+    st.builds(
+        KDLoss,
+        st.text(min_size=1),
+        st.just("s"),
+        temperature=st.floats(0.1, 9),
+        standardize=st.booleans(),
+    ),
     st.builds(DKDLoss, st.just("t"), st.just("s"), variables, beta=st.floats(0, 9)),
-    st.builds(HintLoss, st.just("t"), st.just("s"), st.sampled_from((None, "conv", "linear"))),
-    st.builds(ContrastiveLoss, st.just("t"), st.just("s"), st.integers(1, 256)),
+    st.builds(
+        HintLoss, st.just("t"), st.just("s"), adaptor=st.sampled_from((None, "conv", "linear"))
+    ),
+    st.builds(ContrastiveLoss, st.just("t"), st.just("s"), dimension=st.integers(1, 256)),
     st.builds(ReviewKDLoss, st.lists(st.tuples(st.text(), st.text()), min_size=1, max_size=3)),
     st.builds(
         MiniLMLoss,
@@ -183,11 +191,11 @@ def test_an_unknown_kind_is_told_with_the_near_one() -> None:
 
 
 def test_a_loss_of_ones_own_is_known_when_it_is_named() -> None:
-    data = losses_to_data([PseudoHuberLoss("t", "s", 2.0)])
+    data = losses_to_data([PseudoHuberLoss("t", "s", delta=2.0)])
     assert data == [{"kind": "pseudo_huber", "teacher_var": "t", "student_var": "s", "delta": 2.0}]
     with pytest.raises(InvalidArgumentError, match="got 'pseudo_huber'"):
         losses_from_data(data)
-    assert losses_from_data(data, own=[PseudoHuberLoss]) == (PseudoHuberLoss("t", "s", 2.0),)
+    assert losses_from_data(data, own=[PseudoHuberLoss]) == (PseudoHuberLoss("t", "s", delta=2.0),)
 
 
 def test_kinds_are_told_apart() -> None:
