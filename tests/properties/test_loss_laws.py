@@ -31,6 +31,7 @@ from purdist import (
     MutualLoss,
     NewInput,
     NSTLoss,
+    PairLoss,
     PKTLoss,
     ReviewKDLoss,
     RKDAngleLoss,
@@ -186,7 +187,7 @@ def test_every_loss_is_in_the_table() -> None:
         for thing in vars(purdist).values()
         if isinstance(thing, type) and issubclass(thing, LossSpec)
     }
-    assert public == {LossSpec, CustomLoss, *CATALOGUE}
+    assert public == {LossSpec, PairLoss, CustomLoss, *CATALOGUE}
     assert {type(case.spec) for case in CASES} == {CustomLoss, PseudoHuberLoss, *CATALOGUE}
 
 
