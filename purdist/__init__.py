@@ -10,6 +10,7 @@ from purdist.applying import apply
 from purdist.caching import TeacherCache, cache_teacher
 from purdist.checkpoints import load_weights, save_weights, to_layer
 from purdist.cutting import cut
+from purdist.distillation import Distillation
 from purdist.errors import (
     BuildError,
     CorruptFileError,
@@ -65,12 +66,12 @@ from purdist.losses import (
     VIDLoss,
 )
 from purdist.merging import join, merge
-from purdist.program import Distillation, Program, Step, Training
+from purdist.program import Program
 from purdist.serialising import losses_from_data, losses_to_data
 from purdist.sources.exported import from_exported
 from purdist.sources.layer import from_layer
 from purdist.sources.static import from_static
-from purdist.training import minimize, train
+from purdist.training import Step, Training, minimize, train
 from purdist.variables import NewInput, Variable
 
 __all__ = [

@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 from purdist import graphs
+from purdist.distillation import Distillation
 from purdist.drafting import Draft
 from purdist.errors import (
     InvalidArgumentError,
@@ -14,7 +15,7 @@ from purdist.errors import (
     together,
 )
 from purdist.losses.spec import LossSpec
-from purdist.program import Distillation, Program
+from purdist.program import Program
 from purdist.variables import NewInput, Variable
 
 
@@ -51,9 +52,9 @@ def apply(program: Program, specs: Iterable[LossSpec], *, prune: bool = True) ->
         draft = Draft(program)
         values = {term: draft.add_term(term, spec) for term, spec in named.items()}
         loss = _total_name(program)
-        schedules = draft.add_total(loss, values, [spec.weight for spec in specs])
+        draft.add_total(loss, values, [spec.weight for spec in specs])
         built = draft.finish((loss, *named), prune=prune)
-        return Distillation(built, loss, tuple(named), schedules)
+        return Distillation(built, loss, tuple(named), specs, program)
 
 
 def _as_tuple(specs: Iterable[LossSpec]) -> tuple[LossSpec, ...]:

@@ -17,8 +17,9 @@ import numpy.typing as npt
 
 from purdist import graphs, scopes
 from purdist.cutting import part
+from purdist.distillation import Distillation
 from purdist.errors import InvalidArgumentError, ShapeMismatchError, StaleCacheError
-from purdist.program import Distillation, Feed, Program
+from purdist.program import Feed, Program
 from purdist.stages import teacher_of, without_teacher
 
 _MANIFEST = "manifest.json"

@@ -15,6 +15,7 @@ import paddle
 from safetensors import SafetensorError, TensorSpec, deserialize, serialize_file
 
 from purdist import graphs, scopes
+from purdist.distillation import Distillation
 from purdist.errors import (
     CorruptFileError,
     DtypeMismatchError,
@@ -26,8 +27,9 @@ from purdist.errors import (
     together,
 )
 from purdist.exporting import student_of
-from purdist.program import Distillation, Program, Training
+from purdist.program import Program
 from purdist.sources.weights import held_by
+from purdist.training import Training
 from purdist.variables import Variable
 
 L = TypeVar("L", bound=paddle.nn.Layer)

@@ -9,10 +9,11 @@ import paddle
 
 from purdist import graphs, scopes
 from purdist.building import Term, build_term, is_ours
+from purdist.distillation import step_counter, weight_name
 from purdist.errors import NameClashError
 from purdist.losses.schedule import Schedule
 from purdist.losses.spec import LossSpec
-from purdist.program import Program, step_counter
+from purdist.program import Program
 from purdist.rehearsing import rehearsed
 from purdist.variables import FLOATS, NewInput, describe_values
 
@@ -80,31 +81,30 @@ class Draft:
 
     def add_total(
         self, name: str, terms: Mapping[str, paddle.Tensor], weights: Sequence[float | Schedule]
-    ) -> dict[str, Schedule]:
+    ) -> None:
         """Adds the weighted sum, in the widest dtype among the terms.
 
-        Returns:
-            The name of each weight that moves, and how: it is a number in the scope, for
-            `train` to overwrite, and no part of the graph.
+        A weight that moves is a number in the scope, for `train` to overwrite, and no part of the
+        graph.
         """
         dtype = max(
             (v.dtype for v in terms.values()),
             key=lambda dtype: FLOATS.index(graphs.dtype_name(dtype)),
         )
-        schedules: dict[str, Schedule] = {}
         startup = paddle.static.Program()
         with paddle.static.program_guard(self._graph.program, startup):
             parts = []
             for (term, value), weight in zip(terms.items(), weights, strict=True):
                 if isinstance(weight, Schedule):
-                    factor = _number_in_scope(f"{name}/{term}.weight", dtype, weight.at(0))
-                    schedules[f"{name}/{term}.weight"] = weight
+                    factor = _number_in_scope(weight_name(name, term), dtype, weight.at(0))
+                    self._moving.add(weight_name(name, term))
                 else:
                     # Paddle rounds a Python number to float32 before it multiplies.
                     factor = paddle.full([], weight, dtype)
                 parts.append(value.astype(dtype) * factor)
-            if schedules:
+            if self._moving:
                 _number_in_scope(step_counter(name), "int64", 0)
+                self._moving.add(step_counter(name))
             total = parts[0]
             for part in parts[1:]:
                 total = total + part
@@ -113,8 +113,6 @@ class Draft:
                 total = total * graphs.op_of(terms[guarded]).operands_source()[1].astype(dtype)
             self._take(name, total)
         scopes.initialise(self._scope, startup, self._source.place)
-        self._moving = {*schedules, step_counter(name)} if schedules else set()
-        return schedules
 
     def finish(self, losses: Sequence[str], *, prune: bool) -> Program:
         """The program with what was added, in both modes."""

@@ -9,9 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from purdist.cutting import part, without_prefix
+from purdist.distillation import Distillation
 from purdist.engine import Way, Written, every_way, first_right, samples_of
 from purdist.errors import InvalidArgumentError, PurdistWarning, UnknownVariableError
-from purdist.program import Distillation, Program, Training
+from purdist.program import Program
+from purdist.training import Training
 
 
 def student_of(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import tempfile
 import warnings
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +33,24 @@ from purdist.engine import (
     ways_for,
 )
 from purdist.errors import EngineError, InvalidArgumentError, PurdistWarning
-from purdist.program import Feed, Program, Stage
+from purdist.program import Feed, Program
+
+
+@attrs.frozen(eq=False)
+class Stage:
+    """A teacher cut out of a program, to compute ahead of the student's step.
+
+    Attributes:
+        names: The variables it computes: those that the rest of the program listens to.
+        feeds: The inputs it reads.
+        compute: What it says to one batch: variable -> array.
+        describe: Tells where and how it computes.
+    """
+
+    names: tuple[str, ...]
+    feeds: frozenset[str]
+    compute: Callable[[Feed], Mapping[str, npt.NDArray[Any]]]
+    describe: Callable[[], str]
 
 
 def listened(program: Program) -> tuple[str, ...]:

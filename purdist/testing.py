@@ -26,10 +26,12 @@ import paddle
 
 from purdist import graphs, scopes
 from purdist.applying import apply
+from purdist.distillation import Distillation
 from purdist.errors import InvalidArgumentError
 from purdist.losses.spec import LossSpec
-from purdist.program import Distillation, Program, Training
+from purdist.program import Program
 from purdist.sources.static import from_static
+from purdist.training import Training
 from purdist.variables import NewInput, Variable
 
 try:

@@ -200,6 +200,6 @@ def _picked(
                 f"{some}{', ...' if len(paths) > 3 else ''}. Names are those of the layer's "
                 "parameters, p.name; paths those of named_parameters()."
             ),
-            stacklevel=4,
+            stacklevel=6,
         )
     return frozenset(path for path, yes in zip(paths, answers, strict=True) if yes)

@@ -1,0 +1,53 @@
+"""`Distillation`: a program and the loss that `apply` has put into it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cached_property
+from types import MappingProxyType
+
+import attrs
+
+from purdist.losses.schedule import Schedule
+from purdist.losses.spec import LossSpec
+from purdist.program import Program
+
+
+@attrs.frozen(eq=False)
+class Distillation:
+    """A program with a loss.
+
+    Attributes:
+        program: The program, loss included.
+        loss: The name of the variable to minimise: the weighted sum of the terms.
+        terms: The names of the terms, unweighted, in the order of their specs.
+        specs: What each of them is.
+        source: The program that `apply` was given, nothing of it pruned.
+    """
+
+    program: Program
+    loss: str
+    terms: tuple[str, ...]
+    specs: tuple[LossSpec, ...] = attrs.field(repr=False)
+    source: Program = attrs.field(repr=False)
+
+    @cached_property
+    def schedules(self) -> Mapping[str, Schedule]:
+        """The weights that move: the name of the number in the scope -> what it is at each step."""
+        return MappingProxyType(
+            {
+                weight_name(self.loss, term): spec.weight
+                for term, spec in zip(self.terms, self.specs, strict=True)
+                if isinstance(spec.weight, Schedule)
+            }
+        )
+
+
+def weight_name(loss: str, term: str) -> str:
+    """Where the scope keeps the weight of a term that moves."""
+    return f"{loss}/{term}.weight"
+
+
+def step_counter(loss: str) -> str:
+    """Where the scope of a program whose weights move keeps how many steps were taken."""
+    return f"{loss}/step"

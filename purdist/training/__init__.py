@@ -1,0 +1,7 @@
+"""From a loss to steps: `minimize` adds gradients and an optimizer, `train` takes the steps."""
+
+from purdist.training.minimizing import minimize
+from purdist.training.stepping import train
+from purdist.training.values import Progress, Step, Training
+
+__all__ = ["Progress", "Step", "Training", "minimize", "train"]

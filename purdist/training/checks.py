@@ -1,0 +1,61 @@
+"""What cannot be differentiated rightly, told before any gradient is built."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from purdist import graphs
+from purdist.errors import InvalidArgumentError
+from purdist.program import Program
+
+
+def check_differentiable(program: Program) -> None:
+    """Refuses a program whose gradients Paddle computes wrongly, or not at all.
+
+    Raises:
+        InvalidArgumentError: The first fault.
+    """
+    for check in (_loop_faults, _recurrence_faults, _table_faults, _mask_faults):
+        for fault in check(program):
+            raise fault
+
+
+def _loop_faults(program: Program) -> Iterator[InvalidArgumentError]:
+    for layer, fault in graphs.wrong_loops(program.graph):
+        yield InvalidArgumentError(
+            f"Expected while loops that Paddle differentiates, got one in "
+            f"{f'the layer {layer!r}' if layer else 'no named layer'} that {fault}.",
+            "Paddle's gradient of it is wrong, or is not there. A loop may carry one tensor that "
+            "takes gradients, and read parameters; a loop over a known number of steps becomes "
+            "none. A teacher that reads nothing that learns may loop as it likes.",
+        )
+
+
+def _recurrence_faults(program: Program) -> Iterator[InvalidArgumentError]:
+    for op in graphs.inferring_recurrences(program.graph):
+        rate = op.attrs()["dropout_prob"]
+        if rate:
+            yield InvalidArgumentError(
+                f"Expected a recurrent layer that infers, and that a gradient goes through, to "
+                f"have no dropout, got {rate:g} in {graphs.layer_of(op)!r}.",
+                "Make it with dropout=0.0: it drops nothing, and its weights are the same.",
+            )
+
+
+def _table_faults(program: Program) -> Iterator[InvalidArgumentError]:
+    for op in graphs.sparse_lookups(program.graph):
+        table = graphs.parameter_name(graphs.op_of(op.operand_source(1)))
+        yield InvalidArgumentError(
+            f"Expected tables that learn with dense gradients, got sparse=True for {table!r}.",
+            "Make the embedding with sparse=False, and every row of it moves; or freeze it.",
+        )
+
+
+def _mask_faults(program: Program) -> Iterator[InvalidArgumentError]:
+    for layer in graphs.lost_gradients(program.graph):
+        yield InvalidArgumentError(
+            f"Expected ops that Paddle differentiates, got a masked_fill in "
+            f"{f'the layer {layer!r}' if layer else 'no named layer'} of a tensor by a value, both "
+            "of which take gradients: that of the value would be 0.",
+            "Write paddle.where(mask, value, tensor), with value.expand_as(tensor).",
+        )

@@ -1,0 +1,111 @@
+"""`minimize`: a loss becomes gradients, and an optimizer follows them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+import attrs
+from paddle import distributed
+from paddle.optimizer import Optimizer
+
+from purdist import graphs, scopes
+from purdist.distillation import Distillation, step_counter
+from purdist.errors import InvalidArgumentError
+from purdist.program import Program
+from purdist.stages import Stage, make_stage, without_teacher
+from purdist.training.checks import check_differentiable
+from purdist.training.optimizing import own_optimizer
+from purdist.training.updating import make_step
+from purdist.training.values import Progress, Training
+
+
+def minimize(
+    distillation: Distillation,
+    make_optimizer: Callable[[], Optimizer],
+    *,
+    teacher: Literal["graph", "inference"] = "graph",
+    data_parallel: bool = False,
+) -> Training:
+    """A distillation made ready to train: gradients and an optimizer's ops are added.
+
+    Args:
+        distillation: What `apply` returned. It keeps its weights; the training gets a
+            copy of those that can change.
+        make_optimizer: Makes the optimizer, without ``parameters=``, and whatever it
+            needs, such as an LR scheduler or gradient clipping::
+
+                def make_optimizer():
+                    schedule = paddle.optimizer.lr.CosineAnnealingDecay(1e-3, T_max=1000)
+                    return paddle.optimizer.Adam(schedule)
+
+            What it asks by name (AdamW's ``apply_decay_param_fun``; Lamb's
+            ``exclude_from_weight_decay_fn``, which is handed the parameter) is asked with
+            `Variable.given_name`, a layer's ``p.name``. A function that says the same to all of
+            those and not to all paths, such as ``layer1.fc.weight``, knows paths, and these
+            count. One that says yes to none is told in a `PurdistWarning`.
+        teacher: Where the teacher computes. ``"graph"``: beside the student, in one graph.
+            ``"inference"``: in Paddle Inference, on the next batch while the student trains
+            on this one; the numbers are the same up to rounding. It is tried first against
+            the graph, in a child process, and again on the first batch, and compiled in the first
+            way that is right: ``str(training)`` tells which. Trying takes two to three
+            times as long as compiling the teacher, and the child 3 s to start, once in a process.
+        data_parallel: Average each gradient over the processes that ``python -m
+            paddle.distributed.launch`` started; each must have called
+            ``paddle.distributed.init_parallel_env()``, begins with the same weights and
+            trains on batches of its own. Running statistics stay each process's own.
+
+    Raises:
+        InvalidArgumentError: ``make_optimizer`` makes no optimizer, the optimizer was given
+            ``parameters=``, an option that a graph cannot follow, or has been used before,
+            or the loss depends on no trainable parameter; the teacher cannot be a stage of
+            its own; ``data_parallel`` was asked for in a process that is alone; or a
+            gradient has to go through a while loop that Paddle does not differentiate, or a
+            recurrent layer with dropout that infers, or a masked_fill; or an embedding that
+            learns is ``sparse``.
+        EngineError: Paddle Inference computes the teacher in no way as its graph does.
+
+    Warns:
+        PurdistWarning: Paddle Inference computes the teacher rightly only without oneDNN, or an
+            optimizer's function says yes to no name.
+    """
+    source = distillation.program
+    check_differentiable(source)
+    if data_parallel and not distributed.is_initialized():
+        raise InvalidArgumentError(
+            "Expected data_parallel in a process that paddle.distributed knows, got one that is "
+            "alone.",
+            "Start it with python -m paddle.distributed.launch, and call "
+            "paddle.distributed.init_parallel_env() first.",
+        )
+    with graphs.building():  # and no program about that an optimizer could take for its own
+        optimizer = own_optimizer(make_optimizer)
+    stage = make_stage(source) if teacher == "inference" else None
+    program = attrs.evolve(source, scope=scopes.new_scope(), origins=(), live=True)
+    source.hand_weights_to(program.scope, source.place)
+    step, learning_rate = make_step(
+        _forward(source, stage), distillation.loss, optimizer, program, data_parallel=data_parallel
+    )
+    progress = Progress(graphs.scheduler_of(optimizer), learning_rate)
+    if distillation.schedules:
+        # Weights that were loaded may be those of a training that had begun.
+        counter = step_counter(distillation.loss)
+        progress.steps = int(scopes.values(program.scope, [counter])[counter])
+    return Training(
+        program,
+        distillation.loss,
+        distillation.terms,
+        distillation.schedules,
+        step,
+        progress,
+        stage,
+    )
+
+
+def _forward(program: Program, stage: Stage | None) -> graphs.Graph:
+    """The graph of a step before it has gradients: without the teacher if that is a stage."""
+    with graphs.building():
+        if stage is None:
+            return graphs.copy(program.modes.training)
+        rest = program.modes.training.known(without_teacher(program))
+        return graphs.cut(program.modes.training, rest, stage.names)

@@ -1,0 +1,230 @@
+"""`train`: batches become steps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cached_property
+from itertools import islice
+from threading import Event
+
+import attrs
+import numpy as np
+from paddle.optimizer.lr import LRScheduler, ReduceOnPlateau
+from tqdm import tqdm
+
+from purdist import graphs, scopes
+from purdist.distillation import step_counter
+from purdist.errors import FeedError, InvalidArgumentError, PurdistError, ShapeMismatchError
+from purdist.program import Feed
+from purdist.stages import Stage
+from purdist.training.values import Step, Training
+
+
+def train(
+    training: Training,
+    batches: Iterable[Feed],
+    *,
+    fetch: Sequence[str] = (),
+    seed: int | None = None,
+    scheduler_every: int = 1,
+    log_every: int = 1,
+    progress: bool = False,
+) -> Iterator[Step]:
+    """Takes a step per batch, as they are asked for. Changes the scope of ``training`` alone.
+
+    A second call goes on where the first stopped: weights, optimizer, learning rate,
+    random numbers and the count of steps.
+
+    Args:
+        training: What `minimize` returned.
+        batches: Feeds: input name -> array. Read one at a time, when its step is due, and one
+            ahead, of which a copy is kept, where the teacher is a stage of its own.
+        fetch: Names of variables to compute along, as the step saw them.
+        seed: Of the random numbers the steps draw. They are this training's own: Paddle's
+            random state is the same before and after a step. By default they go on, and
+            begin with Paddle's state at the first step.
+        scheduler_every: How many steps make one of the LR scheduler's.
+        log_every: Tell one step in so many. The others are taken on the way to it, and nothing
+            of them is read back.
+        progress: Show a bar.
+
+    Returns:
+        A lazy iterator: a batch is trained on when its step is taken from it.
+
+    Raises:
+        UnknownVariableError: A name in ``fetch`` is none of a variable.
+        InvalidArgumentError: ``scheduler_every`` or ``log_every`` is below 1, or ``batches`` is
+            one feed; or a feed has a value outside the range of what is looked up by it (when
+            its step is due, before it is taken).
+        FeedError: A feed is no mapping, or one is missing or surplus (likewise); or Paddle fails
+            at what is fed, its own error being the cause.
+        ShapeMismatchError: A feed has another rank or size, or two have not the same number of
+            rows (likewise).
+        DtypeMismatchError: A feed has another dtype (likewise).
+        EngineError: Paddle Inference computes the teacher's answer to the first batch in no way
+            as its graph does, or refuses a batch.
+    """
+    for name, every in (("scheduler_every", scheduler_every), ("log_every", log_every)):
+        if every < 1:
+            raise InvalidArgumentError(
+                f"Expected {name} to be at least 1, got {every}.",
+                f"{name}=len(batches) is once an epoch.",
+            )
+    if isinstance(batches, Mapping):
+        raise InvalidArgumentError(
+            f"Expected an iterable of feeds, got one feed for {', '.join(map(repr, batches))}.",
+            "Write train(training, [feed]).",
+        )
+    training.program.check_fetch(fetch, training.step, "training")
+    stepper = _Stepper(training, tuple(fetch), scheduler_every, log_every)
+    return _steps(stepper, batches, seed=seed, bar=progress)
+
+
+def _steps(
+    stepper: _Stepper, batches: Iterable[Feed], *, seed: int | None, bar: bool
+) -> Iterator[Step]:
+    training = stepper.training
+    if seed is not None:
+        training.progress.random_state = graphs.seeded(seed)
+    with tqdm(batches, disable=not bar, unit="step") as shown:
+        steps = map(stepper.take, shown) if training.stage is None else _staged(stepper, shown)
+        for step in filter(None, steps):
+            if bar:
+                shown.set_postfix(loss=f"{step.loss:.4g}")
+            yield step
+
+
+@attrs.frozen(eq=False)
+class _Stepper:
+    """Takes one step of a training."""
+
+    training: Training
+    fetch: tuple[str, ...]
+    scheduler_every: int
+    log_every: int
+
+    @cached_property
+    def run(self) -> graphs.Runner:
+        """The compiled step: the training's own, if it has fetched the same before."""
+        training, program = self.training, self.training.program
+        names = (training.loss, *training.terms, *self.fetch)
+        runners = training.progress.runners
+        if names not in runners:
+            runners[names] = graphs.Runner(training.step, names, program.scope, program.place)
+        return runners[names]
+
+    def take(self, feed: Feed) -> Step | None:
+        """Checks the feed, and trains on it."""
+        self.check(feed)
+        return self.step(feed)
+
+    def check(self, feed: Feed) -> None:
+        """Refuses a feed that does not fit the program."""
+        stage = self.training.stage
+        needed = self.run.feeds
+        if stage is not None:
+            needed = needed.difference(stage.names) | stage.feeds
+        self.training.program.check_feed(feed, needed)
+        for name in needed:
+            if not np.size(feed[name]):
+                raise ShapeMismatchError(
+                    f"Expected feeds that are not empty, got {name} {list(np.shape(feed[name]))}.",
+                    "Leave an empty batch out.",
+                )
+
+    def step(self, feed: Feed, starting: Callable[[], object] = lambda: None) -> Step | None:
+        """Trains on a feed that fits, and tells of it if it is due."""
+        training, state = self.training, self.training.progress
+        index = state.steps
+        due = (index + 1) % self.log_every == 0
+        scheduled = state.scheduler is not None and (index + 1) % self.scheduler_every == 0
+        _set_numbers(training)
+        with graphs.random_state(state.random_state) as now:
+            try:
+                told = self.run(feed, told=due or scheduled, starting=starting)
+            except FeedError as error:
+                raise training.program.explained(error, feed) from error.__cause__
+            state.random_state = now()
+        state.steps += 1
+        _count(training)
+        if scheduled:
+            _advance(state.scheduler, float(told[0]))
+        if not due:
+            return None
+        loss, *others = told
+        count = len(training.terms)
+        return Step(
+            index,
+            float(loss),
+            {name: float(v) for name, v in zip(training.terms, others[:count], strict=True)},
+            dict(zip(self.fetch, others[count:], strict=True)),
+        )
+
+
+def _staged(stepper: _Stepper, batches: Iterable[Feed]) -> Iterator[Step | None]:
+    """Steps of a training whose teacher is a stage of its own, one batch ahead.
+
+    The student's step is in a worker thread, for ``predictor.run()`` holds the interpreter
+    lock and the executor does not. While both compute no code of the caller's runs: the
+    next batch is there before they start, and the step is told when both are done. It is kept
+    as it is then: whoever made it may use its arrays for the one after.
+    """
+    stage = stepper.training.stage
+    if stage is None:
+        return
+    feeds = iter(batches)
+    heard = [_heard(stepper, stage, feed) for feed in islice(feeds, 1)]
+    with ThreadPoolExecutor(1) as worker:
+        while heard:
+            following = [*islice(feeds, 1)]
+            step = _begun(worker, stepper, heard[0])
+            try:
+                heard = [_heard(stepper, stage, feed) for feed in following]
+            except PurdistError:
+                yield step.result()  # it was taken, whatever is wrong with the next batch
+                raise
+            yield step.result()
+
+
+def _heard(stepper: _Stepper, stage: Stage, feed: Feed) -> Feed:
+    """A copy of a feed that fits, with what the teacher says to it."""
+    stepper.check(feed)
+    copied = {name: np.array(array) for name, array in feed.items()}
+    return {**copied, **stage.compute(copied)}
+
+
+def _begun(worker: ThreadPoolExecutor, stepper: _Stepper, feed: Feed) -> Future[Step | None]:
+    """Hands a step to ``worker``, and returns once it computes, or has failed.
+
+    Before that it needs the interpreter lock, and would wait for the predictor.
+    """
+    computing = Event()
+    step = worker.submit(stepper.step, feed, computing.set)
+    step.add_done_callback(lambda _: computing.set())
+    computing.wait()
+    return step
+
+
+def _set_numbers(training: Training) -> None:
+    """Puts what a step reads from the scope there: learning rate and weights that move."""
+    state, program = training.progress, training.program
+    numbers = {name: schedule.at(state.steps) for name, schedule in training.schedules.items()}
+    if state.scheduler is not None and state.learning_rate is not None:
+        numbers[state.learning_rate] = state.scheduler()
+    for name, number in numbers.items():
+        scopes.write(program.scope, name, number, program.place)
+
+
+def _count(training: Training) -> None:
+    """Keeps the count of steps where the weights that move are kept."""
+    if training.schedules:
+        state, program = training.progress, training.program
+        scopes.write(program.scope, step_counter(training.loss), state.steps, program.place)
+
+
+def _advance(scheduler: LRScheduler | None, loss: float) -> None:
+    if isinstance(scheduler, ReduceOnPlateau):
+        scheduler.step(loss)
+    elif scheduler is not None:
+        scheduler.step()

@@ -1,0 +1,94 @@
+"""The graph of a step: forward, backward and what the optimizer does with the gradients."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import TypeAlias
+
+import paddle
+from paddle import distributed
+from paddle.optimizer import Optimizer
+from paddle.utils import unique_name
+
+from purdist import graphs, scopes
+from purdist.errors import InvalidArgumentError
+from purdist.program import Program
+from purdist.training.optimizing import ask_by_names
+
+Gradient: TypeAlias = tuple[paddle.Tensor, paddle.Tensor]
+
+
+def make_step(
+    forward: graphs.Graph, loss: str, optimizer: Optimizer, program: Program, *, data_parallel: bool
+) -> tuple[graphs.Graph, str | None]:
+    """The step that moves the weights of ``program`` so that ``loss`` falls.
+
+    Args:
+        forward: What computes the loss. It is used up.
+        loss: Its name.
+        optimizer: Ours. What it keeps gets into the program's scope.
+        program: Whose weights learn.
+        data_parallel: Whether each gradient is averaged over the processes.
+
+    Returns:
+        The step, and the name in the scope of its learning rate, if that is scheduled.
+
+    Raises:
+        InvalidArgumentError: The loss depends on no trainable parameter.
+    """
+    fast = graphs.has_fast_kernels(program.place)
+    with graphs.building():
+        step, startup = _ready_for_gradients(forward, program.place), paddle.static.Program()
+        with paddle.static.program_guard(step.program, startup), unique_name.guard("optimizer/"):
+            _name_parameters(optimizer, step, program)
+            gradients = _update(optimizer, step.values[loss], data_parallel=data_parallel)
+        if not gradients:
+            raise InvalidArgumentError(
+                f"Expected {loss!r} to depend on a trainable parameter, got none.",
+                "Name a student variable that is computed from the student's parameters.",
+            )
+        scopes.initialise(program.scope, startup, program.place)
+        rate = None if graphs.scheduler_of(optimizer) is None else step.program.lr_name
+        return graphs.with_fast_kernels(step) if fast else step, rate
+
+
+def _ready_for_gradients(forward: graphs.Graph, place: graphs.Place) -> graphs.Graph:
+    graphs.split_lists(forward.program)
+    graphs.derive_gradients(forward.program)
+    graphs.keep_for_gradients(forward.program)
+    graphs.make_gradients_whole(forward.program)
+    if isinstance(place, paddle.CPUPlace):
+        forward = graphs.in_float32_where_needed(forward)
+    return graphs.flatten_linear_layers(forward) if graphs.has_fast_kernels(place) else forward
+
+
+def _update(optimizer: Optimizer, loss: paddle.Tensor, *, data_parallel: bool) -> list[Gradient]:
+    """Adds the gradients and the optimizer's ops to the default program."""
+    with warnings.catch_warnings():
+        # Paddle warns of itself: its optimizers ask each graph value where it is.
+        warnings.filterwarnings("ignore", "Tensor do not have 'place' interface")
+        if data_parallel:
+            gradients = _averaged(optimizer.backward(loss))
+            optimizer.apply_gradients(gradients)
+        else:
+            _, gradients = optimizer.minimize(loss)
+    return gradients
+
+
+def _averaged(gradients: Sequence[Gradient]) -> list[Gradient]:
+    """Each gradient averaged over the processes."""
+    averaged = []
+    for parameter, gradient in gradients:
+        share = gradient / float(distributed.get_world_size())
+        distributed.all_reduce(share)
+        averaged.append((parameter, share))
+    return averaged
+
+
+def _name_parameters(optimizer: Optimizer, step: graphs.Graph, program: Program) -> None:
+    """Lets ``optimizer`` ask for the parameters of ``step`` by the names that they were given."""
+    own = graphs.own_names(graphs.operations(step.program))
+    learning = [v for v in own.values() if graphs.is_parameter(v) and not v.stop_gradient]
+    given = {name: program.variables[name].given_name for name in program.parameters}
+    ask_by_names(optimizer, learning, given)
