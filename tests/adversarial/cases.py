@@ -261,7 +261,7 @@ class Named:
 Computing = TypeVar("Computing", bound=Callable[..., Any])
 
 
-def _as_it_is(function: Computing) -> Computing:
+def as_it_is(function: Computing) -> Computing:
     """The function, not converted for a graph: what it calls is Paddle's, which never is."""
     made: Computing = whole.paddle.jit.not_to_static(function)
     return made
@@ -308,7 +308,7 @@ class SideBySide(nn.Layer):
         made: list[paddle.Tensor] = self._compute(feeds)
         return made
 
-    @_as_it_is
+    @as_it_is
     def _compute(self, feeds: Sequence[paddle.Tensor]) -> list[paddle.Tensor]:
         fed = iter(feeds)
         return [
@@ -343,7 +343,7 @@ class Around(nn.Layer):
         made: list[paddle.Tensor] = self._compute(feeds)
         return made
 
-    @_as_it_is
+    @as_it_is
     def _compute(self, feeds: Sequence[paddle.Tensor]) -> list[paddle.Tensor]:
         named, case = self.named, self.named.case
         tensors = iter(self._operands(feeds))
@@ -367,12 +367,14 @@ class Around(nn.Layer):
                 found.append(weight)
                 continue
             value = next(fed) if weight is None else next(fed) * weight
-            found.append(F.sigmoid(value) if operand.kind == "share" else value)
+            # Times one: what the sigmoid's gradient reads may not be written over.
+            found.append(F.sigmoid(value) * 1.0 if operand.kind == "share" else value)
         return found
 
     def _over_rows(self, feed: paddle.Tensor, results: list[paddle.Tensor]) -> paddle.Tensor:
         """Results without a batch, where each number counts otherwise, over the batch's rows."""
-        row: Any = feed.astype(self.named.dtype).flatten(1).sum(1, keepdim=True)
+        numbers: Any = feed.astype(self.named.dtype).unsqueeze(-1).flatten(1)
+        row = F.softsign(numbers.sum(1, keepdim=True))  # small, or training would diverge
         for result in results:
             row = row * F.tanh(result.flatten()).cumsum(0).mean()
         rows: paddle.Tensor = row

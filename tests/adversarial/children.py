@@ -1,7 +1,8 @@
 """Questions answered in forked children, so that what ends a process ends a child alone.
 
 A server imports Paddle once and forks for each question: a child is there in some
-milliseconds, and what one leaves behind in the process reaches no other.
+milliseconds, and what one leaves behind in the process reaches no other. The process in which
+purdist tries engines costs as much as Paddle's import: all children share one.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ from pathlib import Path
 from typing import IO, Any, Self
 
 import attrs
+
+from purdist.graphs import child
 
 ROOT = Path(__file__).parents[2]
 
@@ -68,35 +71,49 @@ class Children:
 
     def __exit__(self, *_: object) -> None:
         assert self._server.stdin is not None
+        assert self._server.stdout is not None
         self._server.stdin.close()
         self._server.wait()
+        self._server.stdout.close()
 
 
 def _serve(questions: IO[bytes], answers: IO[bytes]) -> None:
+    engines = child._Server.start()
     while True:
         try:
             function, arguments, seconds = pickle.load(questions)
         except EOFError:
+            engines.stop()
             return
-        answers.write(pickle.dumps(_forked(function, arguments, seconds)))
+        answer = _forked(function, arguments, seconds, engines)
+        if answer[1]:  # it may have been in the middle of a question to the other
+            engines.process.kill()
+            engines.stop()
+            engines = child._Server.start()
+        answers.write(pickle.dumps(answer))
         answers.flush()
 
 
 def _forked(
-    function: Callable[..., Iterator[Any]], arguments: tuple[object, ...], seconds: float
+    function: Callable[..., Iterator[Any]],
+    arguments: tuple[object, ...],
+    seconds: float,
+    engines: child._Server,
 ) -> tuple[tuple[Any, ...], str]:
+    """What a child answers, which tries engines in a process that others tried theirs in."""
     source, sink = os.pipe()
-    child = os.fork()
-    if child == 0:
+    forked = os.fork()
+    if forked == 0:
         os.close(source)
+        child._SERVERS[os.getpid()] = engines
         _answer(function, arguments, os.fdopen(sink, "wb"))
         os._exit(0)  # whatever Paddle would do at exit is not asked for
     os.close(sink)
     told, timely = _all_of(source, seconds)
     os.close(source)
     if not timely:
-        os.kill(child, signal.SIGKILL)
-    status = os.waitpid(child, 0)[1]
+        os.kill(forked, signal.SIGKILL)
+    status = os.waitpid(forked, 0)[1]
     items, fault = _parts(told)
     if not timely:
         fault = f"no end after {seconds:g} s"

@@ -5,11 +5,50 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from fnmatch import fnmatchcase
 
-REFUSED: Mapping[tuple[str, str], str] = {}
+ALL = "graph cache exported reread engine"
+
+REFUSED: Mapping[tuple[str, str], str] = {
+    # Paddle's own Python reads the batch's size, which is not known, or a number.
+    (
+        "layer.Fold 1 | layer.MultiLabelMarginLoss 1 | layer.AdaptiveLogSoftmaxWithLoss* | "
+        "function.adaptive_log_softmax_with_loss",
+        ALL,
+    ): "TracingError",
+    # Paddle has these for dynamic mode alone.
+    ("method.zero_* | method.fill_* | method.unfold", ALL): "TracingError",
+    # A statement that gives the tensor another shape: the value that it is called on cannot change.
+    (
+        "method.reshape_ statement | method.squeeze_ statement | method.unsqueeze_ statement | "
+        "method.flatten_ statement",
+        ALL,
+    ): "TracingError",
+    # Dropout in functions, unless they are told, does not end with training.
+    (
+        "function.gumbel_softmax | function.rrelu | function.dropout | function.dropout[123]d* | "
+        "function.alpha_dropout | function.feature_alpha_dropout",
+        ALL,
+    ): "RandomInferenceError",
+}
 """(Cases, ways) -> the error of purdist's that says why."""
 
-KNOWN: Mapping[tuple[str, str], str] = {}
-"""(Cases, ways) -> whose fault it is that they fail: an item of issue 29, or Paddle's."""
+KNOWN: Mapping[tuple[str, str], str] = {
+    (
+        "layer.Dropout 2 | layer.Dropout2D* | layer.Dropout3D* | layer.AlphaDropout | "
+        "layer.FeatureAlphaDropout | function.dropout 1",
+        "reread",
+    ): "a dropout that is no op in inference is not in the file",
+    (
+        "function.batch_norm* | function.rrelu 1",
+        "reread",
+    ): "that it infers while it trains is not in the file",
+    ("net.spectral_norm", "reread"): "its power iteration is not in the file",
+    ("net.quantised", "reread"): "what moves the scales is not in the file: they stay",
+    (
+        "function.pad | layer.LSTM 2 | layer.RNN | layer.BiRNN",
+        "exported engine",
+    ): "Paddle Inference hangs: refused, or told of, after a minute or two",
+}
+"""(Cases, ways) -> why they come to something else, without a word."""
 
 
 def of(table: Mapping[tuple[str, str], str], name: str) -> Iterator[tuple[str, str]]:

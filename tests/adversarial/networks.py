@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
+from fnmatch import fnmatchcase
 from typing import Any, Literal, TypeAlias
 
 import attrs
@@ -12,8 +14,10 @@ from hypothesis import strategies as st
 from paddle import nn
 from paddle.static import InputSpec
 
-from tests.adversarial import whole
+from tests.adversarial import expected, whole
+from tests.adversarial.cases import Around, as_it_is
 from tests.adversarial.whole import F
+from tests.adversarial.zoo import zoo
 from tests.nets import Array
 
 Shape: TypeAlias = tuple[int, ...]
@@ -45,9 +49,14 @@ class Norm:
 
 @attrs.frozen
 class Same:
-    """A function that keeps the shape, by its name in `SAME`."""
+    """A function that keeps the shape, by its name in `SAME` or `IN_PLACE`."""
 
     name: str = "tanh"
+
+    @property
+    def is_converted(self) -> bool:
+        """Whether it is a statement, or reads sizes, that only a conversion follows."""
+        return self.name in (*IN_PLACE, "by_rows")
 
 
 @attrs.frozen
@@ -62,6 +71,13 @@ class Mix:
     """Tokens hear of each other."""
 
     how: Literal["LSTM", "GRU", "attention"] = "GRU"
+
+
+@attrs.frozen
+class Zoo:
+    """A case of the zoo, of the name; what it puts out scales what comes in."""
+
+    name: str
 
 
 @attrs.frozen
@@ -87,7 +103,12 @@ class Part:
     pieces: tuple[Piece, ...]
 
 
-Piece: TypeAlias = Linear | Conv | Norm | Same | Resize | Mix | Branch | Twice | Part
+Piece: TypeAlias = Linear | Conv | Norm | Same | Resize | Mix | Zoo | Branch | Twice | Part
+
+NOT_OLD = (
+    *(Same("tanh"), Same("gelu"), Same("tanh_"), Same("exp_"), Norm("rms"), Mix("attention")),
+)
+"""What Paddle itself does not build in old programs any more."""
 
 SAME: Mapping[str, Callable[[Any], Any]] = {
     "tanh": F.tanh,
@@ -194,7 +215,7 @@ class Joined(nn.Layer):
         one, other = self.through(x), self.beside(x)
         if self.join == "concat":
             return paddle.concat([one, other], self.axis)
-        joined: paddle.Tensor = one + other if self.join == "add" else one * F.sigmoid(other)
+        joined: paddle.Tensor = one + other if self.join == "add" else one * F.silu(other)
         return joined
 
 
@@ -206,8 +227,37 @@ class Again(nn.Layer):
         self.inner = inner
 
     def forward(self, x: paddle.Tensor) -> paddle.Tensor:
-        twice: paddle.Tensor = self.inner(F.tanh(self.inner(x)))
+        twice: paddle.Tensor = self.inner(F.silu(self.inner(x)))
         return twice
+
+
+class Scaled(nn.Layer):
+    """A map, token or row scaled by what a case of the zoo makes of it."""
+
+    def __init__(self, name: str, shape: Shape) -> None:
+        super().__init__()
+        named = attrs.evolve(zoo()[name], dtype=paddle.get_default_dtype())
+        self.case = Around(named)
+        self.sizes = [operand.shape for operand in named.fed]
+        self.into = nn.LayerList(
+            [nn.Linear(math.prod(shape), math.prod(size)) for size in self.sizes]
+        )
+
+    def forward(self, x: paddle.Tensor) -> paddle.Tensor:
+        scaled: paddle.Tensor = self._compute(x)
+        return scaled
+
+    @as_it_is
+    def _compute(self, x: paddle.Tensor) -> paddle.Tensor:
+        fed = (
+            into(x.flatten(1)).reshape([-1, *size])
+            for into, size in zip(self.into, self.sizes, strict=True)
+        )
+        scale: Any = sum(
+            made.unsqueeze(-1).flatten(1).mean(-1, keepdim=True) for made in self.case(*fed)
+        )
+        scaled: paddle.Tensor = x * (1 + F.softsign(scale)).reshape([-1] + [1] * (len(x.shape) - 1))
+        return scaled
 
 
 @attrs.frozen
@@ -239,7 +289,7 @@ class Maker:
                 return self.linear(shape, channels)
             case Resize(how):
                 return self.resize(how, shape)
-            case Norm() | Same() | Mix():
+            case Norm() | Same() | Mix() | Zoo():
                 return self.same(piece, shape), shape
             case Branch(join, pieces):
                 return self.branch(join, pieces, shape)
@@ -250,7 +300,7 @@ class Maker:
                 inner, inside = self.chain(pieces, shape)
                 return part(inner, how), inside
 
-    def same(self, piece: Norm | Same | Mix, shape: Shape) -> nn.Layer:
+    def same(self, piece: Norm | Same | Mix | Zoo, shape: Shape) -> nn.Layer:
         """What keeps the shape."""
         match piece:
             case Norm(kind):
@@ -259,6 +309,8 @@ class Maker:
             case Mix(how):
                 mixing: nn.Layer = self.mix(how, shape)
                 return mixing
+            case Zoo(name):
+                return Scaled(name, shape)
             case Same(name):
                 return Writing(name) if name in IN_PLACE else Function(SAME[name])
 
@@ -433,6 +485,22 @@ def _within(pieces: tuple[Piece, ...]) -> Iterator[Piece]:
 
 # --- strategies -------------------------------------------------------------------------
 
+
+def from_zoo() -> list[str]:
+    """The cases of the zoo that stand anywhere in a network, and draw no random numbers."""
+    told = {**expected.REFUSED, **expected.KNOWN}
+    return [
+        name
+        for name, named in zoo().items()
+        if not (named.first or named.statement or named.fixed or named.case.whole)
+        and all(operand.kind in ("map", "share") for operand in named.fed)
+        and not any(expected.of(told, name))
+        and not any(fnmatchcase(name, pattern) for pattern in RANDOM)
+    ]
+
+
+RANDOM = ("*ropout*", "*RReLU*", "layer.LSTM 1", "layer.TransformerEncoderLayer 1")
+
 _plain: st.SearchStrategy[Piece] = st.one_of(
     st.builds(Linear, st.integers(1, 4)),
     st.builds(Conv, st.integers(1, 5), st.sampled_from((1, 3)), st.booleans()),
@@ -440,6 +508,7 @@ _plain: st.SearchStrategy[Piece] = st.one_of(
     st.builds(Same, st.sampled_from((*SAME, *IN_PLACE))),
     st.builds(Resize, st.sampled_from(("max", "average", "nearest", "bilinear"))),
     st.builds(Mix, st.sampled_from(("LSTM", "GRU", "attention"))),
+    st.builds(Zoo, st.deferred(lambda: st.sampled_from(from_zoo()))),
 )
 
 

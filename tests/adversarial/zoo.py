@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import attrs
 
@@ -39,6 +40,7 @@ WITHOUT: Mapping[str, str] = {
         ),
         GPU,
     ),
+    **dict.fromkeys(("SyncBatchNorm", "margin_cross_entropy", "rms_norm"), GPU),
     "class_center_sample": "draws classes for a loss on several GPUs",
     **dict.fromkeys(("CTCLoss", "ctc_loss", "RNNTLoss", "rnnt_loss"), "among NETS"),
 }
@@ -58,9 +60,10 @@ def _all(of: Of, names: list[str], home: object, table: Cases) -> Iterator[Named
     seen: set[int] = set()
     for name in names:
         thing = id(getattr(home, name))
-        if name in WITHOUT or thing in seen:  # seen: a second name of the same
-            continue
+        known = thing in seen  # by another name
         seen.add(thing)
+        if known or name in WITHOUT:
+            continue
         cases = table.get(name, new() if of == "layer" else call(x(6)))
         for number, case in enumerate(cases if isinstance(cases, tuple) else (cases,)):
             named = Named(of, name, number, case)
@@ -85,3 +88,10 @@ def zoo() -> Mapping[str, Named]:
     found = {str(one): one for one in named}
     assert len(found) == len(named)
     return found
+
+
+def forgotten(of: Of, home: Any) -> list[str]:
+    """The names of ``home`` that have no case, by this name or another."""
+    run = {id(getattr(home, named.name)) for named in zoo().values() if named.of == of}
+    run |= {id(getattr(home, name)) for name in WITHOUT if hasattr(home, name)}
+    return [name for name in home.__all__ if id(getattr(home, name)) not in run]

@@ -52,7 +52,6 @@ def _by_rows(made: Any) -> list[paddle.Tensor]:
 LAYERS: Cases = {
     "BatchNorm": new(4, on=(IMAGE,)),
     **_by_rank("BatchNorm{}D", 4),
-    "SyncBatchNorm": new(4, on=(IMAGE,)),
     "GroupNorm": formats(new(2, 4, on=(IMAGE,))),
     "LayerNorm": (new(6), new([6, 6], on=(IMAGE,))),
     "SpectralNorm": new([6, 5], on=(w(6, 5),), power_iters=2, whole=True),
@@ -92,7 +91,7 @@ LAYERS: Cases = {
     "FeatureAlphaDropout": new(on=(IMAGE,)),
     "Bilinear": new(6, 5, 3, on=(x(6), x(5))),
     "Unfold": new([2, 3], on=(IMAGE,)),
-    "Fold": new([4, 5], [2, 2], on=(x(8, 12),)),
+    "Fold": (new([4, 5], [2, 2], on=(x(8, 12),), fixed=True), new([4, 5], [2, 2], on=(x(8, 12),))),
     "SimpleRNNCell": new(6, 5),
     "LSTMCell": new(6, 5),
     "GRUCell": new(6, 5),
@@ -215,10 +214,16 @@ LAYERS: Cases = {
     "HingeEmbeddingLoss": new(on=(x(6), f(6)), whole=True),
     "CosineEmbeddingLoss": new(on=(x(6), x(6), i(2)), whole=True),
     "MultiMarginLoss": new(on=(x(6), i(6)), whole=True),
-    "MultiLabelMarginLoss": new(on=(x(6), i(6, 6)), whole=True),
+    "MultiLabelMarginLoss": (
+        new(on=(x(6), i(6, 6)), whole=True, fixed=True),
+        new(on=(x(6), i(6, 6)), whole=True),
+    ),
     "TripletMarginWithDistanceLoss": new(on=(x(6), x(6), x(6)), whole=True),
     "TripletMarginLoss": new(on=(x(6), x(6), x(6)), whole=True),
     "SoftMarginLoss": new(on=(x(6), f(6)), whole=True),
     "HSigmoidLoss": new(6, 4, on=(x(6), i(4, 1))),
-    "AdaptiveLogSoftmaxWithLoss": new(6, 8, [3, 5], on=(x(6), i(8)), whole=True),
+    "AdaptiveLogSoftmaxWithLoss": (
+        new(6, 8, [3, 5], on=(x(6), i(8)), whole=True, fixed=True),
+        new(6, 8, [3, 5], on=(x(6), i(8)), whole=True),
+    ),
 }

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
+from typing import Any
 
 import paddle
 from paddle import nn
@@ -14,8 +16,9 @@ from tests.adversarial.whole import F
 
 def _quantised() -> nn.Layer:
     """A student whose quantisation is trained, as ``paddle.quantization`` makes one."""
-    quantization = whole.paddle.quantization
-    quanter = quantization.quanters.FakeQuanterWithAbsMaxObserver(moving_rate=0.9)
+    quantization: Any = importlib.import_module("paddle.quantization")
+    quanters: Any = importlib.import_module("paddle.quantization.quanters")
+    quanter = quanters.FakeQuanterWithAbsMaxObserver(moving_rate=0.9)
     net = nn.Sequential(whole.nn.Conv2D(4, 3, 3), nn.ReLU(), nn.Flatten(), nn.Linear(48, 5))
     config = quantization.QuantConfig(activation=quanter, weight=quanter)
     made: nn.Layer = quantization.QAT(config).quantize(net)
@@ -96,10 +99,11 @@ NETS: Cases = {
     ),
     "last": _net(
         lambda: nn.Sequential(
-            whole.nn.Conv2D(6, 4, 3, data_format="NHWC"),
+            whole.nn.Conv2D(4, 4, 3, data_format="NHWC"),
             whole.nn.Conv2D(4, 3, 3, data_format="NHWC"),
             nn.Flatten(),
             nn.Softmax(),
-        )
+        ),
+        x(6, 6, 4),
     ),
 }

@@ -1,0 +1,59 @@
+"""Which cases of the zoo are run, and what of what they come to is not as it should be.
+
+By default one case in seven is run, always the same, several in one network, and what is known to
+differ is left out; the slow profile, ``PURDIST_TESTS=slow``, runs each, on its own, and layers that
+stand first in a network too.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+
+from tests.adversarial import expected
+from tests.adversarial.asking import Outcomes, outcomes
+from tests.adversarial.battery import WAYS
+from tests.adversarial.cases import Named, Of
+from tests.adversarial.zoo import zoo
+
+SLOW = "slow" in os.environ.get("PURDIST_TESTS", "")
+
+_ONE_IN = 7
+"""An odd number: cases in both formats stand in pairs."""
+
+_TOGETHER = 12
+
+
+def cases(*of: Of) -> list[str]:
+    """The names of those that are run."""
+    named = [(name, one) for name, one in zoo().items() if one.of in of]
+    if SLOW:
+        return [name for name, _ in named]
+    later = [name for name, one in named if not one.first]
+    return [name for k, name in enumerate(later) if k % _ONE_IN == 0 or name.startswith("net.")]
+
+
+def come_to(names: Iterable[str]) -> Mapping[str, Outcomes]:
+    """What these cases come to."""
+    chosen: Mapping[str, Named] = {name: zoo()[name] for name in names}
+    apart = {name: list(_ways(name)) for name in chosen if any(_told(name))}
+    return outcomes(chosen, list(WAYS), alone=apart, size=1 if SLOW else _TOGETHER)
+
+
+def wrong(name: str, came_to: Outcomes) -> list[str]:
+    """The ways in which a case came to something else than it should, and to what."""
+    refused, known = (dict(expected.of(t, name)) for t in (expected.REFUSED, expected.KNOWN))
+    return [
+        f"{way}: {shown.error or 'well'}: {shown.text}"
+        for way, shown in came_to.items()
+        if (not shown.error if way in known else shown.error != refused.get(way, ""))
+    ]
+
+
+def _told(name: str) -> Iterator[tuple[str, str]]:
+    return expected.of({**expected.REFUSED, **expected.KNOWN}, name)
+
+
+def _ways(name: str) -> Iterator[str]:
+    known = dict(expected.of(expected.KNOWN, name))
+    return (way for way in WAYS if SLOW or way not in known)
