@@ -8,7 +8,6 @@ The road is one way, and every step makes a new value::
 
 from purdist.applying import apply
 from purdist.caching import TeacherCache, cache_teacher
-from purdist.checkpoints import load_weights, save_weights, to_layer
 from purdist.cutting import cut
 from purdist.distillation import Distillation
 from purdist.errors import (
@@ -33,7 +32,10 @@ from purdist.errors import (
     UninitializedWeightsError,
     UnknownVariableError,
 )
-from purdist.exporting import export, student_of
+from purdist.exporting.inference import export
+from purdist.exporting.layers import to_layer
+from purdist.exporting.student import student_of
+from purdist.exporting.weights import load_weights, save_weights
 from purdist.losses import (
     AttentionTransferLoss,
     ContrastiveLoss,

@@ -21,6 +21,7 @@ from purdist.errors import (
     InvalidArgumentError,
     PurdistError,
     ShapeMismatchError,
+    some,
 )
 from purdist.losses.custom import CustomLoss
 from purdist.losses.spec import LossSpec
@@ -236,8 +237,7 @@ def _check(name: str, program: paddle.static.Program) -> None:
     ops = graphs.optimizer_operations(program)
     if ops:
         raise InvalidArgumentError(
-            f"{name}: Expected a loss, got one that adds gradient or optimizer ops: "
-            f"{', '.join(ops[:3])}{', ...' if len(ops) > 3 else ''}.",
+            f"{name}: Expected a loss, got one that adds gradient or optimizer ops: {some(ops)}.",
             "Leave append_backward, paddle.grad and minimize out of it: purdist.minimize adds the "
             "gradients of the whole loss.",
         )

@@ -6,7 +6,7 @@ catches ``ValueError`` or ``KeyError`` keeps working.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 
 
@@ -129,3 +129,9 @@ def together(faults: Sequence[PurdistError]) -> PurdistError:
     error = kind(f"{len(faults)} faults:\n{text}")
     error.faults = tuple(faults)
     return error
+
+
+def some(things: Iterable[object], limit: int = 3) -> str:
+    """The first of ``things``, as a text lists them: ``a, b, c, ...``."""
+    listed = list(map(str, things))
+    return ", ".join(listed[:limit]) + (", ..." if len(listed) > limit else "")

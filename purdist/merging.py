@@ -17,6 +17,7 @@ from purdist.errors import (
     PurdistError,
     ShapeMismatchError,
     UnknownVariableError,
+    some,
     together,
 )
 from purdist.program import Program
@@ -199,9 +200,8 @@ def _check_origins(teacher: Program, student: Program) -> None:
             if met:
                 raise NameClashError(
                     f"Expected teacher and student to own different parameters, got {len(met)} "
-                    f"names that both own in one scope: {', '.join(met[:3])}"
-                    f"{', ...' if len(met) > 3 else ''}. The startup program that ran last "
-                    "overwrote the other network's weights.",
+                    f"names that both own in one scope: {some(met)}. The startup program that ran "
+                    "last overwrote the other network's weights.",
                     "Give each network a scope of its own: run its startup program under "
                     "paddle.static.scope_guard(paddle.static.Scope()) and pass that scope= to "
                     "from_static.",
@@ -309,9 +309,8 @@ def _check_prefix(teacher: Program, student: Program, prefix: str) -> None:
     names = teacher.variables
     met = [n for n in student.variables if n.startswith(prefix) and n[len(prefix) :] in names]
     if met:
-        some = ", ".join(map(repr, met[:3]))
         raise NameClashError(
             f"Expected name_prefix to keep the teacher's names from the student's, got "
-            f"{prefix!r}, with which {len(met)} meet: {some}{', ...' if len(met) > 3 else ''}.",
+            f"{prefix!r}, with which {len(met)} meet: {some(map(repr, met))}.",
             "Choose another name_prefix, one for each teacher.",
         )

@@ -124,6 +124,12 @@ def put(scope: Scope, name: str, array: npt.NDArray[np.generic], place: Place) -
     _make(scope, name).set(array, place)
 
 
+def kinds(scope: Scope, names: Iterable[str]) -> dict[str, graphs.Kind]:
+    """The shape and dtype of each weight that is there."""
+    tensors = {name: tensor_of(scope, name) for name in names}
+    return {name: graphs.kind_of(tensor) for name, tensor in tensors.items() if tensor is not None}
+
+
 def values(scope: Scope, names: Iterable[str]) -> dict[str, npt.NDArray[np.generic]]:
     """The weights as arrays of their own."""
     return {name: np.array(_present(scope, name)) for name in names}

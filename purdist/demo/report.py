@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TypeAlias
@@ -12,6 +11,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from purdist.demo.digits import Outcome
+from purdist.storing import replacing
 
 Results: TypeAlias = Mapping[str, Sequence[Outcome]]
 """Who learned -> what came of it, an outcome per seed."""
@@ -56,7 +56,5 @@ def draw(results: Results, path: Path) -> None:
     axes.grid(alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(loc="lower right", title=f"mean, band from lowest to highest; seeds: {seeds}")
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.name}.") as folder:
-        draft = Path(folder) / "picture.png"
-        figure.savefig(draft, dpi=150)
-        draft.replace(path)
+    with replacing(path) as draft:
+        figure.savefig(draft, dpi=150, format="png")

@@ -10,15 +10,14 @@ import numpy as np
 import paddle
 
 from purdist import graphs, scopes
+from purdist.comparing import Holder
 from purdist.errors import (
-    DtypeMismatchError,
     ForeignValueError,
     InvalidArgumentError,
     NameClashError,
     PurdistError,
     RandomInferenceError,
-    ShapeMismatchError,
-    UninitializedWeightsError,
+    some,
     together,
 )
 from purdist.origins import Origin
@@ -252,8 +251,7 @@ def _check_forward(program: paddle.static.Program) -> None:
     ops = graphs.optimizer_operations(program)
     if ops:
         raise InvalidArgumentError(
-            f"Expected a forward program, got one with gradient or optimizer ops: "
-            f"{', '.join(ops[:3])}{', ...' if len(ops) > 3 else ''}.",
+            f"Expected a forward program, got one with gradient or optimizer ops: {some(ops)}.",
             "Hand over the program as it was before minimize, or the same network built again "
             "under paddle.utils.unique_name.guard(); the scope may be the trained one.",
         )
@@ -275,37 +273,17 @@ def _without_memory(source: graphs.Graph, scope: graphs.Scope) -> frozenset[str]
     return frozenset(name for name in names if scopes.tensor_of(scope, name) is None)
 
 
+_IN_THE_SCOPE = Holder(
+    "in the scope",
+    "Run the startup program in that scope first, or pass the scope= it ran in.",
+    "Another network's startup program wrote it: give each network a scope of its own "
+    "(paddle.static.scope_guard(paddle.static.Scope())), or pass the scope= that this one's ran "
+    "in.",
+)
+
+
 def _check_weights(scope: graphs.Scope, weights: list[Variable]) -> None:
-    faults: list[PurdistError] = []
-    absent = [w for w in weights if scopes.tensor_of(scope, w.name) is None]
-    if absent:
-        some = ", ".join(w.spec for w in absent[:3]) + (", ..." if len(absent) > 3 else "")
-        faults.append(
-            UninitializedWeightsError(
-                f"Expected the scope to hold {len(weights)} weights, got no memory for "
-                f"{len(absent)} of them: {some}.",
-                "Run the startup program in that scope first, or pass the scope= it ran in.",
-            )
-        )
-    for weight in weights:
-        tensor = scopes.tensor_of(scope, weight.name)
-        if tensor is None:
-            continue
-        shape, dtype = graphs.kind_of(tensor)
-        if shape != weight.shape:
-            faults.append(
-                ShapeMismatchError(
-                    f"Expected the weight {weight.spec}, the scope holds it as {list(shape)}.",
-                    "Another network's startup program wrote it: give each network a scope of "
-                    "its own (paddle.static.scope_guard(paddle.static.Scope())).",
-                )
-            )
-        elif dtype != weight.dtype:
-            faults.append(
-                DtypeMismatchError(
-                    f"Expected the weight {weight.spec}, the scope holds it as {dtype}.",
-                    "Give the scope that this network's startup program ran in.",
-                )
-            )
+    found = scopes.kinds(scope, [weight.name for weight in weights])
+    faults = list(_IN_THE_SCOPE.faults(weights, found))
     if faults:
         raise together(faults)

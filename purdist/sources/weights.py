@@ -9,7 +9,7 @@ import attrs
 import paddle
 
 from purdist import graphs, scopes
-from purdist.errors import UninitializedWeightsError
+from purdist.errors import UninitializedWeightsError, some
 from purdist.sources.names import free
 
 
@@ -54,10 +54,9 @@ class Weights:
         parameters = [weight for weight in self._known.values() if weight.parameter]
         absent = [w.names[0] for w in parameters if not graphs.has_memory(w.tensor)]
         if absent:
-            some = ", ".join(absent[:3]) + (", ..." if len(absent) > 3 else "")
             raise UninitializedWeightsError(
                 f"Expected {type(layer).__name__} to hold {len(parameters)} weights, got no memory "
-                f"for {len(absent)} of them: {some}.",
+                f"for {len(absent)} of them: {some(absent)}.",
                 "Initialise the layer first: it was made under paddle.LazyGuard.",
             )
 

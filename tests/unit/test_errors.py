@@ -302,18 +302,23 @@ def inside_a_loop() -> dict[str, paddle.Tensor]:
     return {"inner": inner[0]}
 
 
+SHARED = (
+    "Another network's startup program wrote it: give each network a scope of its own "
+    "(paddle.static.scope_guard(paddle.static.Scope())), or pass the scope= that this one's ran in."
+)
+
 ENTERING: dict[str, Case] = {
     "a startup program that never ran": (
         lambda: entered(nets.linear(), paddle.static.Scope()),
         UninitializedWeightsError,
-        "Expected the scope to hold 4 weights, got no memory for 4 of them: "
+        "Expected 4 weights in the scope, got none for 4 of them: "
         "dense_1.b [4] float32, dense_1.w [5, 4] float32, dense_0.b [5] float32, ....\n"
         "Run the startup program in that scope first, or pass the scope= it ran in.",
     ),
     "a startup program that never ran in the global scope": (
         lambda: entered(nets.linear(sizes=(6, 4))),
         UninitializedWeightsError,
-        "Expected the scope to hold 2 weights, got no memory for 2 of them: "
+        "Expected 2 weights in the scope, got none for 2 of them: "
         "dense_0.b [4] float32, dense_0.w [6, 4] float32.\n"
         "Run the startup program in that scope first, or pass the scope= it ran in.",
     ),
@@ -321,12 +326,9 @@ ENTERING: dict[str, Case] = {
         lambda: overwritten(nets.linear(sizes=(6, 5, 3))),
         ShapeMismatchError,
         "2 faults:\n"
-        "1. Expected the weight dense_1.b [4] float32, the scope holds it as [3].\n"
-        "Another network's startup program wrote it: give each network a scope of its own "
-        "(paddle.static.scope_guard(paddle.static.Scope())).\n"
-        "2. Expected the weight dense_1.w [5, 4] float32, the scope holds it as [5, 3].\n"
-        "Another network's startup program wrote it: give each network a scope of its own "
-        "(paddle.static.scope_guard(paddle.static.Scope())).",
+        f"1. Expected the weight dense_1.b [4] float32 in the scope, got [3] float32.\n{SHARED}\n"
+        f"2. Expected the weight dense_1.w [5, 4] float32 in the scope, got [5, 3] float32.\n"
+        f"{SHARED}",
     ),
     "weights of another dtype": (
         lambda: purdist.from_static(
@@ -335,10 +337,9 @@ ENTERING: dict[str, Case] = {
         ),
         DtypeMismatchError,
         "2 faults:\n"
-        "1. Expected the weight dense_0.b [4] float32, the scope holds it as float64.\n"
-        "Give the scope that this network's startup program ran in.\n"
-        "2. Expected the weight dense_0.w [6, 4] float32, the scope holds it as float64.\n"
-        "Give the scope that this network's startup program ran in.",
+        f"1. Expected the weight dense_0.b [4] float32 in the scope, got [4] float64.\n{SHARED}\n"
+        f"2. Expected the weight dense_0.w [6, 4] float32 in the scope, got [6, 4] float64.\n"
+        f"{SHARED}",
     ),
     "optimizer ops": (
         lambda: trained_with(lambda: paddle.optimizer.SGD(0.1)),

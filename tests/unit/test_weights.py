@@ -155,13 +155,13 @@ def test_all_that_does_not_fit_is_told_together(tmp_path: Path) -> None:
     assert told(program, path) == (
         purdist.SeveralFaultsError,
         "3 faults:\n"
-        f"1. Expected the weights of the program alone in {str(path)!r}, got 2 more: "
-        "more.bias, more.weight.\n"
-        "They are those of another network, or of more than the program holds.\n"
-        f"2. Expected the weight held [3, 2] float16 in {str(path)!r}, got [4, 2] float32.\n"
+        f"1. Expected the weight held [3, 2] float16 in {str(path)!r}, got [4, 2] float32.\n"
         "It is that of another network.\n"
-        f"3. Expected the weight scalar [] float16 in {str(path)!r}, got [] float32.\n"
-        "It is that of another network.",
+        f"2. Expected the weight scalar [] float16 in {str(path)!r}, got [] float32.\n"
+        "It is that of another network.\n"
+        f"3. Expected the weights of the program alone in {str(path)!r}, got 2 more: "
+        "more.bias, more.weight.\n"
+        "They are those of another network, or of more than the program holds.",
     )
     purdist.save_weights(program, path)
     assert told(holding("float16", more=True), path) == (

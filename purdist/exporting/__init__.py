@@ -1,0 +1,1 @@
+"""What is trained, taken out: as a program, as files, as a layer."""

@@ -1,0 +1,65 @@
+"""`to_layer`: weights back in a dygraph layer."""
+
+from __future__ import annotations
+
+import copy
+from typing import TypeVar
+
+import paddle
+
+from purdist import graphs, scopes
+from purdist.comparing import Holder
+from purdist.distillation import Distillation
+from purdist.errors import together
+from purdist.exporting.student import student_of
+from purdist.program import Program
+from purdist.sources.weights import held_by
+from purdist.training import Training
+
+L = TypeVar("L", bound=paddle.nn.Layer)
+
+
+def to_layer(trained: Program | Distillation | Training, layer: L) -> L:
+    """A new dygraph layer with the weights of a student, as they are now.
+
+    Args:
+        trained: What holds a student that came from a layer of this structure by
+            `from_layer`, so that its weights are named by their paths there.
+        layer: A layer of that structure. It is copied, and left as it is.
+
+    Raises:
+        UninitializedWeightsError: The student does not have all weights of the layer.
+        UnknownVariableError: The layer does not have all that the student trains.
+        ShapeMismatchError: A weight has another shape in the layer.
+        DtypeMismatchError: A weight has another dtype in the layer.
+        SeveralFaultsError: Several of these.
+    """
+    student = student_of(trained)
+    with graphs.dynamic():
+        copied = copy.deepcopy(layer)
+    tensors = _tensors(copied)
+    kinds = {name: (tuple(t.shape), graphs.dtype_name(t.dtype)) for name, t in tensors.items()}
+    expected = [
+        variable
+        for variable in map(student.variable, student.weights)
+        # What forward found elsewhere, such as a constant of its module, is not the layer's.
+        if variable.name in tensors or variable.changes
+    ]
+    here = Holder(f"in {type(layer).__name__}")
+    faults = [*here.faults(expected, kinds), *here.surplus(expected, kinds)]
+    if faults:
+        raise together(faults)
+    for name, tensor in tensors.items():
+        scopes.write_into(tensor, student.scope, name)
+    return copied
+
+
+def _tensors(layer: paddle.nn.Layer) -> dict[str, paddle.Tensor]:
+    """What ``layer`` holds by the first of its names, by which a program knows it."""
+    tensors: dict[str, paddle.Tensor] = {}
+    known: set[int] = set()
+    for name, tensor, _ in held_by(layer):
+        if id(tensor) not in known and not graphs.is_scratch(tensor):
+            known.add(id(tensor))
+            tensors[name] = tensor
+    return tensors

@@ -1,0 +1,116 @@
+"""`save_weights` and `load_weights`: weights on their own, into a file and out of one."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TypeVar
+
+import attrs
+import numpy as np
+import paddle
+from safetensors import SafetensorError, TensorSpec, deserialize, serialize_file
+
+from purdist import graphs, scopes
+from purdist.comparing import Holder
+from purdist.errors import (
+    CorruptFileError,
+    DtypeMismatchError,
+    MissingFileError,
+    together,
+)
+from purdist.program import Program
+from purdist.storing import replacing
+
+L = TypeVar("L", bound=paddle.nn.Layer)
+
+_DTYPES = {
+    "BOOL": "bool",
+    "I8": "int8",
+    "U8": "uint8",
+    "I16": "int16",
+    "I32": "int32",
+    "I64": "int64",
+    "F16": "float16",
+    "BF16": "bfloat16",
+    "F32": "float32",
+    "F64": "float64",
+    "C64": "complex64",
+}
+
+
+def save_weights(program: Program, path: str | os.PathLike[str]) -> None:
+    """Writes the weights of a program, running statistics included, as safetensors.
+
+    The file is written beside its target and renamed: a reader never sees half of one.
+
+    Args:
+        program: Whose weights. That of a `Training` has the weights as they are now.
+        path: Where to. The folder must exist.
+
+    Raises:
+        DtypeMismatchError: The format has no such dtype as one of the weights.
+    """
+    for variable in map(program.variable, program.weights):
+        if variable.dtype not in _DTYPES.values():
+            raise DtypeMismatchError(
+                f"Expected weights of the dtypes that safetensors knows, got {variable.spec}.",
+                f"They are {', '.join(_DTYPES.values())}.",
+            )
+    arrays = scopes.values(program.scope, program.weights)
+    entries = {
+        name: TensorSpec(
+            dtype=program.variables[name].dtype,
+            shape=array.shape,
+            data_ptr=array.ctypes.data,
+            data_len=array.nbytes,
+        )
+        for name, array in arrays.items()
+    }
+    with replacing(Path(path)) as draft:
+        serialize_file(entries, draft)
+
+
+def load_weights(program: Program, path: str | os.PathLike[str]) -> Program:
+    """The program with the weights of a safetensors file. ``program`` keeps its own.
+
+    Args:
+        program: The network. Its weights say what the file must hold.
+        path: The file.
+
+    Raises:
+        MissingFileError: There is no such file.
+        CorruptFileError: It is cut off, damaged or no safetensors file.
+        UninitializedWeightsError: It does not hold all weights.
+        UnknownVariableError: It holds what is no weight of the program.
+        ShapeMismatchError: It holds a weight in another shape.
+        DtypeMismatchError: It holds a weight in another dtype.
+        SeveralFaultsError: Several of the last four.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise MissingFileError(
+            f"Expected weights in {str(path)!r}, got no such file.",
+            "Give the path that was given to save_weights, suffix included.",
+        )
+    try:
+        entries = dict(deserialize(path.read_bytes()))  # type: ignore[no-untyped-call]  # so it is
+    except SafetensorError as error:
+        raise CorruptFileError(
+            f"Expected a safetensors file in {str(path)!r}, got {error}.",
+            "Save the weights again: the file is cut off, damaged or of another format.",
+        ) from None
+    kinds = {
+        name: (tuple(entry["shape"]), _DTYPES.get(entry["dtype"], entry["dtype"]))
+        for name, entry in sorted(entries.items())
+    }
+    expected = [program.variables[name] for name in program.weights]
+    file = Holder(f"in {str(path)!r}")
+    faults = [*file.faults(expected, kinds), *file.surplus(expected, kinds)]
+    if faults:
+        raise together(faults)
+    loaded = attrs.evolve(program, scope=scopes.new_scope(), origins=(), live=False)
+    for name, (shape, dtype) in kinds.items():
+        array = np.frombuffer(entries[name]["data"], graphs.array_dtype(dtype)).reshape(shape)
+        scopes.put(loaded.scope, name, array, program.place)
+    return loaded
