@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
+import attrs
+
 from purdist import graphs
 from purdist.distillation import Distillation
 from purdist.drafting import Draft
@@ -147,6 +149,7 @@ def _faults(program: Program, spec: LossSpec) -> Iterator[PurdistError]:
     known = {key: _described(program, wanted) for key, wanted in spec.variables.items()}
     learned = {key for key, name in names.items() if program.takes_gradient(name)}
     yield from _side_faults(spec, known, learned)
+    yield from _twin_faults(program, spec, known)
     try:
         spec.check(known)
     except PurdistError as error:
@@ -172,6 +175,27 @@ def _side_faults(
                 "Teacher and student are swapped: exchange the two names."
                 if swapped
                 else "Name a variable of the student.",
+            )
+
+
+def _twin_faults(
+    program: Program, spec: LossSpec, variables: Mapping[str, Variable]
+) -> Iterator[PurdistError]:
+    """A variable that learns from itself learns nothing."""
+    fields = {field.name for field in attrs.fields(type(spec))}
+    keys = [key for key in variables if key in fields and key != "label"]
+    values = program.modes.training.values
+    identities = {k: values[n].id for k in keys if isinstance(n := spec.variables[k], str)}
+    taught = {key: key.replace("teacher", "student", 1) for key in keys if key[0] == "t"}
+    if not taught and len(keys) == 2:  # two that teach each other
+        taught = dict([keys])
+    for one, other in taught.items():
+        same = other in identities and identities[other] == identities.get(one)
+        if same and variables[other].owner != "teacher":
+            yield InvalidArgumentError(
+                f"Expected {one} and {other} to be two variables, got {variables[other].spec} for "
+                "both, which learns nothing from itself.",
+                "What is a teacher's bears the prefix given to merge: 'teacher_output'.",
             )
 
 

@@ -99,6 +99,9 @@ def _build(
     ours: bool,
 ) -> Term:
     program, startup = paddle.static.Program(), paddle.static.Program()
+    if not ours:  # whose values somebody may keep
+        graphs.keep_graph(program)
+        graphs.keep_graph(startup)
     with _only(program), paddle.static.program_guard(program, startup):
         feeds = {key: _stand_in(key, value, sizes(value.shape)) for key, value in variables.items()}
         with unique_name.guard(f"{name}/"):
@@ -147,8 +150,9 @@ def _called(
             f"{name}: Expected the loss to compute with values, got code that asks for {error}, in "
             f"{graphs.place_in_source(error)}.",
             "Write it with Paddle's ops on all rows at once, such as paddle.where for an if, or "
-            "build the networks with a known batch. In a function with def, a for over "
-            "range(x.shape[0]) that adds up to one tensor, from 0.0 on, works as well.",
+            "build the networks with a known batch. In a function with def, an if, max and min of "
+            "sizes, and a for over range(x.shape[0]) that adds up to one tensor, from 0.0 on, work "
+            "as well; rows have no end that zip, list or a comprehension could come to.",
         ) from error
     except Exception as error:
         if foreign:

@@ -40,6 +40,7 @@ from purdist.graphs.gradients import (
     record_stops,
     sparse_lookups,
 )
+from purdist.graphs.keeping import keep_graph
 from purdist.graphs.kernels import flatten_linear_layers, has_fast_kernels, with_fast_kernels
 from purdist.graphs.layers import buffers_in, parameters_in
 from purdist.graphs.lengths import BELIEVING
@@ -211,6 +212,7 @@ __all__ = [
     "is_used",
     "is_value",
     "keep_for_gradients",
+    "keep_graph",
     "kind_of",
     "layer_of",
     "loaded_old_model",

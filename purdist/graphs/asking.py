@@ -28,6 +28,8 @@ from paddle.pir import core
 from paddle.pir.core import static_op_arg_cast_guard
 from paddle.tensor import linalg
 
+from purdist.graphs.branching import branches_as_in_dygraph
+
 _PADDLE = str(Path(paddle.__file__).parent) + os.sep
 _PURDIST = str(Path(__file__).parent.parent) + os.sep
 
@@ -159,6 +161,7 @@ def asking(
     tensors = {name: _as_constant(name, here, become) for name in (*_OPERATORS, *_FATAL)}
     with ExitStack() as stack:
         stack.enter_context(replaced(pir.Value, values))
+        stack.enter_context(branches_as_in_dygraph())
         stack.enter_context(replaced(paddle._C_ops, {"unbind": _unbind(here)}))
         cov = {"cov": _cov(linalg.cov, here)}  # corrcoef calls it too
         for owner in (linalg, paddle.linalg, pir.Value):

@@ -14,6 +14,7 @@ from paddle.base.libpaddle import pir
 
 from purdist.graphs.looking import (
     DATA,
+    IF,
     PARAMETER,
     STOPS,
     WHILE,
@@ -48,12 +49,22 @@ def record_stops(ops: Iterable[Operation]) -> None:
         ]
         if not stopped:
             continue
-        # Paddle marks what a loop puts out by what it starts from.
-        starts = [[v] for v in op.operands_source()[1:]] if op.name() == WHILE else None
-        flows = _flows(op, starts)
+        flows = _flows(op, _marking(op))
         stops = [str(k) for k in stopped if flows[k]]
         if stops:
             op.set_str_attr(STOPS, " ".join(stops))
+
+
+def _marking(op: Operation) -> list[list[paddle.Tensor]] | None:
+    """By what Paddle marks what comes out of regions, None for any other op.
+
+    That is what a loop starts from, and what the first branch of an if yields.
+    """
+    if op.name() == WHILE:
+        return [[value] for value in op.operands_source()[1:]]
+    if op.name() == IF:
+        return [[value] for value in yielded(next(iter(op.blocks())))]
+    return None
 
 
 def derive_gradients(program: paddle.static.Program) -> None:

@@ -1,4 +1,4 @@
-"""Values of a trace that a hook keeps: whoever touches one when its graph is gone crashes."""
+"""Values that somebody keeps who got them of a graph: to touch one when it is gone is a crash."""
 
 from __future__ import annotations
 

@@ -22,6 +22,7 @@ PARAMETER = "builtin.parameter"
 DATA = "pd_op.data"
 FETCH = "pd_op.fetch"
 WHILE = "pd_op.while"
+IF = "pd_op.if"
 
 STOPS = "stops_gradients"
 """The attribute of an op that says which of its results stop gradients for good."""

@@ -10,6 +10,7 @@ import pytest
 
 import purdist
 from purdist import CrossEntropyLoss, CustomLoss, FspLoss, L2Loss, NewInput, SoftLabelLoss
+from purdist.losses import CATALOGUE
 from tests import nets
 from tests.nets import Array
 
@@ -98,11 +99,11 @@ def test_what_losses_make_lives_under_their_names(merged: purdist.Program) -> No
 def test_one_may_apply_to_what_was_applied_already(merged: purdist.Program) -> None:
     specs = [L2Loss("teacher_logits", "logits"), CustomLoss(adapted, TAUGHT)]
     first = purdist.apply(merged, specs)
-    second = purdist.apply(first.program, [*specs, L2Loss("l2_0", "l2_0")])
+    second = purdist.apply(first.program, [*specs, L2Loss("l2_0", "custom_0")])
     assert (second.loss, second.terms) == ("loss_1", ("l2_1", "custom_1", "l2_2"))
-    got = second.program.run(feed(), ["l2_0", "l2_1", "l2_2"])
+    got = second.program.run(feed(), ["l2_0", "l2_1", "l2_2", "custom_0"])
     assert got["l2_0"].tobytes() == got["l2_1"].tobytes()
-    assert got["l2_2"] == 0
+    assert got["l2_2"] == pytest.approx((got["l2_0"] - got["custom_0"]) ** 2)
     assert "loss" not in second.program.variables, "nothing needs the first sum any more"
     training = purdist.minimize(second, lambda: paddle.optimizer.SGD(0.1))
     losses = [step.loss for step in purdist.train(training, [feed()] * 3)]
@@ -276,3 +277,33 @@ def test_a_loss_may_read_what_training_alone_computes(featured: purdist.Program)
     training = purdist.minimize(distillation, lambda: paddle.optimizer.SGD(0.1))
     (step,) = purdist.train(training, [{"x": nets.numbers(0, 5, 1, 4, 4)}])
     assert np.isfinite(step.loss)
+
+
+def teaching(kind: type[purdist.LossSpec], name: str) -> purdist.LossSpec:
+    """A loss that has ``name`` for whatever teaches and learns."""
+    given: dict[str, Any] = {
+        field.name: NewInput("label") if field.name == "label" else name
+        for field in attrs.fields(kind)
+        if field.default is attrs.NOTHING
+    }
+    return kind(**given)
+
+
+KINDS = [
+    kind for kind in CATALOGUE if sum("_var" in field.name for field in attrs.fields(kind)) > 1
+]
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
+def test_no_variable_of_a_network_that_learns_teaches_itself(
+    kind: type[purdist.LossSpec], merged: purdist.Program
+) -> None:
+    with pytest.raises(purdist.PurdistError, match="learns nothing from itself"):
+        purdist.apply(merged, [teaching(kind, "logits")])
+    with pytest.raises(purdist.PurdistError) as caught:
+        purdist.apply(merged, [teaching(kind, "teacher_logits")])
+    assert "from itself" not in str(caught.value), "there is more to say"
+
+
+def test_all_losses_that_compare_are_walked() -> None:
+    assert len(KINDS) >= 15

@@ -577,3 +577,37 @@ def test_conversion_leaves_nothing_behind() -> None:
     assert len(cache._code_to_ast_caches) == known
     assert not hasattr(conditional, "__already_d2s")
     assert not list(Path(get_temp_dir()).glob("conditional*"))
+
+
+def test_what_a_loss_keeps_may_be_looked_at_afterwards() -> None:
+    """A value whose graph was gone ended the process, however it was touched."""
+    printed = nets.in_a_process(
+        """
+        import gc, paddle, purdist
+        from tests import nets
+        paddle.enable_static()
+        kept, failed = [], []
+        def keeps(s):
+            layer = paddle.nn.Linear(3, 3)
+            kept.extend([s, s.shape, s.shape[0], s * 2, layer, layer.weight])
+            return layer(s).mean()
+        def fails(s):
+            failed.append(s + 1)
+            raise RuntimeError
+        def apply(loss):
+            network = nets.program(nets.linear("x", (6, 3), out="s"))
+            return purdist.apply(network, [purdist.CustomLoss(loss, {"s": "s"})])
+        training = purdist.minimize(apply(keeps), lambda: paddle.optimizer.SGD(0.1))
+        for _ in purdist.train(training, [{"x": nets.numbers(0, 4, 6)}]): pass
+        try: apply(fails)
+        except purdist.BuildError: pass
+        del training
+        gc.collect()
+        for thing in kept + failed:
+            repr(thing), str(thing), getattr(thing, "shape", None)
+            if type(thing).__name__ == "Value":
+                thing.stop_gradient, thing.get_defining_op().name(), thing.dtype
+        print(len(kept), "touched")
+        """
+    )
+    assert printed.strip().endswith("touched")

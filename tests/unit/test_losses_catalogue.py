@@ -445,5 +445,5 @@ def test_layers_of_a_loss_learn_beside_the_student_and_stay_behind(
 def test_the_dtype_that_layers_get_is_as_it_was_afterwards() -> None:
     network = nets.program(features(2, "float64"))
     assert paddle.get_default_dtype() == "float32"
-    purdist.apply(network, [HintLoss("map", "map", adaptor="conv")])
+    purdist.apply(network, [HintLoss("image", "map", adaptor="conv")])
     assert paddle.get_default_dtype() == "float32"
