@@ -9,6 +9,7 @@ import attrs
 from purdist import graphs, scopes
 from purdist.errors import InvalidArgumentError, PurdistError, together
 from purdist.program import Program
+from purdist.variables import left_of
 
 
 def cut(program: Program, at: Iterable[str]) -> tuple[Program, Program]:
@@ -51,31 +52,15 @@ def part(
         inputs: The variables to feed instead.
         names: The variables that may keep a name, all of them by default.
     """
-    outputs = tuple(outputs)
     with graphs.building():
-        modes = [
-            graphs.cut(graph, graph.known(outputs), inputs)
-            for graph in (program.modes.training, program.modes.inference)
-        ]
-        if any(map(program.takes_gradient, inputs)):
-            graphs.derive_gradients(modes[0].program)
-    training, inference = (
-        graphs.Graph(
-            graph.program, {n: v for n, v in graph.values.items() if names is None or n in names}
-        )
-        for graph in modes
-    )
+        modes = program.modes.cut(outputs, inputs, names=names)
     # A variable that is fed goes by the name it is fed under; others it has are second names.
     fed = {program.variables[name].name: program.variables[name].as_input(name) for name in inputs}
     result = attrs.evolve(
         program,
-        modes=graphs.Modes(training, inference),
+        modes=modes,
         scope=scopes.new_scope(),
-        variables={
-            name: fed.get(variable.name, variable)
-            for name, variable in program.variables.items()
-            if name in training.values or name in inference.values
-        },
+        variables=left_of({key: fed.get(v.name, v) for key, v in program.variables.items()}, modes),
         live=False,
     )
     program.hand_weights_to(result.scope, program.place, names=result.weights)
@@ -92,13 +77,10 @@ def without_prefix(program: Program, prefix: str, others: Collection[str]) -> Pr
         return name.removeprefix(prefix)
 
     with graphs.building():
-        training, inference = (
-            graphs.renamed(graph, bare)
-            for graph in (program.modes.training, program.modes.inference)
-        )
+        modes = program.modes.renamed(bare)
     result = attrs.evolve(
         program,
-        modes=graphs.Modes(training, inference),
+        modes=modes,
         scope=scopes.new_scope(),
         variables={
             bare(key): attrs.evolve(

@@ -15,7 +15,7 @@ from purdist.losses.schedule import Schedule
 from purdist.losses.spec import LossSpec
 from purdist.program import Program
 from purdist.rehearsing import rehearsed
-from purdist.variables import FLOATS, NewInput, describe_values
+from purdist.variables import FLOATS, NewInput, describe_values, left_of
 
 
 class Draft:
@@ -117,22 +117,21 @@ class Draft:
     def finish(self, losses: Sequence[str], *, prune: bool) -> Program:
         """The program with what was added, in both modes."""
         source = self._source
-        added = graphs.Graph(self._graph.program, self._new_values)
         training = graphs.Graph(self._graph.program, {**self._graph.values, **self._new_values})
-        inference, inferred = self._inference()
-        variables = {**source.variables, **describe_values(added, inferred, owner="loss")}
+        modes = graphs.Modes(training, self._inference())
+        new = graphs.Modes(*(graph.named(self._new_values) for graph in modes))
+        variables = {**source.variables, **describe_values(new, owner="loss")}
         for name in self._moving:
             variables[name] = attrs.evolve(variables[name], role="buffer")
         if prune:
             kept = [k for k, v in variables.items() if v.learns and v.role != "input"]
             kept += [*self._moving, *losses]
-            training = graphs.cut(training, training.known(kept))
-            inference = graphs.cut(inference, inference.known(kept))
+            modes = modes.cut(kept)
         program = Program(
-            graphs.Modes(training, inference),
+            modes,
             self._scope,
             source.place,
-            {k: v for k, v in variables.items() if k in training.values or k in inference.values},
+            left_of(variables, modes),
             origins=source.origins,
             inner=source.inner,
         )
@@ -141,12 +140,12 @@ class Draft:
         )
         return program
 
-    def _inference(self) -> tuple[graphs.Graph, graphs.Graph]:
-        """The graph that infers with the losses, and what of it is new."""
+    def _inference(self) -> graphs.Graph:
+        """The graph that infers, with the losses."""
         source = self._source.modes.inference
         graph = graphs.copy(source)
         if not self._read.issubset(source.values):
-            return graph, graphs.Graph(graph.program, {})  # a loss on what only training computes
+            return graph  # a loss on what only training computes
         mapping = graphs.mapping_between(self._graph, graph, self._read)
         clones = graphs.transplant(self._new_operations, mapping, graph.program)
         graphs.set_inference(clones)
@@ -156,7 +155,7 @@ class Draft:
                 {name: mapping.look_up(value) for name, value in self._new_values.items()},
             )
         )
-        return graphs.Graph(graph.program, {**graph.values, **new.values}), new
+        return graphs.Graph(graph.program, {**graph.values, **new.values})
 
     def _operations(self) -> list[graphs.Operation]:
         return list(graphs.operations(self._graph.program))

@@ -112,51 +112,27 @@ def _beside(
     _check_prefix(other, student, prefix)
     place = student.place if place is None else graphs.place_of(place)
     trains = owner == "peer"
-
+    added = other.modes if trains else other.modes.inferring()
+    own_names = other.inputs + other.weights
     with graphs.building():
-        training, inference = (
-            _joined(graph, added, other.inputs + other.weights, data_name_map, prefix)
-            for graph, added in (
-                (
-                    student.modes.training,
-                    other.modes.training if trains else other.modes.inference,
-                ),
-                (student.modes.inference, other.modes.inference),
-            )
-        )
+        modes = student.modes.append(added, data_name_map, own_names=own_names, prefix=prefix)
     scope = scopes.new_scope()
     student.hand_weights_to(scope, place)
     other.hand_weights_to(scope, place, frozen=not trains, rename=prefix.__add__)
     make = _as_peer if trains else _as_teacher
     return Program(
-        graphs.Modes(training, inference),
+        modes,
         scope,
         place,
         graphs.Prefixed(
             student.variables,
-            other.variables if trains else other.modes.inference.values,
+            other.variables if trains else added.inference.values,
             prefix,
             _renaming(other, student, data_name_map, prefix, make),
         ),
         origins=student.origins + other.origins,
         inner=student.inner | {prefix + name for name in other.inner},
     )
-
-
-def _joined(
-    own: graphs.Graph,
-    added: graphs.Graph,
-    own_names: Collection[str],
-    data_name_map: Mapping[str, str],
-    prefix: str,
-) -> graphs.Graph:
-    """One mode of both networks."""
-    graph = graphs.copy(own)
-    feeds = {source: graph.values[name] for source, name in data_name_map.items()}
-    joined = graphs.append(graph, added, feeds, own_names=own_names, prefix=prefix)
-    if any(not value.stop_gradient for value in feeds.values()):
-        graphs.derive_gradients(joined.program)  # else what flowed before does, and no more
-    return joined
 
 
 def _as_teacher(variable: Variable, prefix: str) -> Variable:

@@ -65,6 +65,15 @@ class Program:
     live: bool = False
     _runners: dict[tuple[str, ...], Inferring] = attrs.field(factory=dict, init=False)
 
+    def __attrs_post_init__(self) -> None:
+        """Holds the graphs against the variables: they are made in different places."""
+        for key, variable in self.variables.items():
+            mode = self.modes.mode_of(key)
+            _insist(mode == variable.mode, f"{key} is in {mode}, not in {variable.mode}")
+            if variable.role != "activation" and key == variable.name:
+                declared = self.modes.declared(key)
+                _insist(declared == {key}, f"{variable.role} {key} is declared as {declared}")
+
     @property
     def graph(self) -> paddle.static.Program:
         """The PIR program that trains."""
@@ -120,8 +129,7 @@ class Program:
 
     def takes_gradient(self, name: str) -> bool:
         """Whether something that learns lies upstream of ``name`` as it trains."""
-        value = self.modes.training.values.get(name)
-        return value is not None and not value.stop_gradient
+        return self.modes.takes_gradient(name)
 
     def unknown(self, name: str) -> UnknownVariableError:
         """The error for a name that no variable bears, with those that are near."""
@@ -296,3 +304,8 @@ class Program:
             f"<Program inputs={list(self.inputs)} parameters={len(self.parameters)} "
             f"variables={len(self.variables)} place={self.place}>"
         )
+
+
+def _insist(holds: bool, fault: str) -> None:  # noqa: FBT001 - as assert
+    if not holds:
+        raise RuntimeError(f"This is a mistake of purdist's own, please report it: {fault}.")

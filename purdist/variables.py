@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Literal
 
 import attrs
-import paddle
 
 from purdist import graphs
 from purdist.errors import (
@@ -16,7 +15,6 @@ from purdist.errors import (
 
 Role = Literal["input", "parameter", "buffer", "activation"]
 Owner = Literal["student", "peer", "teacher", "loss"]
-Mode = Literal["both", "training", "inference"]
 
 FLOATS = ("float16", "bfloat16", "float32", "float64")
 """The dtypes that take gradients, from the narrow to the wide."""
@@ -54,7 +52,7 @@ class Variable:
     owner: Owner = "student"
     op: str = ""
     layer: str = ""
-    mode: Mode = "both"
+    mode: graphs.Mode = "both"
     given_name: str = ""
 
     @property
@@ -147,39 +145,35 @@ class NewInput:
     dtype: str = "int64"
 
 
-def describe_values(
-    training: graphs.Graph, inference: graphs.Graph, *, owner: Owner = "student"
-) -> dict[str, Variable]:
-    """What is known of every named value of the two graphs of one network.
+def describe_values(modes: graphs.Modes, *, owner: Owner = "student") -> dict[str, Variable]:
+    """What is known of every named value of a network.
 
     A value's first name is its `Variable`'s; the others are further keys for the same. Two
     names that mean one value in one graph and two in the other are two variables.
     """
-    buffers = graphs.written_parameters(training.program)
+    buffers = graphs.written_parameters(modes.training.program)
     described: dict[str, Variable] = {}
-    modes: tuple[tuple[graphs.Graph, graphs.Graph, Mode], ...] = (
-        (training, inference, "training"),
-        (inference, training, "inference"),
-    )
-    for graph, other, mode in modes:
-        by_values: dict[tuple[str, str | None], Variable] = {}
-        for name, value in graph.values.items():
-            twin = other.values.get(name)
-            values = (value.id, None if twin is None else twin.id)
-            known = described.get(name) or by_values.get(values)
-            if known is None:
-                known = _describe(name, value, buffers, owner, mode if twin is None else "both")
-            by_values[values] = described[name] = known
+    known: dict[object, Variable] = {}
+    for name in modes.names():
+        identities = modes.identities(name)
+        if identities not in known:
+            known[identities] = _describe(name, modes, buffers, owner)
+        described[name] = known[identities]
     return described
 
 
-def _describe(
-    name: str,
-    value: paddle.Tensor,
-    buffers: set[str],
-    owner: Owner,
-    mode: Mode,
-) -> Variable:
+def left_of(variables: Mapping[str, Variable], modes: graphs.Modes) -> dict[str, Variable]:
+    """Those of ``variables`` that are left in ``modes``, each in the mode that still has it."""
+    found = ((name, variable, modes.mode_of(name)) for name, variable in variables.items())
+    return {
+        name: variable if mode == variable.mode else attrs.evolve(variable, mode=mode)
+        for name, variable, mode in found
+        if mode is not None
+    }
+
+
+def _describe(name: str, modes: graphs.Modes, buffers: set[str], owner: Owner) -> Variable:
+    value = modes.value(name)
     op = graphs.op_of(value)
     parameter = graphs.parameter_name(op) if op.name() == graphs.PARAMETER else None
     role: Role = "activation"
@@ -197,7 +191,7 @@ def _describe(
         owner=owner,
         op=graphs.short_name(op),
         layer=graphs.layer_of(op),
-        mode=mode,
+        mode=modes.mode_of(name) or "both",
         given_name=parameter or "",
     )
 

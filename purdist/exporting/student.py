@@ -51,9 +51,7 @@ def _mapped(source: Program, own: Sequence[str]) -> list[str]:
     computed: set[str] = set()
     for name in own:
         variable = source.variables[name]
-        modes = source.modes
-        graph = modes.inference if name in modes.inference.values else modes.training
-        value = graph.values[name].id
+        value = source.modes.value(name).id
         if variable.is_mapped_input:
             inputs.setdefault(value, name)
         else:

@@ -105,7 +105,7 @@ from purdist.graphs.memory import (
     middle_row,
     share_memory,
 )
-from purdist.graphs.modes import Modes
+from purdist.graphs.modes import Mode, Modes
 from purdist.graphs.optimizers import (
     clip_in_graphs,
     count_of_batches,
@@ -146,6 +146,7 @@ __all__ = [
     "Kind",
     "Lookup",
     "Memory",
+    "Mode",
     "Modes",
     "NumbersError",
     "OldModel",

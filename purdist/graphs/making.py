@@ -53,6 +53,10 @@ class Graph:
         """Those of ``names`` that this graph has: the other mode of a network may have others."""
         return filter(self.values.__contains__, names)
 
+    def named(self, names: Collection[str]) -> Graph:
+        """The same with these names alone."""
+        return Graph(self.program, {n: v for n, v in self.values.items() if n in names})
+
 
 def copy(graph: Graph) -> Graph:
     """The whole of ``graph`` once more, in a program of its own."""
@@ -187,6 +191,10 @@ class Prefixed(Mapping[str, V]):
         if key.startswith(self._prefix) and name in self._names:
             return self._make(name)
         return self._first[key]
+
+    def __contains__(self, key: object) -> bool:
+        name = key.removeprefix(self._prefix) if isinstance(key, str) else ""
+        return key in self._first or (key == self._prefix + name and name in self._names)
 
     def __iter__(self) -> Iterator[str]:
         yield from self._first

@@ -141,13 +141,14 @@ def enter(
         scratch |= _keep_scratch(graph)
     graphs.write_to_copies(inference.program)
     graphs.derive_gradients(training.program)
-    described = describe_values(training, inference)
+    modes = graphs.Modes(training, inference)
+    described = describe_values(modes)
     named = {
         v.name: attrs.evolve(v, given_name=given_names.get(v.name, v.given_name))
         for v in described.values()
     }
     program = Program(
-        graphs.Modes(training, inference),
+        modes,
         scopes.new_scope(),
         place,
         {key: named[variable.name] for key, variable in described.items()},
