@@ -263,7 +263,7 @@ extremes = st.sampled_from(sorted(EXTREMES))
 
 
 @each_case
-@settings(max_examples=8)
+@settings(max_examples=4)
 @given(
     st.integers(1, 3),
     st.integers(0, 2**32 - 1),

@@ -99,7 +99,7 @@ def test_fsp_is_accepted_exactly_where_it_is_defined(maps: dict[str, Variable]) 
     assert is_accepted(FspLoss(*KEYS), maps) == fit
 
 
-@settings(max_examples=60)
+@settings(max_examples=25)
 @given(
     st.tuples(*[st.integers(1, 4)] * 5),
     st.integers(0, 2**32 - 1),
@@ -155,7 +155,7 @@ def terms_of(pair: Pair) -> list[LossSpec]:
 weights = st.floats(0.01, 100) | st.floats(-100, -0.01)
 
 
-@settings(max_examples=40)
+@settings(max_examples=15)
 @given(st.data(), pairs, st.dictionaries(st.integers(0, 3), weights, min_size=1))
 def test_the_total_is_the_weighted_sum_in_any_order(
     data: st.DataObject, pair: Pair, weights: dict[int, float]

@@ -63,7 +63,7 @@ def weights(program: Program) -> Arrays:
     return program.run({}, program.weights)
 
 
-@settings(max_examples=15)
+@settings(max_examples=8)
 @given(pairs, st.booleans())
 def test_every_step_leaves_what_it_is_handed_as_it_was(pair: Pair, dynamic: bool) -> None:  # noqa: FBT001
     if dynamic:
@@ -103,7 +103,7 @@ def walk(pair: Pair) -> None:
         list(train(training, fed))
 
 
-@settings(max_examples=15)
+@settings(max_examples=6)
 @given(pairs)
 def test_a_step_that_refuses_leaves_what_it_is_handed_as_it_was(pair: Pair) -> None:
     teacher, student = pair.programs()
@@ -122,7 +122,7 @@ def test_a_step_that_refuses_leaves_what_it_is_handed_as_it_was(pair: Pair) -> N
         next(train(training, [{"image": feed["image"]}]))
 
 
-@settings(max_examples=20)
+@settings(max_examples=10)
 @given(pairs, st.data())
 def test_pruning_changes_no_loss_and_no_weight(pair: Pair, data: st.DataObject) -> None:
     merged = pair.merged()
@@ -146,7 +146,7 @@ def test_pruning_changes_no_loss_and_no_weight(pair: Pair, data: st.DataObject) 
     assert differing(pruned[1], weights(student_of(merged))) != set()  # it did train
 
 
-@settings(max_examples=20)
+@settings(max_examples=10)
 @given(pairs, st.booleans())
 def test_the_student_comes_off_the_road_as_it_went_on(pair: Pair, prune: bool) -> None:  # noqa: FBT001
     _, student = pair.programs()

@@ -49,7 +49,7 @@ from tests.properties.pairs import computed, differing, small
 # --- networks ---------------------------------------------------------------------------
 
 
-@settings(max_examples=40)
+@settings(max_examples=20)
 @given(networks(), st.integers(1, 3), st.booleans())
 def test_every_network_builds_and_names_each_layers_output(
     network: Network,
@@ -68,7 +68,7 @@ def test_every_network_builds_and_names_each_layers_output(
         assert np.isfinite(array).all()
 
 
-@settings(max_examples=20)
+@settings(max_examples=10)
 @given(small, st.integers(0, 1000))
 def test_a_network_is_its_description_and_its_seed(network: Network, seed: int) -> None:
     with unchanged():

@@ -17,7 +17,7 @@ def sgd() -> paddle.optimizer.Optimizer:
     return paddle.optimizer.SGD(0.05)
 
 
-@settings(max_examples=25)
+@settings(max_examples=12)
 @given(pairs)
 def test_all_ways_to_run_a_teacher_train_alike(pair: Pair) -> None:
     distillation = apply(pair.merged(), [KDLoss(*pair.heads), 0.1 * L2Loss(*pair.heads)])
@@ -39,7 +39,7 @@ def test_all_ways_to_run_a_teacher_train_alike(pair: Pair) -> None:
         np.testing.assert_allclose(told[0], losses["graph"][0], rtol=1e-5, atol=1e-7, err_msg=way)
 
 
-@settings(max_examples=25)
+@settings(max_examples=12)
 @given(pairs)
 def test_both_halves_of_a_cut_are_the_whole(pair: Pair) -> None:
     whole = pair.student.program(seed=2)
