@@ -34,7 +34,7 @@ from purdist import (
     SphericalKDLoss,
     VIDLoss,
 )
-from purdist.testing import Arrays, evaluate
+from purdist.testing import Arrays, evaluate_loss
 from tests import nets
 from tests.golden import references as ref
 from tests.nets import Array
@@ -227,7 +227,7 @@ def sides(given: Given) -> Sides:
 
 
 def weights_of(spec: LossSpec, given: Given) -> dict[str, Array]:
-    """The parameters of the loss's layers, which `evaluate` draws alike."""
+    """The parameters of the loss's layers, which `evaluate_loss` draws alike."""
 
     def variables() -> dict[str, paddle.Tensor]:
         for name, array in given.items():
@@ -270,7 +270,7 @@ def test_value_and_gradient_are_those_of_the_equations(
     tolerance = 1e-6 if dtype == "float64" else 1e-4
     weights = weights_of(case.spec, narrow)
 
-    found = evaluate(case.spec, **sides(narrow), unknown_axes=unknown)
+    found = evaluate_loss(case.spec, **sides(narrow), unknown_axes=unknown)
 
     assert found.value == pytest.approx(case.reference(given, weights), rel=tolerance)
     if isinstance(case.spec, ContrastiveLoss):  # Z is held fixed
@@ -289,7 +289,7 @@ def test_value_and_gradient_are_those_of_the_equations(
 def test_each_of_two_learns_from_the_other_held_fixed() -> None:
     one, other = nets.numbers(0, 6, 5, dtype="float64"), nets.numbers(1, 6, 5, dtype="float64")
 
-    found = evaluate(MutualLoss("s1", "s2"), student={"s1": one, "s2": other})
+    found = evaluate_loss(MutualLoss("s1", "s2"), student={"s1": one, "s2": other})
 
     assert found.value == pytest.approx(ref.kd(one, other, 1.0) + ref.kd(other, one, 1.0))
     for name, fixed, learns in (("s1", other, one), ("s2", one, other)):
@@ -318,7 +318,7 @@ def test_numbers_far_from_zero_keep_their_digits(spec: LossSpec) -> None:
         given["y"] = np.arange(6) % 5
     wide = {k: a if k == "y" else a.astype("float64") for k, a in given.items()}
 
-    found, expected = evaluate(spec, **sides(given)), evaluate(spec, **sides(wide))
+    found, expected = evaluate_loss(spec, **sides(given)), evaluate_loss(spec, **sides(wide))
 
     assert found.value == pytest.approx(expected.value, rel=1e-4)
     scale = np.abs(expected.gradients["s"]).max()
@@ -352,7 +352,7 @@ SLIM = {
 def test_a_row_from_paddleslim_has_its_gradient(name: str) -> None:
     case = SLIM[name]
     given = case.given()
-    found = evaluate(case.spec, **sides(given), unknown_axes=(0,))
+    found = evaluate_loss(case.spec, **sides(given), unknown_axes=(0,))
     value = case.reference(given, {})
     if name == "skd":  # which is a cross entropy: larger by what the teacher alone decides
         value -= ref.slim_skd(given["t"], given["t"])
@@ -370,7 +370,7 @@ def test_no_row_computes_what_paddleslim_calls_dkd() -> None:
     gradient = numeric_gradient(partial(ref.slim_dkd, logits), logits)
     assert ref.slim_dkd(logits, logits) < -0.05
     assert np.abs(gradient).max() > 0.005
-    ours = evaluate(
+    ours = evaluate_loss(
         DKDLoss("t", "s", LABEL),
         teacher={"t": logits},
         student={"s": logits},

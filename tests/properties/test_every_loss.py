@@ -12,7 +12,7 @@ import pytest
 
 import purdist
 from purdist import LossSpec, PKTLoss, PurdistError, RKDAngleLoss
-from purdist.testing import Arrays, Evaluation, evaluate
+from purdist.testing import Arrays, Evaluation, evaluate_loss
 from tests import nets
 from tests.nets import Array
 from tests.properties.test_loss_laws import CASES, Case, each_case, normal, told
@@ -33,7 +33,7 @@ def wide(array: Array, classes: int, mask: float) -> Array:
 
 
 def evaluated(spec: LossSpec, arrays: Mapping[str, Arrays]) -> Evaluation:
-    return evaluate(
+    return evaluate_loss(
         spec, teacher=arrays["teacher"], student=arrays["student"], inputs=arrays["inputs"]
     )
 
@@ -137,8 +137,8 @@ def test_a_divergence_is_infinite_where_the_student_masks_what_the_teacher_think
     teacher, student = np.zeros((2, 3), "f4"), np.zeros((2, 3), "f4")
     student[0, 1] = -np.inf
     spec = purdist.KDLoss("t", "s")
-    assert evaluate(spec, teacher={"t": teacher}, student={"s": student}).value == np.inf
-    found = evaluate(spec, teacher={"t": student}, student={"s": teacher})
+    assert evaluate_loss(spec, teacher={"t": teacher}, student={"s": student}).value == np.inf
+    found = evaluate_loss(spec, teacher={"t": student}, student={"s": teacher})
     assert found.value == pytest.approx(16 * np.log(1.5) / 2, rel=1e-6)
 
 

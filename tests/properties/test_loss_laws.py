@@ -46,7 +46,7 @@ from purdist.testing import (
     LOSS_LAWS,
     Arrays,
     LossLaw,
-    evaluate,
+    evaluate_loss,
     nothing_flows_to_teacher,
     order_of_batch_is_free,
 )
@@ -237,7 +237,7 @@ def test_a_student_like_its_teacher_has_nothing_to_learn(case: Case, some: tuple
     else:
         student = dict.fromkeys(student, next(iter(student.values())))
 
-    found = evaluate(case.spec, teacher=teacher, student=student, inputs=given["inputs"])
+    found = evaluate_loss(case.spec, teacher=teacher, student=student, inputs=given["inputs"])
 
     assert case.at_rest is not None
     expected = case.at_rest(next(iter(student.values())))
@@ -284,7 +284,7 @@ def test_extremes_leave_value_and_gradient_finite_and_no_value_below_the_least(
         for side, how in (("teacher", of_teacher), ("student", of_student))
     )
 
-    found = evaluate(case.spec, teacher=teacher, student=student, inputs=given["inputs"])
+    found = evaluate_loss(case.spec, teacher=teacher, student=student, inputs=given["inputs"])
 
     assert np.isfinite(found.value)
     assert found.value >= case.least - 1e-6 * (1 + abs(found.value))

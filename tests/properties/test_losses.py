@@ -23,7 +23,7 @@ from purdist import (
     Variable,
     apply,
 )
-from purdist.testing import Arrays, evaluate, feature_map_shapes
+from purdist.testing import Arrays, evaluate_loss, feature_map_shapes
 from tests.properties.pairs import CLASSES, Pair, differing, pairs
 
 # --- FSP --------------------------------------------------------------------------------
@@ -116,7 +116,7 @@ def test_fsp_is_the_formula_whatever_sizes_are_unknown(
         for key in KEYS
     }
 
-    found = evaluate(
+    found = evaluate_loss(
         FspLoss(*KEYS),
         teacher={key: maps[key] for key in KEYS[:2]},
         student={key: maps[key] for key in KEYS[2:]},

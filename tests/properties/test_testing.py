@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, ClassVar
 
+import attrs
 import numpy as np
 import paddle
 import pytest
@@ -34,7 +35,7 @@ from purdist.testing import (
     Network,
     Relu,
     batch_may_be_unknown,
-    evaluate,
+    evaluate_loss,
     feature_map_shapes,
     float32_agrees_with_float64,
     linear_in_weight,
@@ -168,7 +169,7 @@ def test_evaluate_gives_value_and_gradients(
     teacher, student = ONE.astype(dtype), OTHER.astype(dtype)
 
     with unchanged(teacher, student):
-        found = evaluate(
+        found = evaluate_loss(
             0.5 * L2Loss("t", "s"),
             teacher={"t": teacher},
             student={"s": student},
@@ -185,7 +186,7 @@ def test_evaluate_adds_up_what_flows_to_one_variable_twice() -> None:
     def product(left: paddle.Tensor, right: paddle.Tensor, by: paddle.Tensor) -> paddle.Tensor:
         return (left * right * by.astype("float32")).sum()
 
-    found = evaluate(
+    found = evaluate_loss(
         CustomLoss(product, {"left": "s", "right": "s", "by": NewInput("n", (-1, 2))}),
         student={"s": OTHER},
         inputs={"n": np.full((3, 2), 2)},
@@ -196,7 +197,7 @@ def test_evaluate_adds_up_what_flows_to_one_variable_twice() -> None:
 
 
 def test_evaluate_leaves_out_what_nothing_flows_to() -> None:
-    found = evaluate(L2Loss("t", "s"), teacher={"t": ONE}, student={"s": OTHER, "idle": ONE})
+    found = evaluate_loss(L2Loss("t", "s"), teacher={"t": ONE}, student={"s": OTHER, "idle": ONE})
 
     assert found.gradients.keys() == {"s"}
 
@@ -225,8 +226,11 @@ def coarse(student: paddle.Tensor, teacher: paddle.Tensor) -> paddle.Tensor:
     return ((student + wide) - (teacher + wide)).square().mean()
 
 
+@attrs.frozen
 class Stubborn(CustomLoss):
     """A loss that looks at its own weight."""
+
+    kind: ClassVar[str] = "stubborn"
 
     def build(self, values: Mapping[str, paddle.Tensor]) -> paddle.Tensor:
         return super().build(values) + float(self.weight == 1)
@@ -358,13 +362,14 @@ import sys
 import purdist
 print("hypothesis" in sys.modules)
 sys.modules["hypothesis"] = None
+from purdist.testing import evaluate_loss
 try:
-    import purdist.testing
+    from purdist.testing import networks
 except ImportError as error:
     print(error)
 """
     assert in_a_process(code).endswith(
         "False\n"
-        "purdist.testing needs hypothesis, which is not installed.\n"
+        "purdist.testing.strategies needs hypothesis, which is not installed.\n"
         "Install it: pip install 'purdist[test]'.\n"
     )

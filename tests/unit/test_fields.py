@@ -23,7 +23,7 @@ from purdist import (
     losses_from_data,
     losses_to_data,
 )
-from purdist.testing import evaluate
+from purdist.testing import evaluate_loss
 from tests import nets
 
 Values = Mapping[str, paddle.Tensor]
@@ -77,7 +77,7 @@ def test_variables_are_found_by_type_in_tuples_and_beside_none() -> None:
 def test_what_is_declared_decides_where_gradients_go() -> None:
     rows = {name: nets.numbers(k, 4, 3) for k, name in enumerate("abc")}
     fed = {"d": nets.numbers(3, 4, 3), "y": np.zeros(4, "int64"), "m": np.array([1, 1, 0, 0])}
-    found = evaluate(
+    found = evaluate_loss(
         MaskedHintLoss(HINTS, "y", counted=NewInput("m")),
         student=rows,  # two of which the loss listens to
         inputs=fed,

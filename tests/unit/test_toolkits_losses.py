@@ -14,7 +14,7 @@ import paddle
 import pytest
 
 from purdist import CustomLoss, NewInput
-from purdist.testing import evaluate
+from purdist.testing import evaluate_loss
 from tests import nets
 from tests.nets import Array
 
@@ -295,7 +295,7 @@ def test_a_loss_of_a_toolkit_works_as_it_is(case: Case) -> None:
     else:
         del arrays["t"]
     expected, gradient = dynamic(case, {**arrays, **inputs})
-    found = evaluate(
+    found = evaluate_loss(
         CustomLoss(case.function, variables),
         teacher={k: a for k, a in arrays.items() if k == "t"},
         student={"s": arrays["s"]},

@@ -1,0 +1,120 @@
+"""`unchanged`: nothing that was handed over, and nothing of the process, is another afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import paddle
+
+from purdist import graphs, scopes
+from purdist.distillation import Distillation
+from purdist.errors import InvalidArgumentError
+from purdist.losses.spec import LossSpec
+from purdist.program import Program
+from purdist.testing.architectures import Network, StaticNetwork
+from purdist.training import Training
+from purdist.variables import NewInput, Variable
+
+
+@contextmanager
+def unchanged(*things: object) -> Iterator[None]:
+    """Asserts that ``things``, and Paddle's process-wide state, come out as they went in.
+
+    Of Paddle that is: mode, flags, default programs, the global scope and its names,
+    unique-name counters, random state::
+
+        with unchanged(teacher, student, data_name_map):
+            merged = merge(teacher, student, data_name_map)
+
+    Args:
+        things: Programs, distillations and trainings (graphs, weights, variables); static
+            programs, scopes, arrays, specs; lists and mappings of such.
+
+    Raises:
+        AssertionError: Something changed. The text names it.
+        InvalidArgumentError: The contents of a thing cannot be compared.
+    """
+    before = _contents_of_all(things)
+    try:
+        yield
+    finally:  # a step that refuses what it was handed must leave it alone too
+        after = _contents_of_all(things)
+        changed = [
+            path
+            for path in dict.fromkeys((*before, *after))
+            if path not in before or path not in after or before[path] != after[path]
+        ]
+        assert not changed, f"Expected nothing to change, got changes of {', '.join(changed)}."
+
+
+def _contents_of_all(things: tuple[object, ...]) -> dict[str, object]:
+    found = {f"Paddle's {name}": state for name, state in graphs.process_state().items()}
+    for k, thing in enumerate(things):
+        found.update(_contents(f"argument {k}", thing))
+    return found
+
+
+def _contents(path: str, thing: object) -> Iterator[tuple[str, object]]:
+    """What ``thing`` holds, each part by where it is."""
+    parts = next((of(thing) for kind, of in _PARTS.items() if isinstance(thing, kind)), None)
+    if parts is not None:
+        yield f"the names in {path}", list(parts)
+        for name, part in parts.items():
+            yield from _contents(f"{path}.{name}", part)
+    elif isinstance(thing, np.ndarray):
+        yield path, (thing.dtype, thing.shape, thing.tobytes())
+    elif isinstance(thing, _PLAIN):
+        yield path, thing
+    elif hasattr(thing, "global_block"):  # a static program, PIR or old
+        yield path, str(thing)
+    else:
+        raise InvalidArgumentError(
+            f"Expected something whose contents can be compared, got {path}, a "
+            f"{type(thing).__name__}.",
+            "Hand over programs, scopes, arrays, specs, or lists and mappings of such.",
+        )
+
+
+def _parts_of_training(training: Training) -> Mapping[str, object]:
+    state = training.progress
+    drawn = None if state.random_state is None else graphs.random_state_text(state.random_state)
+    scheduler = {} if state.scheduler is None else state.scheduler.state_dict()
+    return {
+        "program": training.program,
+        "step": training.step.program,
+        "steps": state.steps,
+        "random state": drawn,
+        "scheduler": scheduler,
+    }
+
+
+def _parts_of_scope(scope: paddle.static.Scope) -> Mapping[str, object]:
+    parts: dict[str, object] = {}
+    for name in sorted(scope.local_var_names()):
+        try:
+            tensor = scopes.tensor_of(scope, name)
+        except ValueError:  # no weight, but an executor's list of feeds
+            tensor = None
+        parts[name] = None if tensor is None else np.array(tensor)
+    return parts
+
+
+_PARTS: Mapping[type, Callable[[Any], Mapping[str, object]]] = {
+    Program: lambda program: {
+        "variables": program.variables,
+        "graph": program.graph,
+        "inference_graph": program.inference_graph,
+        "scope": program.scope,
+    },
+    Distillation: lambda distillation: {"program": distillation.program},
+    Training: _parts_of_training,
+    StaticNetwork: lambda network: {"main": network.main, "scope": network.scope},
+    type(scopes.new_scope()): _parts_of_scope,  # Paddle's public name is a function
+    Mapping: dict,
+    list: lambda items: {str(k): item for k, item in enumerate(items)},
+    tuple: lambda items: {str(k): item for k, item in enumerate(items)},
+}
+_PLAIN = (type(None), str, int, float, LossSpec, NewInput, Network, Variable)

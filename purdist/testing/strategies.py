@@ -1,0 +1,103 @@
+"""Hypothesis strategies: networks, and shapes of what they compute."""
+
+from __future__ import annotations
+
+try:
+    from hypothesis import strategies as st
+    from hypothesis.errors import InvalidArgument
+except ImportError as error:
+    raise ImportError(
+        "purdist.testing.strategies needs hypothesis, which is not installed.\n"
+        "Install it: pip install 'purdist[test]'."
+    ) from error
+
+from purdist.testing.architectures import (
+    BatchNorm,
+    Branch,
+    Conv,
+    Dropout,
+    Layer,
+    Linear,
+    Network,
+    Relu,
+)
+
+_WIDTHS = st.integers(1, 4)
+
+
+def networks(
+    *,
+    shape: tuple[int, int, int] | None = None,
+    classes: int | None = None,
+    min_layers: int = 1,
+    max_layers: int = 12,
+) -> st.SearchStrategy[Network]:
+    """Small networks: convolutions, then linear layers, with all else in between.
+
+    They shrink towards few, narrow and plain layers.
+
+    Args:
+        shape: Of the images: channels, height, width. Any small one by default.
+        classes: If given, the last layer is linear and of that width.
+        min_layers: At least that many; a branch counts as one.
+        max_layers: At most that many.
+    """
+    if not 1 <= min_layers <= max_layers:
+        raise InvalidArgument(
+            f"Expected 1 <= min_layers <= max_layers, got {min_layers=}, {max_layers=}."
+        )
+    if shape is not None and min(shape) < 1:
+        raise InvalidArgument(f"Expected shape to be three sizes of at least 1, got {shape=}.")
+    if classes is not None and classes < 1:
+        raise InvalidArgument(f"Expected classes to be at least 1, got {classes=}.")
+    shapes = st.tuples(*[st.integers(1, 4)] * 3) if shape is None else st.just(shape)
+    return _networks(shapes, classes, min_layers, max_layers)
+
+
+@st.composite
+def _networks(
+    draw: st.DrawFn,
+    shapes: st.SearchStrategy[tuple[int, int, int]],
+    classes: int | None,
+    min_layers: int,
+    max_layers: int,
+) -> Network:
+    last = () if classes is None else (Linear(classes),)
+    room = max_layers - len(last)
+    convs = st.builds(Conv, _WIDTHS, st.sampled_from((1, 3)))
+    maps = draw(st.lists(_layers(convs), max_size=room))
+    missing = max(0, min_layers - len(last) - len(maps))
+    linears = st.builds(Linear, _WIDTHS)
+    flat = draw(st.lists(_layers(linears), min_size=missing, max_size=room - len(maps)))
+    return Network(draw(shapes), (*maps, *flat, *last))
+
+
+def _layers(
+    learning: st.SearchStrategy[Conv] | st.SearchStrategy[Linear],
+) -> st.SearchStrategy[Layer]:
+    others: st.SearchStrategy[Layer] = st.sampled_from((Relu(), BatchNorm(), Dropout()))
+    plain = learning | others
+    # A branch ends in a layer with a width of its own, or a chain of them would double it.
+    inside = st.builds(lambda layers, last: (*layers, last), st.lists(plain, max_size=2), learning)
+    return plain | st.builds(Branch, st.sampled_from(("add", "concat")), inside)
+
+
+def feature_map_shapes(
+    *, min_rank: int = 4, max_rank: int = 4, max_size: int = 8, unknown: bool = True
+) -> st.SearchStrategy[tuple[int, ...]]:
+    """Shapes of what a network computes, such as [N, C, H, W].
+
+    Args:
+        min_rank: At least that many axes.
+        max_rank: At most that many.
+        max_size: The largest size.
+        unknown: Whether a size may be -1, as a graph has it where it is not known.
+    """
+    if not 0 <= min_rank <= max_rank:
+        raise InvalidArgument(f"Expected 0 <= min_rank <= max_rank, got {min_rank=}, {max_rank=}.")
+    if max_size < 1:
+        raise InvalidArgument(f"Expected max_size to be at least 1, got {max_size=}.")
+    sizes = st.integers(1, max_size)
+    if unknown:
+        sizes = sizes | st.just(-1)
+    return st.lists(sizes, min_size=min_rank, max_size=max_rank).map(tuple)
