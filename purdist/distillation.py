@@ -46,8 +46,3 @@ class Distillation:
 def weight_name(loss: str, term: str) -> str:
     """Where the scope keeps the weight of a term that moves."""
     return f"{loss}/{term}.weight"
-
-
-def step_counter(loss: str) -> str:
-    """Where the scope of a program whose weights move keeps how many steps were taken."""
-    return f"{loss}/step"

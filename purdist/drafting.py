@@ -9,7 +9,7 @@ import paddle
 
 from purdist import graphs, scopes
 from purdist.building import Term, build_term, is_ours
-from purdist.distillation import step_counter, weight_name
+from purdist.distillation import weight_name
 from purdist.errors import NameClashError
 from purdist.losses.schedule import Schedule
 from purdist.losses.spec import LossSpec
@@ -102,9 +102,6 @@ class Draft:
                     # Paddle rounds a Python number to float32 before it multiplies.
                     factor = paddle.full([], weight, dtype)
                 parts.append(value.astype(dtype) * factor)
-            if self._moving:
-                _number_in_scope(step_counter(name), "int64", 0)
-                self._moving.add(step_counter(name))
             total = parts[0]
             for part in parts[1:]:
                 total = total + part

@@ -40,5 +40,5 @@ class Inferring:
         scopes.share(self._source, self._scope, self._weights)
         if not self._draws:
             return self._runner(feed)
-        with graphs.random_state(graphs.seeded(0)):
+        with graphs.random_state(0):
             return self._runner(feed)

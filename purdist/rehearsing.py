@@ -164,7 +164,7 @@ class _Run:
         self.term = term
         self._place = place
         self._scope = scopes.new_scope()
-        with graphs.random_state(graphs.seeded(0)):
+        with graphs.random_state(0):
             scopes.initialise(self._scope, term.startup, place)
         graph = graphs.copy(graphs.Graph(term.program, {**term.feeds, "": term.result}))
         result = graph.values[""]
@@ -180,12 +180,12 @@ class _Run:
         self._runner = self._compiled(graph.program, values)
 
     def __call__(self, feed: Arrays) -> Arrays:
-        with graphs.random_state(graphs.seeded(0)):
+        with graphs.random_state(0):
             return dict(zip(self._values, self._runner(feed), strict=True))
 
     def fetched(self, values: Mapping[str, paddle.Tensor], feed: Arrays) -> Arrays:
         """Values of the term's own program."""
-        with graphs.random_state(graphs.seeded(0)):
+        with graphs.random_state(0):
             fetched = self._compiled(self.term.program, values)(feed)
         return dict(zip(values, fetched, strict=True))
 

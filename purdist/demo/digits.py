@@ -166,10 +166,10 @@ def learn(
         schedule = paddle.optimizer.lr.CosineAnnealingDecay(learning_rate, T_max=steps)
         return paddle.optimizer.Adam(schedule)
 
-    training = purdist.minimize(program, make_optimizer)
+    training = purdist.minimize(program, make_optimizer, seed=course.seed)
     batches = itertools.islice(batches_of(scans, course.seed), steps)
     accuracies = []
-    for step in purdist.train(training, batches, seed=course.seed):
+    for step in purdist.train(training, batches):
         if (step.index + 1) % epoch == 0:
             accuracies.append(accuracy(training.program, course.test))
             course.after_epoch()

@@ -131,7 +131,7 @@ from purdist.graphs.state import (
     process_state,
     random_state,
     random_state_text,
-    seeded,
+    seed_of_state,
 )
 from purdist.graphs.tracing import Call, Trace, UntraceableError, trace, untouched
 from purdist.graphs.writes import read_through_writes, unreadable_writes
@@ -256,7 +256,7 @@ __all__ = [
     "renamed",
     "save_inference",
     "scheduler_of",
-    "seeded",
+    "seed_of_state",
     "set_inference",
     "set_layer",
     "set_option",

@@ -29,10 +29,11 @@ STOPS = "stops_gradients"
 
 # fmt: off
 _RANDOM = frozenset((
-    "bernoulli", "binomial", "dirichlet", "dropout", "exponential", "exponential_",
+    "bernoulli", "binomial", "class_center_sample", "dirichlet", "dropout", "exponential",
+    "exponential_",
     "fractional_max_pool2d", "fractional_max_pool3d", "fused_dropout_add", "gaussian",
     "gaussian_inplace", "gaussian_inplace_", "gumbel_softmax", "multinomial", "normal", "poisson",
-    "randint", "random", "random_", "randperm", "rrelu", "standard_gamma",
+    "randint", "random", "random_", "randperm", "rnn", "rrelu", "shuffle_batch", "standard_gamma",
     "truncated_gaussian_random", "uniform", "uniform_inplace", "uniform_inplace_",
     "uniform_random_batch_size_like",
 ))
@@ -322,7 +323,7 @@ def is_pure(op: Operation) -> bool:
     """Whether ``op`` is a function of its operands: no feed, weight, region, write or chance."""
     name = op.name().rpartition(".")[2]
     special = op.name() in (PARAMETER, DATA) or op.num_regions() or not op.num_results()
-    return not special and not _writes(name) and name not in _RANDOM
+    return not special and not _writes(name) and not _draws(op)
 
 
 def _writes(name: str) -> bool:
@@ -339,9 +340,14 @@ def optimizer_operations(program: paddle.static.Program) -> list[str]:
 def random_operations(program: paddle.static.Program) -> list[tuple[str, str]]:
     """The (op, layer) pairs of ``program`` that draw random numbers when it runs."""
     return [
-        (short_name(op), layer_of(op))
-        for op in operations(program, regions=True)
-        if op.name().rpartition(".")[2] in _RANDOM
-        # A fractional pooling may be told the number that it would draw.
-        and not any(op.has_attr(told) and op.attrs()[told] for told in ("is_test", "random_u"))
+        (short_name(op), layer_of(op)) for op in operations(program, regions=True) if _draws(op)
     ]
+
+
+def _draws(op: Operation) -> bool:
+    if op.name().rpartition(".")[2] not in _RANDOM:
+        return False
+    # A fractional pooling may be told the number that it would draw.
+    told = any(op.has_attr(name) and op.attrs()[name] for name in ("is_test", "random_u"))
+    # A recurrent layer draws what it drops between its layers.
+    return not told and not (op.has_attr("dropout_prob") and op.attrs()["dropout_prob"] == 0)

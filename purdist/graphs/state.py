@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -43,7 +44,7 @@ def building() -> Iterator[None]:
     # `paddle.enable_static` would do for the mode, but on the way back it makes a new
     # tracer with new counters; taking the tracer away leaves them alone.
     with (
-        random_state(None),
+        random_state(),
         framework._dygraph_guard(None),
         paddle.pir_utils.IrGuard(),
         unique_name.guard(),
@@ -67,7 +68,7 @@ def _layer_paths() -> Iterator[None]:
 @contextmanager
 def dynamic() -> Iterator[None]:
     """Dynamic mode inside, and Paddle's process-wide state as found afterwards."""
-    with random_state(None):
+    with random_state():
         if paddle.in_dynamic_mode():
             yield
         else:
@@ -161,26 +162,24 @@ def random_state_text(state: RandomState) -> str:
     return " ".join(re.sub(r"0x[0-9a-f]+", "", str(part)) for part in state)  # addresses
 
 
-def seeded(seed: int) -> RandomState:
-    """The random state that ``paddle.seed(seed)`` leads to."""
-    with random_state(None) as now:
-        paddle.seed(seed)
-        return now()
+def seed_of_state() -> int:
+    """A seed that follows from Paddle's random state, which stays as it is."""
+    text = random_state_text(paddle.get_rng_state())
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4])
 
 
 @contextmanager
-def random_state(state: RandomState | None) -> Iterator[Callable[[], RandomState]]:
-    """Paddle's random state is ``state`` inside, if it is given, and as found afterwards.
+def random_state(seed: int | None = None) -> Iterator[None]:
+    """Paddle's random state is that after ``paddle.seed(seed)`` inside, and as found afterwards.
 
-    Yields:
-        What returns the state at that moment.
+    Without a seed it begins as it was found.
     """
     with _STATE:
         found = paddle.get_rng_state()
         try:
-            if state is not None:
-                paddle.set_rng_state(state)
-            yield paddle.get_rng_state
+            if seed is not None:
+                paddle.seed(seed)
+            yield
         finally:
             paddle.set_rng_state(found)
 

@@ -79,15 +79,12 @@ def _contents(path: str, thing: object) -> Iterator[tuple[str, object]]:
 
 
 def _parts_of_training(training: Training) -> Mapping[str, object]:
-    state = training.progress
-    drawn = None if state.random_state is None else graphs.random_state_text(state.random_state)
-    scheduler = {} if state.scheduler is None else state.scheduler.state_dict()
+    scheduler = training.progress.scheduler
     return {
         "program": training.program,
         "step": training.step.program,
-        "steps": state.steps,
-        "random state": drawn,
-        "scheduler": scheduler,
+        "steps": training.steps,
+        "scheduler": {} if scheduler is None else scheduler.state_dict(),
     }
 
 

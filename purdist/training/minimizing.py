@@ -10,11 +10,15 @@ from paddle import distributed
 from paddle.optimizer import Optimizer
 
 from purdist import graphs, scopes
-from purdist.distillation import Distillation, step_counter
-from purdist.errors import InvalidArgumentError
+from purdist.distillation import Distillation
 from purdist.program import Program
 from purdist.stages import Stage, make_stage, without_teacher
-from purdist.training.checks import check_differentiable
+from purdist.training.checks import (
+    check_at_least_one,
+    check_differentiable,
+    check_processes,
+    check_seed,
+)
 from purdist.training.optimizing import own_optimizer
 from purdist.training.updating import make_step
 from purdist.training.values import Progress, Training
@@ -26,6 +30,8 @@ def minimize(
     *,
     teacher: Literal["graph", "inference"] = "graph",
     data_parallel: bool = False,
+    seed: int | None = None,
+    scheduler_every: int = 1,
 ) -> Training:
     """A distillation made ready to train: gradients and an optimizer's ops are added.
 
@@ -54,12 +60,18 @@ def minimize(
             paddle.distributed.launch`` started; each must have called
             ``paddle.distributed.init_parallel_env()``, begins with the same weights and
             trains on batches of its own. Running statistics stay each process's own.
+        seed: Of the random numbers that steps draw. Those of a batch follow from it, from the
+            count of steps and from the process, and from nothing that was drawn before; Paddle's
+            own random state is the same before and after a step. By default it follows from
+            Paddle's random state as it is found: with ``data_parallel``, that of the first process.
+        scheduler_every: How many steps make one of the LR scheduler's.
 
     Raises:
         InvalidArgumentError: ``make_optimizer`` makes no optimizer, the optimizer was given
             ``parameters=``, an option that a graph cannot follow, or has been used before,
             or the loss depends on no trainable parameter; the teacher cannot be a stage of
-            its own; ``data_parallel`` was asked for in a process that is alone; or a
+            its own; ``data_parallel`` was asked for in a process that is alone; ``seed`` is no
+            number from 0 on; ``scheduler_every`` is below 1; or a
             gradient has to go through a while loop that Paddle does not differentiate, or a
             recurrent layer with dropout that infers, or a masked_fill; or an embedding that
             learns is ``sparse``.
@@ -71,13 +83,10 @@ def minimize(
     """
     source = distillation.program
     check_differentiable(source)
-    if data_parallel and not distributed.is_initialized():
-        raise InvalidArgumentError(
-            "Expected data_parallel in a process that paddle.distributed knows, got one that is "
-            "alone.",
-            "Start it with python -m paddle.distributed.launch, and call "
-            "paddle.distributed.init_parallel_env() first.",
-        )
+    check_at_least_one("scheduler_every", scheduler_every)
+    check_seed(seed)
+    if data_parallel:
+        check_processes()
     with graphs.building():  # and no program about that an optimizer could take for its own
         optimizer = own_optimizer(make_optimizer)
     stage = make_stage(source) if teacher == "inference" else None
@@ -86,20 +95,28 @@ def minimize(
     step, learning_rate = make_step(
         _forward(source, stage), distillation.loss, optimizer, program, data_parallel=data_parallel
     )
-    progress = Progress(graphs.scheduler_of(optimizer), learning_rate)
-    if distillation.schedules:
-        # Weights that were loaded may be those of a training that had begun.
-        counter = step_counter(distillation.loss)
-        progress.steps = int(scopes.values(program.scope, [counter])[counter])
     return Training(
         program,
         distillation.loss,
         distillation.terms,
         distillation.schedules,
         step,
-        progress,
-        stage,
+        Progress(program.scope, graphs.scheduler_of(optimizer)),
+        _common_seed(data_parallel=data_parallel) if seed is None else int(seed),
+        rank=distributed.get_rank() if data_parallel else 0,
+        scheduler_every=scheduler_every,
+        learning_rate=learning_rate,
+        stage=stage,
     )
+
+
+def _common_seed(*, data_parallel: bool) -> int:
+    """What follows from Paddle's random state: with several processes, from that of the first."""
+    seed = [graphs.seed_of_state()]
+    if data_parallel:
+        with graphs.dynamic():
+            distributed.broadcast_object_list(seed, src=0)
+    return seed[0]
 
 
 def _forward(program: Program, stage: Stage | None) -> graphs.Graph:

@@ -14,10 +14,10 @@ from paddle.optimizer.lr import LRScheduler, ReduceOnPlateau
 from tqdm import tqdm
 
 from purdist import graphs, scopes
-from purdist.distillation import step_counter
 from purdist.errors import FeedError, InvalidArgumentError, PurdistError, ShapeMismatchError
 from purdist.program import Feed
 from purdist.stages import Stage
+from purdist.training.checks import check_at_least_one
 from purdist.training.values import Step, Training
 
 
@@ -26,8 +26,6 @@ def train(
     batches: Iterable[Feed],
     *,
     fetch: Sequence[str] = (),
-    seed: int | None = None,
-    scheduler_every: int = 1,
     log_every: int = 1,
     progress: bool = False,
 ) -> Iterator[Step]:
@@ -41,10 +39,6 @@ def train(
         batches: Feeds: input name -> array. Read one at a time, when its step is due, and one
             ahead, of which a copy is kept, where the teacher is a stage of its own.
         fetch: Names of variables to compute along, as the step saw them.
-        seed: Of the random numbers the steps draw. They are this training's own: Paddle's
-            random state is the same before and after a step. By default they go on, and
-            begin with Paddle's state at the first step.
-        scheduler_every: How many steps make one of the LR scheduler's.
         log_every: Tell one step in so many. The others are taken on the way to it, and nothing
             of them is read back.
         progress: Show a bar.
@@ -54,9 +48,9 @@ def train(
 
     Raises:
         UnknownVariableError: A name in ``fetch`` is none of a variable.
-        InvalidArgumentError: ``scheduler_every`` or ``log_every`` is below 1, or ``batches`` is
-            one feed; or a feed has a value outside the range of what is looked up by it (when
-            its step is due, before it is taken).
+        InvalidArgumentError: ``log_every`` is below 1, or ``batches`` is one feed; or a feed has
+            a value outside the range of what is looked up by it (when its step is due, before it
+            is taken).
         FeedError: A feed is no mapping, or one is missing or surplus (likewise); or Paddle fails
             at what is fed, its own error being the cause.
         ShapeMismatchError: A feed has another rank or size, or two have not the same number of
@@ -65,28 +59,18 @@ def train(
         EngineError: Paddle Inference computes the teacher's answer to the first batch in no way
             as its graph does, or refuses a batch.
     """
-    for name, every in (("scheduler_every", scheduler_every), ("log_every", log_every)):
-        if every < 1:
-            raise InvalidArgumentError(
-                f"Expected {name} to be at least 1, got {every}.",
-                f"{name}=len(batches) is once an epoch.",
-            )
+    check_at_least_one("log_every", log_every)
     if isinstance(batches, Mapping):
         raise InvalidArgumentError(
             f"Expected an iterable of feeds, got one feed for {', '.join(map(repr, batches))}.",
             "Write train(training, [feed]).",
         )
     training.program.check_fetch(fetch, training.step, "training")
-    stepper = _Stepper(training, tuple(fetch), scheduler_every, log_every)
-    return _steps(stepper, batches, seed=seed, bar=progress)
+    return _steps(_Stepper(training, tuple(fetch), log_every), batches, bar=progress)
 
 
-def _steps(
-    stepper: _Stepper, batches: Iterable[Feed], *, seed: int | None, bar: bool
-) -> Iterator[Step]:
+def _steps(stepper: _Stepper, batches: Iterable[Feed], *, bar: bool) -> Iterator[Step]:
     training = stepper.training
-    if seed is not None:
-        training.progress.random_state = graphs.seeded(seed)
     with tqdm(batches, disable=not bar, unit="step") as shown:
         steps = map(stepper.take, shown) if training.stage is None else _staged(stepper, shown)
         for step in filter(None, steps):
@@ -101,18 +85,12 @@ class _Stepper:
 
     training: Training
     fetch: tuple[str, ...]
-    scheduler_every: int
     log_every: int
 
     @cached_property
     def run(self) -> graphs.Runner:
-        """The compiled step: the training's own, if it has fetched the same before."""
-        training, program = self.training, self.training.program
-        names = (training.loss, *training.terms, *self.fetch)
-        runners = training.progress.runners
-        if names not in runners:
-            runners[names] = graphs.Runner(training.step, names, program.scope, program.place)
-        return runners[names]
+        """The compiled step."""
+        return self.training.compiled((self.training.loss, *self.training.terms, *self.fetch))
 
     def take(self, feed: Feed) -> Step | None:
         """Checks the feed, and trains on it."""
@@ -135,21 +113,19 @@ class _Stepper:
 
     def step(self, feed: Feed, starting: Callable[[], object] = lambda: None) -> Step | None:
         """Trains on a feed that fits, and tells of it if it is due."""
-        training, state = self.training, self.training.progress
-        index = state.steps
+        training, progress = self.training, self.training.progress
+        index = progress.steps
         due = (index + 1) % self.log_every == 0
-        scheduled = state.scheduler is not None and (index + 1) % self.scheduler_every == 0
+        scheduler = progress.scheduler if (index + 1) % training.scheduler_every == 0 else None
         _set_numbers(training)
-        with graphs.random_state(state.random_state) as now:
-            try:
-                told = self.run(feed, told=due or scheduled, starting=starting)
-            except FeedError as error:
-                raise training.program.explained(error, feed) from error.__cause__
-            state.random_state = now()
-        state.steps += 1
-        _count(training)
-        if scheduled:
-            _advance(state.scheduler, float(told[0]))
+        try:
+            with training.drawing(index):
+                told = self.run(feed, told=due or scheduler is not None, starting=starting)
+        except FeedError as error:
+            raise training.program.explained(error, feed) from error.__cause__
+        progress.steps += 1
+        if scheduler is not None:
+            _advance(scheduler, float(told[0]))
         if not due:
             return None
         loss, *others = told
@@ -208,23 +184,16 @@ def _begun(worker: ThreadPoolExecutor, stepper: _Stepper, feed: Feed) -> Future[
 
 def _set_numbers(training: Training) -> None:
     """Puts what a step reads from the scope there: learning rate and weights that move."""
-    state, program = training.progress, training.program
-    numbers = {name: schedule.at(state.steps) for name, schedule in training.schedules.items()}
-    if state.scheduler is not None and state.learning_rate is not None:
-        numbers[state.learning_rate] = state.scheduler()
+    progress, program = training.progress, training.program
+    numbers = {name: schedule.at(progress.steps) for name, schedule in training.schedules.items()}
+    if progress.scheduler is not None and training.learning_rate is not None:
+        numbers[training.learning_rate] = progress.scheduler()
     for name, number in numbers.items():
         scopes.write(program.scope, name, number, program.place)
 
 
-def _count(training: Training) -> None:
-    """Keeps the count of steps where the weights that move are kept."""
-    if training.schedules:
-        state, program = training.progress, training.program
-        scopes.write(program.scope, step_counter(training.loss), state.steps, program.place)
-
-
-def _advance(scheduler: LRScheduler | None, loss: float) -> None:
+def _advance(scheduler: LRScheduler, loss: float) -> None:
     if isinstance(scheduler, ReduceOnPlateau):
         scheduler.step(loss)
-    elif scheduler is not None:
+    else:
         scheduler.step()

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from functools import cached_property
 from typing import Any
 
 import attrs
+import numpy as np
 import numpy.typing as npt
 from paddle.optimizer.lr import LRScheduler
 
@@ -23,9 +26,13 @@ class Training:
         program: The program that learns. `train` changes the weights in its scope.
         loss: The name of the variable that is minimised.
         terms: The names of its terms, unweighted.
-        schedules: The weights that move, as in `Distillation`.
+        schedules: The weights of terms that are scheduled, as in `Distillation`.
         step: The graph of one step: forward, backward and the optimizer's ops.
-        progress: Where training stands; the one thing here that moves.
+        progress: All that moves here.
+        seed: What the random numbers of every batch follow from.
+        rank: Which of the processes this is that train together, from 0.
+        scheduler_every: How many steps make one of the LR scheduler's.
+        learning_rate: The name of the learning rate in the program's scope, if it is scheduled.
         stage: The teacher, where it is not part of the step.
     """
 
@@ -35,7 +42,39 @@ class Training:
     schedules: Mapping[str, Schedule]
     step: graphs.Graph = attrs.field(repr=False)
     progress: Progress = attrs.field(repr=False)
+    seed: int
+    rank: int = attrs.field(default=0, repr=False)
+    scheduler_every: int = attrs.field(default=1, repr=False)
+    learning_rate: str | None = attrs.field(default=None, repr=False)
     stage: Stage | None = attrs.field(default=None, repr=False)
+    _runners: dict[tuple[str, ...], graphs.Runner] = attrs.field(factory=dict, init=False)
+
+    @property
+    def steps(self) -> int:
+        """How many steps were taken."""
+        return self.progress.steps
+
+    def compiled(self, fetch: tuple[str, ...]) -> graphs.Runner:
+        """The step that tells ``fetch``, compiled once."""
+        if fetch not in self._runners:
+            self._runners[fetch] = graphs.Runner(
+                self.step, fetch, self.program.scope, self.program.place
+            )
+        return self._runners[fetch]
+
+    def drawing(self, update: int, batch: int = 0) -> AbstractContextManager[None]:
+        """Paddle's random state for a batch of an update, and as found afterwards.
+
+        It follows from the seed and from where the batch is, and from nothing that was drawn
+        before. A step that draws nothing needs none.
+        """
+        if not self._draws:
+            return nullcontext()
+        return graphs.random_state(batch_seed(self.seed, update, batch, self.rank))
+
+    @cached_property
+    def _draws(self) -> bool:
+        return bool(graphs.random_operations(self.step.program))
 
     def __str__(self) -> str:
         """What is minimised, how far it is and where the teacher computes."""
@@ -43,26 +82,29 @@ class Training:
         alone = "in the step's graph" if "activation" in roles else "fed" if roles else "none"
         where = self.stage.describe() if self.stage else alone
         rows = ("loss", self.loss), ("terms", ", ".join(self.terms)), ("teacher", where)
-        return "\n".join(f"{k:<9}{v}" for k, v in (*rows, ("steps", str(self.progress.steps))))
+        return "\n".join(f"{k:<9}{v}" for k, v in (*rows, ("steps", str(self.steps))))
+
+
+def batch_seed(seed: int, update: int, batch: int = 0, rank: int = 0) -> int:
+    """The seed of one batch, of the seed of a training and where the batch is in it."""
+    sequence = np.random.SeedSequence(seed, spawn_key=(update, batch, rank))
+    return int(sequence.generate_state(1, np.uint64)[0])
 
 
 @attrs.define(eq=False)
 class Progress:
-    """Where a training stands, so that a second `train` goes on where the first stopped.
+    """All that moves in a training, so that a second `train` goes on where the first stopped.
 
     Attributes:
+        scope: The weights, and what the optimizer keeps of them. It is that of the program.
         scheduler: What sets the learning rate, None if it is constant.
-        learning_rate: The name of the learning rate in the program's scope, if it is scheduled.
-        steps: How many steps were taken.
-        random_state: Of the random numbers that training draws, None before the first.
-        runners: A compiled step per choice of what is fetched.
+        steps: How many steps were taken: the one clock. Schedules of weights, the LR scheduler
+            and random numbers go by it.
     """
 
+    scope: graphs.Scope
     scheduler: LRScheduler | None = None
-    learning_rate: str | None = None
     steps: int = 0
-    random_state: graphs.RandomState | None = None
-    runners: dict[tuple[str, ...], graphs.Runner] = attrs.field(factory=dict)
 
 
 @attrs.frozen

@@ -29,9 +29,9 @@ def test_all_ways_to_run_a_teacher_train_alike(pair: Pair) -> None:
         cache = cache_teacher(distillation, batches, Path(folder) / "cache")
         heard = [{**feed, **cache[rows]} for feed, rows in zip(feeds, order, strict=True)]
     ways = {
-        "graph": train(minimize(distillation, sgd), feeds, seed=5),
-        "inference": train(minimize(distillation, sgd, teacher="inference"), feeds, seed=5),
-        "cache": train(minimize(cache.distillation, sgd), heard, seed=5),
+        "graph": train(minimize(distillation, sgd, seed=5), feeds),
+        "inference": train(minimize(distillation, sgd, teacher="inference", seed=5), feeds),
+        "cache": train(minimize(cache.distillation, sgd, seed=5), heard),
     }
     losses = {way: [step.loss for step in steps] for way, steps in ways.items()}
     for way, told in losses.items():

@@ -89,12 +89,13 @@ distillation = purdist.apply(merged, losses)
 assert_type(distillation, purdist.Distillation)
 assert_type(purdist.apply(student, [CrossEntropyLoss("logits", "label")]), purdist.Distillation)
 
-training = purdist.minimize(distillation, make_optimizer)
+training = purdist.minimize(distillation, make_optimizer, seed=0, scheduler_every=2)
+assert_type(training.steps, int)
 assert_type(training, purdist.Training)
 assert_type(purdist.minimize(distillation, lambda: paddle.optimizer.SGD(0.1)), purdist.Training)
 assert_type(purdist.minimize(distillation, make_optimizer, teacher="inference"), purdist.Training)
 
-steps = purdist.train(training, batches(10), fetch=["logits"], seed=0, progress=True)
+steps = purdist.train(training, batches(10), fetch=["logits"], progress=True)
 assert_type(steps, Iterator[Step])
 
 for trained in (training, distillation, merged):

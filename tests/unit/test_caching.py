@@ -83,8 +83,8 @@ def test_training_on_it_is_training_with_the_teacher(tmp_path: Path) -> None:
     labels = np.arange(40) % 4
     feeds: list[Feed] = [{"x": IMAGES[rows], "label": labels[rows]} for rows in order]
     heard: list[Feed] = [{**f, **cache[rows]} for f, rows in zip(feeds, order, strict=True)]
-    one = purdist.train(purdist.minimize(distillation, momentum), feeds, seed=2)
-    other = purdist.train(purdist.minimize(cache.distillation, momentum), heard, seed=2)
+    one = purdist.train(purdist.minimize(distillation, momentum, seed=2), feeds)
+    other = purdist.train(purdist.minimize(cache.distillation, momentum, seed=2), heard)
     for whole, cached in zip(one, other, strict=True):
         np.testing.assert_allclose(cached.loss, whole.loss, rtol=1e-5)
 

@@ -24,8 +24,11 @@ paddle.enable_static()
 from tests.unit.test_data_parallel import distilled, halves, trained
 
 rank = paddle.distributed.get_rank()
-weights = trained(distilled(), halves()[rank], data_parallel=True)
+distillation = distilled()
+paddle.seed(rank)
+training, weights = trained(distillation, halves()[rank], data_parallel=True)
 numpy.savez(f"{sys.argv[1]}/{rank}.npz", **weights)
+print("rank", training.rank, "of seed", training.seed, file=open(f"{sys.argv[1]}/{rank}", "w"))
 """
 
 
@@ -45,7 +48,7 @@ def trained(
     batches: list[dict[str, nets.Array]],
     *,
     data_parallel: bool = False,
-) -> dict[str, nets.Array]:
+) -> tuple[purdist.Training, dict[str, nets.Array]]:
     clip = paddle.nn.ClipGradByGlobalNorm(0.05)
     training = purdist.minimize(
         distillation,
@@ -54,7 +57,7 @@ def trained(
     )
     for _ in purdist.train(training, batches):
         pass
-    return nets.weights(purdist.student_of(training))
+    return training, nets.weights(purdist.student_of(training))
 
 
 def test_both_end_with_the_weights_of_one_process(tmp_path: Path) -> None:
@@ -74,12 +77,17 @@ def test_both_end_with_the_weights_of_one_process(tmp_path: Path) -> None:
     both = [
         {"x": np.concatenate([one["x"], other["x"]])} for one, other in zip(*halves(), strict=True)
     ]
-    expected = trained(distilled(), both)
+    _, expected = trained(distilled(), both)
     for rank in range(2):
         with np.load(tmp_path / f"{rank}.npz") as got:
             assert set(got) == set(expected)
             for name, weight in expected.items():
                 np.testing.assert_allclose(got[name], weight, rtol=1e-5, atol=1e-6)
+    distillation = distilled()
+    paddle.seed(0)  # as in the first process, whose seed is that of both
+    seed = purdist.minimize(distillation, lambda: paddle.optimizer.SGD(0.1)).seed
+    seeds = [(tmp_path / str(rank)).read_text().strip() for rank in range(2)]
+    assert seeds == [f"rank {rank} of seed {seed}" for rank in range(2)]
 
 
 def test_a_process_that_is_alone_is_told() -> None:

@@ -113,9 +113,13 @@ def distillation() -> purdist.Distillation:
     return purdist.apply(merged(), [L2Loss("teacher_logits", "logits")])
 
 
+def sgd() -> paddle.optimizer.Optimizer:
+    return paddle.optimizer.SGD(0.1)
+
+
 @functools.cache
 def training() -> purdist.Training:
-    return purdist.minimize(distillation(), lambda: paddle.optimizer.SGD(0.1))
+    return purdist.minimize(distillation(), sgd)
 
 
 def matching(*specs: purdist.LossSpec) -> object:
@@ -1090,11 +1094,23 @@ RUNNING: dict[str, Case] = {
         InvalidArgumentError,
         "Expected an iterable of feeds, got one feed for 'x'.\nWrite train(training, [feed]).",
     ),
-    "train: no scheduler step": (
-        lambda: purdist.train(training(), [], scheduler_every=0),
+    "minimize: no scheduler step": (
+        lambda: purdist.minimize(distillation(), sgd, scheduler_every=0),
         InvalidArgumentError,
         "Expected scheduler_every to be at least 1, got 0.\n"
         "scheduler_every=len(batches) is once an epoch.",
+    ),
+    "minimize: a seed below 0": (
+        lambda: purdist.minimize(distillation(), sgd, seed=-1),
+        InvalidArgumentError,
+        "Expected seed to be a whole number from 0 on, got -1.\n"
+        "Leave it out to have it follow from paddle.seed.",
+    ),
+    "minimize: half a seed": (
+        lambda: purdist.minimize(distillation(), sgd, seed=0.5),  # type: ignore[arg-type]
+        InvalidArgumentError,
+        "Expected seed to be a whole number from 0 on, got 0.5.\n"
+        "Leave it out to have it follow from paddle.seed.",
     ),
     "train: no step is told": (
         lambda: purdist.train(training(), [], log_every=-1),

@@ -264,11 +264,12 @@ def behaviour(program: purdist.Program, feed: dict[str, Array]) -> dict[str, Any
     loss = purdist.CustomLoss(
         lambda value: (value - 0.3).square().mean() + paddle.tanh(value).mean(), {"value": "output"}
     )
-    training = purdist.minimize(purdist.apply(program, [loss]), lambda: paddle.optimizer.SGD(0.05))
+    distillation = purdist.apply(program, [loss])
+    training = purdist.minimize(distillation, lambda: paddle.optimizer.SGD(0.05), seed=0)
     return {
         "inputs": program.inputs,
         "infers": program.run(feed, ["output"])["output"],
-        "losses": [step.loss for step in purdist.train(training, [feed] * 3, seed=0)],
+        "losses": [step.loss for step in purdist.train(training, [feed] * 3)],
         "infers then": purdist.student_of(training).run(feed, ["output"])["output"],
     }
 

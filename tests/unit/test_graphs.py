@@ -157,13 +157,19 @@ def test_one_thread_builds_at_a_time() -> None:
     assert len(texts) == 1
 
 
-def test_a_seed_is_a_random_state() -> None:
+def test_a_seed_is_a_random_state_and_a_random_state_a_seed(dynamic: None) -> None:
+    def state_of(seed: int) -> str:
+        with graphs.random_state(seed):
+            return nets.random_state()
+
     with nets.untouched():
-        one, same, other = (graphs.seeded(seed) for seed in (1, 1, 2))
-        assert graphs.random_state_text(one) == graphs.random_state_text(same)
-        assert graphs.random_state_text(one) != graphs.random_state_text(other)
-        with graphs.random_state(one) as now:
-            assert graphs.random_state_text(now()) == graphs.random_state_text(one)
+        assert state_of(1) == state_of(1) != state_of(2)
+    begun = graphs.seed_of_state()
+    assert graphs.seed_of_state() == begun
+    paddle.seed(7)
+    seeded = graphs.seed_of_state()
+    paddle.rand([2])
+    assert len({begun, seeded, graphs.seed_of_state()}) == 3
 
 
 def test_a_place_is_the_current_one_unless_given() -> None:

@@ -91,12 +91,12 @@ def test_each_network_trains_as_it_does_alone(of_teacher: str, of_student: str) 
     student = nets.program(student_net(of_student), seed=2)
     merged = purdist.merge(teacher, student, {"y": "x"})
     spec = purdist.CustomLoss(mean_square, {"logits": "logits"})
-    alone = purdist.minimize(purdist.apply(student, [spec]), sgd)
-    beside = purdist.minimize(purdist.apply(merged, [spec], prune=False), sgd)
+    alone = purdist.minimize(purdist.apply(student, [spec]), sgd, seed=7)
+    beside = purdist.minimize(purdist.apply(merged, [spec], prune=False), sgd, seed=7)
     feeds = [a_feed(of_student, seed=k) for k in range(3)]
-    lonely = [s.fetched["logits"] for s in purdist.train(alone, feeds, fetch=["logits"], seed=7)]
+    lonely = [s.fetched["logits"] for s in purdist.train(alone, feeds, fetch=["logits"])]
     fetch = ["logits", "teacher_logits"]
-    steps = [step.fetched for step in purdist.train(beside, feeds, fetch=fetch, seed=7)]
+    steps = [step.fetched for step in purdist.train(beside, feeds, fetch=fetch)]
     for feed, expected, step in zip(feeds, lonely, steps, strict=True):
         taught = teacher.run({"y": feed["x"]}, ["logits"])["logits"]
         assert step["logits"].tobytes() == expected.tobytes()

@@ -92,8 +92,8 @@ def by_purdist(
     if taught:
         program = purdist.merge(nets.program(nets.linear("y")), program, {"y": "x"})
     distillation = purdist.apply(program, [MEAN_SQUARE], prune=not taught)
-    training = purdist.minimize(distillation, make_optimizer)
-    steps = list(purdist.train(training, feeds, scheduler_every=every))
+    training = purdist.minimize(distillation, make_optimizer, scheduler_every=every)
+    steps = list(purdist.train(training, feeds))
     return [step.loss for step in steps], nets.weights(purdist.student_of(training))
 
 
@@ -296,9 +296,9 @@ def test_steps_tell_where_training_stands() -> None:
     assert steps[0].fetched["logits"].tobytes() == at_first["logits"].tobytes()
 
 
-def a_training(make_optimizer: MakeOptimizer = sgd) -> purdist.Training:
+def a_training(make_optimizer: MakeOptimizer = sgd, *, seed: int | None = None) -> purdist.Training:
     program = nets.program(nets.images())
-    return purdist.minimize(purdist.apply(program, [MEAN_SQUARE]), make_optimizer)
+    return purdist.minimize(purdist.apply(program, [MEAN_SQUARE]), make_optimizer, seed=seed)
 
 
 def test_a_batch_is_read_when_its_step_is_due() -> None:
@@ -325,9 +325,10 @@ def test_a_batch_is_read_when_its_step_is_due() -> None:
 )
 def test_training_goes_on_where_it_stopped(make_optimizer: MakeOptimizer) -> None:
     feeds = batches(1, 4, 4)
-    whole, parted = a_training(make_optimizer), a_training(make_optimizer)
-    at_once = list(purdist.train(whole, feeds, seed=3))
-    first = list(purdist.train(parted, feeds[:2], seed=3))
+    whole, parted = (a_training(make_optimizer, seed=3) for _ in range(2))
+    at_once = list(purdist.train(whole, feeds))
+    first = list(purdist.train(parted, feeds[:2]))
+    assert (whole.steps, parted.steps) == (len(feeds), 2)
     paddle.rand([7])
     second = list(purdist.train(parted, feeds[2:], fetch=["logits"]))
     assert [*first, *second] == at_once
@@ -346,54 +347,48 @@ def test_a_feed_that_does_not_fit_takes_no_step() -> None:
     assert step.index == 1
 
 
-def losses(training: purdist.Training, seed: int | None = None) -> list[float]:
-    return [step.loss for step in purdist.train(training, batches(1, 4, 4), seed=seed)]
+def losses(training: purdist.Training) -> list[float]:
+    return [step.loss for step in purdist.train(training, batches(1, 4, 4))]
 
 
 def test_a_seed_repeats_a_training_and_paddles_random_state_does_not_matter() -> None:
-    expected = losses(a_training(), seed=1)
+    expected = losses(a_training(seed=1))
     paddle.seed(123)
-    assert losses(a_training(), seed=1) == expected
-    assert losses(a_training(), seed=2) != expected
+    assert losses(a_training(seed=1)) == expected
+    assert losses(a_training(seed=2)) != expected
 
     def drawing() -> Iterator[dict[str, Array]]:
         for feed in batches(1, 4, 4):
             paddle.seed(9)
             yield feed
 
-    steps = purdist.train(a_training(), drawing(), seed=1)
+    steps = purdist.train(a_training(seed=1), drawing())
     assert [step.loss for step in steps] == expected
 
 
-def test_without_a_seed_random_numbers_begin_where_paddles_are() -> None:
-    paddle.seed(1)
-    begun = losses(a_training())
-    paddle.seed(1)
-    assert losses(a_training()) == begun
-    paddle.seed(2)
-    assert losses(a_training()) != begun
-
-
-def test_random_numbers_differ_from_step_to_step() -> None:
-    training = a_training(lambda: paddle.optimizer.SGD(0.0))
-    feed = batches(1, 4, 4, count=1)[0]
-    steps = purdist.train(training, [feed] * 4, fetch=["dropped"])
-    assert len({step.fetched["dropped"].tobytes() for step in steps}) == 4
+def test_without_a_seed_it_follows_from_paddles_random_state() -> None:
+    distillation = purdist.apply(nets.program(nets.images()), [MEAN_SQUARE])
+    seeds = []
+    for seed in (1, 1, 2):
+        paddle.seed(seed)
+        seeds += [purdist.minimize(distillation, sgd).seed for _ in range(2)]
+    assert len({*seeds[:4]}) == 1
+    assert len({*seeds}) == 2
 
 
 def test_two_trainings_share_nothing() -> None:
     distillation = purdist.apply(nets.program(nets.images()), [MEAN_SQUARE])
-    one, other = (purdist.minimize(distillation, sgd) for _ in range(2))
+    one, other = (purdist.minimize(distillation, sgd, seed=0) for _ in range(2))
     with nets.untouched(other.program, distillation.program):
         losses(one)
-    assert losses(other, seed=0) == losses(purdist.minimize(distillation, sgd), seed=0)
+    assert losses(other) == losses(purdist.minimize(distillation, sgd, seed=0))
 
 
 def test_an_optimizer_handed_out_twice_is_copied() -> None:
     distillation = purdist.apply(nets.program(nets.images()), [MEAN_SQUARE])
     optimizer = paddle.optimizer.Momentum(halved_every_two_steps())
-    one, other = (purdist.minimize(distillation, lambda: optimizer) for _ in range(2))
-    assert losses(one, seed=0) == losses(other, seed=0)
+    one, other = (purdist.minimize(distillation, lambda: optimizer, seed=0) for _ in range(2))
+    assert losses(one) == losses(other)
     assert optimizer.get_lr() == 0.2
 
 
@@ -441,10 +436,10 @@ def test_gradients_stop_at_what_a_loss_listens_to() -> None:
 def test_steps_that_are_not_told_are_taken(make: Callable[[], LRScheduler]) -> None:
     feeds = batches(6, count=7)
     distillation = purdist.apply(nets.program(nets.linear()), [MEAN_SQUARE])
-    all_told = purdist.minimize(distillation, scheduled(make))
-    few_told = purdist.minimize(distillation, scheduled(make))
-    told = list(purdist.train(all_told, feeds, scheduler_every=2))
-    assert list(purdist.train(few_told, feeds, scheduler_every=2, log_every=3)) == told[2::3]
+    all_told = purdist.minimize(distillation, scheduled(make), scheduler_every=2)
+    few_told = purdist.minimize(distillation, scheduled(make), scheduler_every=2)
+    told = list(purdist.train(all_told, feeds))
+    assert list(purdist.train(few_told, feeds, log_every=3)) == told[2::3]
     assert nets.moved(nets.weights(all_told.program), nets.weights(few_told.program)) == set()
 
 

@@ -168,8 +168,8 @@ def test_two_trainings_of_one_distillation_are_alike(mode: str, road: Road) -> N
     with MODES[mode]():
         runs = []
         for _ in range(2):
-            training = purdist.minimize(road.distillation, make_optimizer)
-            steps = list(purdist.train(training, [feed()] * 3, seed=5))
+            training = purdist.minimize(road.distillation, make_optimizer, seed=5)
+            steps = list(purdist.train(training, [feed()] * 3))
             runs.append((steps, nets.held(training.program)))
     (first, one), (second, other) = runs
     assert first == second
