@@ -4,150 +4,71 @@ The road is one way, and every step makes a new value::
 
     from_static | from_layer | from_exported -> merge -> apply -> minimize -> train
         -> student_of, export, to_layer
+
+A name is public by its line here, ``import name as name``; those of losses by theirs in
+`purdist.losses.catalogue`.
 """
 
-from purdist.applying import apply
-from purdist.caching import TeacherCache, cache_teacher
-from purdist.cutting import cut
-from purdist.distillation import Distillation
-from purdist.errors import (
-    BuildError,
-    CorruptFileError,
-    DtypeMismatchError,
-    EngineError,
-    FeedError,
-    ForeignValueError,
-    IncompleteMapError,
-    InvalidArgumentError,
-    MapDirectionError,
-    MissingFileError,
-    NameClashError,
-    PurdistError,
-    PurdistWarning,
-    RandomInferenceError,
-    SeveralFaultsError,
-    ShapeMismatchError,
-    StaleCacheError,
-    TracingError,
-    UninitializedWeightsError,
-    UnknownVariableError,
-)
-from purdist.exporting.inference import export
-from purdist.exporting.layers import to_layer
-from purdist.exporting.student import student_of
-from purdist.exporting.weights import load_weights, save_weights
-from purdist.losses import (
-    AttentionTransferLoss,
-    ContrastiveLoss,
-    CorrelationCongruenceLoss,
-    CrossEntropyLoss,
-    CustomLoss,
-    DISTLoss,
-    DKDLoss,
-    FspLoss,
-    HintLoss,
-    KDLoss,
-    L2Loss,
-    Label,
-    LossSpec,
-    Mask,
-    MiniLMLoss,
-    MutualLoss,
-    NSTLoss,
-    PairLoss,
-    PKTLoss,
-    ReviewKDLoss,
-    RKDAngleLoss,
-    RKDDistanceLoss,
-    Schedule,
-    SimilarityPreservingLoss,
-    SoftLabelLoss,
-    SphericalKDLoss,
-    StudentVariable,
-    TeacherVariable,
-    VIDLoss,
-)
-from purdist.merging import join, merge
-from purdist.program import Program
-from purdist.serialising import losses_from_data, losses_to_data
-from purdist.sources.exported import from_exported
-from purdist.sources.layer import from_layer
-from purdist.sources.static import from_static
-from purdist.training import Step, Training, minimize, train
-from purdist.variables import NewInput, Variable
+import types as _types
+import typing as _typing
 
-__all__ = [
-    "AttentionTransferLoss",
-    "BuildError",
-    "ContrastiveLoss",
-    "CorrelationCongruenceLoss",
-    "CorruptFileError",
-    "CrossEntropyLoss",
-    "CustomLoss",
-    "DISTLoss",
-    "DKDLoss",
-    "Distillation",
-    "DtypeMismatchError",
-    "EngineError",
-    "FeedError",
-    "ForeignValueError",
-    "FspLoss",
-    "HintLoss",
-    "IncompleteMapError",
-    "InvalidArgumentError",
-    "KDLoss",
-    "L2Loss",
-    "Label",
-    "LossSpec",
-    "MapDirectionError",
-    "Mask",
-    "MiniLMLoss",
-    "MissingFileError",
-    "MutualLoss",
-    "NSTLoss",
-    "NameClashError",
-    "NewInput",
-    "PKTLoss",
-    "PairLoss",
-    "Program",
-    "PurdistError",
-    "PurdistWarning",
-    "RKDAngleLoss",
-    "RKDDistanceLoss",
-    "RandomInferenceError",
-    "ReviewKDLoss",
-    "Schedule",
-    "SeveralFaultsError",
-    "ShapeMismatchError",
-    "SimilarityPreservingLoss",
-    "SoftLabelLoss",
-    "SphericalKDLoss",
-    "StaleCacheError",
-    "Step",
-    "StudentVariable",
-    "TeacherCache",
-    "TeacherVariable",
-    "TracingError",
-    "Training",
-    "UninitializedWeightsError",
-    "UnknownVariableError",
-    "VIDLoss",
-    "Variable",
-    "apply",
-    "cache_teacher",
-    "cut",
-    "export",
-    "from_exported",
-    "from_layer",
-    "from_static",
-    "join",
-    "load_weights",
-    "losses_from_data",
-    "losses_to_data",
-    "merge",
-    "minimize",
-    "save_weights",
-    "student_of",
-    "to_layer",
-    "train",
-]
+from purdist.applying import apply as apply
+from purdist.caching import TeacherCache as TeacherCache
+from purdist.caching import cache_teacher as cache_teacher
+from purdist.cutting import cut as cut
+from purdist.distillation import Distillation as Distillation
+from purdist.errors import BuildError as BuildError
+from purdist.errors import CorruptFileError as CorruptFileError
+from purdist.errors import DtypeMismatchError as DtypeMismatchError
+from purdist.errors import EngineError as EngineError
+from purdist.errors import FeedError as FeedError
+from purdist.errors import ForeignValueError as ForeignValueError
+from purdist.errors import IncompleteMapError as IncompleteMapError
+from purdist.errors import InvalidArgumentError as InvalidArgumentError
+from purdist.errors import MapDirectionError as MapDirectionError
+from purdist.errors import MissingFileError as MissingFileError
+from purdist.errors import NameClashError as NameClashError
+from purdist.errors import PurdistError as PurdistError
+from purdist.errors import PurdistWarning as PurdistWarning
+from purdist.errors import RandomInferenceError as RandomInferenceError
+from purdist.errors import SeveralFaultsError as SeveralFaultsError
+from purdist.errors import ShapeMismatchError as ShapeMismatchError
+from purdist.errors import StaleCacheError as StaleCacheError
+from purdist.errors import TracingError as TracingError
+from purdist.errors import UninitializedWeightsError as UninitializedWeightsError
+from purdist.errors import UnknownVariableError as UnknownVariableError
+from purdist.exporting.inference import export as export
+from purdist.exporting.layers import to_layer as to_layer
+from purdist.exporting.student import student_of as student_of
+from purdist.exporting.weights import load_weights as load_weights
+from purdist.exporting.weights import save_weights as save_weights
+from purdist.losses import CustomLoss as CustomLoss
+from purdist.losses import Label as Label
+from purdist.losses import LossSpec as LossSpec
+from purdist.losses import Mask as Mask
+from purdist.losses import PairLoss as PairLoss
+from purdist.losses import Schedule as Schedule
+from purdist.losses import StudentVariable as StudentVariable
+from purdist.losses import TeacherVariable as TeacherVariable
+from purdist.losses.catalogue import *  # noqa: F403
+from purdist.merging import join as join
+from purdist.merging import merge as merge
+from purdist.program import Program as Program
+from purdist.serialising import losses_from_data as losses_from_data
+from purdist.serialising import losses_to_data as losses_to_data
+from purdist.sources.exported import from_exported as from_exported
+from purdist.sources.layer import from_layer as from_layer
+from purdist.sources.static import from_static as from_static
+from purdist.training import Step as Step
+from purdist.training import Training as Training
+from purdist.training import minimize as minimize
+from purdist.training import train as train
+from purdist.variables import NewInput as NewInput
+from purdist.variables import Variable as Variable
+
+if not _typing.TYPE_CHECKING:  # a type checker would take an __all__ for all that there is
+    __all__ = [
+        name
+        for name, thing in globals().items()
+        if not (name.startswith("_") or isinstance(thing, _types.ModuleType))
+    ]

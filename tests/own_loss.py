@@ -9,7 +9,8 @@ import attrs
 import paddle
 
 from purdist import PairLoss, Variable
-from purdist.losses.checks import check_same_shape, positive
+from purdist.losses.arguments import positive
+from purdist.losses.checks import check_same_shape
 
 
 @attrs.frozen

@@ -1,75 +1,37 @@
-"""What a loss asks of its arguments, as attrs validators, and of the variables it reads.
+"""What losses ask of the variables they read.
 
-A check of variables raises before anything is built. A size of -1 is unknown and agrees
+A check raises before anything is built. A size of -1 is unknown and agrees
 with every other.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
-from typing import Any
-
-import attrs
 
 from purdist.errors import (
     DtypeMismatchError,
-    InvalidArgumentError,
     PurdistError,
     ShapeMismatchError,
     together,
 )
+from purdist.losses.classes import CLASSES
 from purdist.variables import FLOATS, Variable, shapes_agree
 
-_COLDEST, _HOTTEST = 1e-6, 1e3
-"""Temperatures at which a divergence is still right to a thousandth in float32."""
-
-# --- arguments --------------------------------------------------------------------------
-
-
-def is_number(value: object) -> bool:
-    """Whether ``value`` is a finite number; True and False are none."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def positive(_: object, attribute: attrs.Attribute[float], value: float) -> None:
-    """An attrs validator: a finite number above zero."""
-    if not (is_number(value) and value > 0):
-        raise _wrong(attribute, "a finite number above 0", value)
-
-
-def tempered(_: object, attribute: attrs.Attribute[float], value: float) -> None:
-    """An attrs validator: a temperature between which and its square float32 keeps its digits."""
-    positive(_, attribute, value)
-    if not _COLDEST <= value <= _HOTTEST:
-        raise _wrong(attribute, f"from {_COLDEST:g} to {_HOTTEST:g}", value)
-
-
-def not_negative(_: object, attribute: attrs.Attribute[float], value: float) -> None:
-    """An attrs validator: a finite number of at least zero."""
-    if not (is_number(value) and value >= 0):
-        raise _wrong(attribute, "a finite number of at least 0", value)
-
-
-def at_least_one(_: object, attribute: attrs.Attribute[float], value: float) -> None:
-    """An attrs validator: a finite number of at least one."""
-    if not (is_number(value) and value >= 1):
-        raise _wrong(attribute, "a finite number of at least 1", value)
-
-
-def count(_: object, attribute: attrs.Attribute[int], value: object) -> None:
-    """An attrs validator: a whole number above zero."""
-    if not (isinstance(value, int) and not isinstance(value, bool) and value > 0):
-        raise _wrong(attribute, "a whole number above 0", value)
-
-
-def _wrong(attribute: attrs.Attribute[Any], expected: str, value: object) -> InvalidArgumentError:
-    return InvalidArgumentError(
-        f"Expected {attribute.name} to be {expected}, got {value!r}.",
-        f"Write {attribute.name}={attribute.default!r} or leave it out."
-        if attribute.default is not attrs.NOTHING
-        else f"Give {attribute.name} such a number.",
-    )
+__all__ = [
+    "check_classes",
+    "check_floats",
+    "check_known",
+    "check_labels",
+    "check_logits",
+    "check_maps",
+    "check_pair_of_logits",
+    "check_poolable",
+    "check_rank",
+    "check_same_axes",
+    "check_same_batch",
+    "check_same_shape",
+    "check_samples",
+]
 
 
 # --- dtypes -----------------------------------------------------------------------------
@@ -231,13 +193,41 @@ def check_poolable(variables: Mapping[str, Variable], one: str, other: str) -> N
         check_known({one: a, other: b}, {2: "H", 3: "W"}, "the larger map is averaged down to")
 
 
+# --- what is compared --------------------------------------------------------------------
+
+
+def check_maps(variables: Mapping[str, Variable]) -> None:
+    """Refuses ``teacher_var`` and ``student_var`` that cannot be compared as maps.
+
+    Raises:
+        ShapeMismatchError: A rank is not 4, or sizes differ that must agree.
+        DtypeMismatchError: They are not of one floating-point dtype.
+    """
+    check_floats(variables)
+    check_rank(variables, 4, "[N, C, H, W]")
+    check_same_batch(variables, "teacher_var", "student_var")
+    check_poolable(variables, "teacher_var", "student_var")
+
+
+def check_samples(variables: Mapping[str, Variable]) -> None:
+    """Refuses variables that are not features of the samples of one batch, [N, ...].
+
+    Raises:
+        ShapeMismatchError: A rank is below 2, or the batches differ.
+        DtypeMismatchError: They are not of one floating-point dtype.
+    """
+    check_floats(variables)
+    check_rank(variables, 2, "[N, ...]", or_more=True)
+    check_same_batch(variables, "teacher_var", "student_var")
+
+
 def check_classes(logits: Variable, least: int, why: str, remedy: str) -> None:
     """Refuses logits of fewer than ``least`` classes, on the last axis.
 
     Raises:
         ShapeMismatchError: They are fewer.
     """
-    classes = logits.shape[-1]
+    classes = logits.shape[CLASSES]
     if classes != -1 and classes < least:
         raise ShapeMismatchError(
             f"Expected at least {least} classes, {why}, got {classes}: {logits.spec}.",
@@ -251,7 +241,7 @@ def check_logits(*logits: Variable) -> None:
     Raises:
         ShapeMismatchError: There is one class.
     """
-    alone = [variable for variable in logits if variable.shape[-1:] in ((1,), ())]
+    alone = [variable for variable in logits if variable.shape[CLASSES:] in ((1,), ())]
     if not alone:
         return
     names = ", ".join(f"{key}={v.name!r}" for key, v in zip("st", reversed(logits), strict=False))
@@ -264,6 +254,18 @@ def check_logits(*logits: Variable) -> None:
         f"Teach single logits by a sigmoid: CustomLoss(lambda {read}: "
         f"F.binary_cross_entropy_with_logits(s, {taught}), dict({names}{label})).",
     )
+
+
+def check_pair_of_logits(pair: Mapping[str, Variable]) -> None:
+    """Refuses two variables that are not logits of one shape.
+
+    Raises:
+        DtypeMismatchError: They are not of one floating-point dtype.
+        ShapeMismatchError: The shapes differ, or there is one class.
+    """
+    check_floats(pair)
+    check_same_shape(pair, *pair)
+    check_logits(*pair.values())
 
 
 def _differing(one: Sequence[int], other: Sequence[int], axes: Sequence[int] = ()) -> str:

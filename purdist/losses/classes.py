@@ -1,173 +1,130 @@
-"""Losses between logits that look at the right class, or at all of a batch, apart."""
+"""The arithmetic over the classes of logits, exact where Paddle's own is not.
+
+Losses take their logits from `logits_of`, with the classes on the last axis: all else here is
+over that one. A row is what is left when the classes are taken away.
+
+Every function is defined, with a finite gradient, at zeros, at equal rows, at 1e4 and where a
+class is masked: one whose logit is `MASKED` or less, minus infinity included, is no class of that
+row. What is masked in teacher and student alike counts nowhere. Where the teacher thinks possible
+what the student masks by minus infinity, a divergence is infinite, and its gradient is finite.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
-from typing import ClassVar
 
-import attrs
 import paddle
 
-from purdist.losses.checks import (
-    check_classes,
-    check_floats,
-    check_known,
-    check_labels,
-    check_logits,
-    check_rank,
-    check_same_shape,
-    not_negative,
-    tempered,
-)
-from purdist.losses.fields import Label
-from purdist.losses.maths import (
-    IMPOSSIBLE,
-    centred,
-    kl_divergence,
-    length,
-    log_softmax,
-    log_total,
-    mean_over,
-    number,
-    possible,
-    softened,
-)
-from purdist.losses.spec import PairLoss
-from purdist.variables import Variable
+from purdist.losses.maths import TINY, number
+
+__all__ = [
+    "CLASSES",
+    "IMPOSSIBLE",
+    "MASKED",
+    "centred",
+    "deviation",
+    "expected",
+    "kl_divergence",
+    "log_softmax",
+    "log_total",
+    "logits_of",
+    "masked",
+    "mean_over",
+    "possible",
+    "softened",
+]
+
+CLASSES = -1
+"""The axis of the classes, of what `logits_of` returns and of variables that are checked."""
 
 
-@attrs.frozen
-class DKDLoss(PairLoss):
-    r"""Decoupled knowledge distillation: the right class, and the others among themselves.
+IMPOSSIBLE = -math.inf
+"""The logit of what is left out of a softmax."""
 
-    .. math:: \frac{T^2}{N} \sum_n \alpha \, KL(b^t_n \,\|\, b^s_n)
-        + \beta \, KL(o^t_n \,\|\, o^s_n)
 
-    With :math:`p = softmax(z / T)`, :math:`b = (p_y, 1 - p_y)` says how likely the label is
-    and :math:`o` is the softmax over the classes other than the label.
+MASKED = -1e9
+"""The logit at which, and below which, a class counts as left out."""
 
-    Shapes: logits [N, C], both the same, C at least 3: of two classes the second term is
-    always 0. Labels [N] of an integer dtype, each in [0, C).
-    Source: Zhao et al., "Decoupled Knowledge Distillation", CVPR 2022, eq. 7; mdistiller
-    ``distillers/DKD.py``, which lowers the label's logit by 1000 to leave it out and takes
-    the logarithm of a probability: this one is exact at logits of 1e4.
 
-    Attributes:
-        teacher_var: The teacher's logits.
-        student_var: The student's logits.
-        label: The labels: the name of a variable, or a `NewInput`, which adds a feed.
-        alpha: The weight of the right class, at least 0.
-        beta: The weight of the others, at least 0.
-        temperature: :math:`T`, from 1e-6 to 1000.
+_LOWEST = -3e38
+"""What stands for the largest logit of a row where all are minus infinity."""
 
-    Raises:
-        InvalidArgumentError: A weight is below 0, or the temperature outside its range.
-        ShapeMismatchError: The ranks are not 2 and 1, the shapes differ, or there are fewer
-            than 3 classes (in `apply`).
-        DtypeMismatchError: The dtypes of the logits differ or are not floating-point, or the
-            labels are not integers (in `apply`).
+
+def logits_of(values: Mapping[str, paddle.Tensor], *keys: str) -> tuple[paddle.Tensor, ...]:
+    """The logits under ``keys``, with their classes on the last axis."""
+    return tuple(values[key] for key in keys)
+
+
+def softened(logits: paddle.Tensor, temperature: float) -> paddle.Tensor:
+    """Logits over the temperature, less the largest of each row.
+
+    A softmax does not see the shift, and the logarithm of its sum keeps its digits.
     """
-
-    kind: ClassVar[str] = "dkd"
-
-    label: Label
-    alpha: float = attrs.field(default=1.0, kw_only=True, validator=not_negative)
-    beta: float = attrs.field(default=8.0, kw_only=True, validator=not_negative)
-    temperature: float = attrs.field(default=4.0, kw_only=True, validator=tempered)
-
-    def check(self, variables: Mapping[str, Variable]) -> None:
-        logits = {key: variables[key] for key in ("teacher_var", "student_var")}
-        check_floats(logits)
-        check_rank(logits, 2, "[N, C]")
-        check_same_shape(variables, "teacher_var", "student_var")
-        check_labels(variables["label"], variables["student_var"])
-        check_logits(*logits.values())
-        check_classes(
-            variables["student_var"],
-            3,
-            "or beside the label there is one",
-            "Take KDLoss, which is defined for two.",
-        )
-        check_known(logits, {1: "C"}, "the label is one of")
-
-    def build(self, values: Mapping[str, paddle.Tensor]) -> paddle.Tensor:
-        right_teacher, others_teacher = self._decoupled(values["teacher_var"], values["label"])
-        right_student, others_student = self._decoupled(values["student_var"], values["label"])
-        right = kl_divergence(right_teacher, right_student)
-        others = kl_divergence(others_teacher, others_student)
-        loss = number(self.alpha, right) * right + number(self.beta, others) * others
-        return loss.mean() * number(self.temperature**2, loss)
-
-    def _decoupled(
-        self, logits: paddle.Tensor, label: paddle.Tensor
-    ) -> tuple[paddle.Tensor, paddle.Tensor]:
-        """The logarithms of b, [N, 2], and of o, [N, C], as of which the label is impossible."""
-        logits = softened(logits, self.temperature)
-        is_label = paddle.nn.functional.one_hot(label, logits.shape[-1]) > 0
-        beside = paddle.where(is_label, paddle.full_like(logits, IMPOSSIBLE), logits)
-        total = log_total(logits)
-        right = paddle.index_sample(logits, label.unsqueeze(1)) - total
-        wrong = log_total(beside) - total
-        return paddle.concat([right, wrong], axis=1), log_softmax(beside)
+    if temperature != 1:
+        logits = logits / number(temperature, logits)
+    return logits - _largest(logits)
 
 
-@attrs.frozen
-class DISTLoss(PairLoss):
-    r"""Correlation with a stronger teacher, within each sample and within each class.
+def _largest(logits: paddle.Tensor) -> paddle.Tensor:
+    return logits.max(axis=CLASSES, keepdim=True).detach().clip(min=_LOWEST)
 
-    .. math:: T^2 \left( \beta \, (1 - \tfrac1N \sum_n \rho(p^s_{n:}, p^t_{n:}))
-        + \gamma \, (1 - \tfrac1C \sum_c \rho(p^s_{:c}, p^t_{:c})) \right), \qquad
-        p = softmax(z / T)
 
-    Pearson's correlation is :math:`\rho(a, b) = a \cdot b \, / \, (|a| |b| + 10^{-8})` of the
-    centred vectors. Its 1e-8 is the reference's: at student == teacher the loss is not 0 but
-    the mean of :math:`10^{-8} / |a|^2`, and what is constant, such as every class in a batch
-    of one, counts as uncorrelated (1).
+def log_total(logits: paddle.Tensor) -> paddle.Tensor:
+    """log(sum(exp(logits))) over the classes, which stays with size 1; finite in any case."""
+    largest = _largest(logits)
+    return largest + _log_of_sum(logits - largest)
 
-    Shapes: both [N, C], C at least 2.
-    Source: Huang et al., "Knowledge Distillation from A Stronger Teacher", NeurIPS 2022,
-    its inter-class and intra-class relations; DIST_KD ``segmentation/losses/dist_kd.py``, and
-    the temperature that its classification has.
 
-    Attributes:
-        teacher_var: The teacher's logits.
-        student_var: The student's logits.
-        beta: The weight of the correlation within samples ("inter-class"), at least 0.
-        gamma: The weight of the correlation within classes ("intra-class"), at least 0.
-        temperature: :math:`T`, from 1e-6 to 1000.
+def _log_of_sum(shifted: paddle.Tensor) -> paddle.Tensor:
+    """The same of rows whose largest is 0: the sum is at least 1, or there is nothing to add up."""
+    return shifted.exp().sum(axis=CLASSES, keepdim=True).clip(min=0.5).log()
 
-    Raises:
-        InvalidArgumentError: A weight is below 0, or the temperature outside its range.
-        ShapeMismatchError: A rank is not 2, the shapes differ, or there is one class (in `apply`).
-        DtypeMismatchError: The dtypes differ or are not floating-point (in `apply`).
+
+def log_softmax(logits: paddle.Tensor, temperature: float = 1.0) -> paddle.Tensor:
+    """log(softmax(logits / temperature)) over the classes, exact at any size of logits.
+
+    Paddle's own kernel clamps at -64 on the CPU.
     """
-
-    kind: ClassVar[str] = "dist"
-
-    beta: float = attrs.field(default=1.0, kw_only=True, validator=not_negative)
-    gamma: float = attrs.field(default=1.0, kw_only=True, validator=not_negative)
-    temperature: float = attrs.field(default=1.0, kw_only=True, validator=tempered)
-
-    def check(self, variables: Mapping[str, Variable]) -> None:
-        check_floats(variables)
-        check_rank(variables, 2, "[N, C]")
-        check_same_shape(variables, "teacher_var", "student_var")
-        check_logits(*variables.values())
-
-    def build(self, values: Mapping[str, paddle.Tensor]) -> paddle.Tensor:
-        teacher, student = values["teacher_var"], values["student_var"]
-        counted = possible(paddle.maximum(teacher, student))
-        teacher = log_softmax(teacher, self.temperature).exp()
-        student = log_softmax(student, self.temperature).exp()
-        samples = 1 - _correlation(student, teacher, counted)
-        classes = 1 - _correlation(student.T, teacher.T, counted.T)
-        loss = number(self.beta, samples) * samples + number(self.gamma, classes) * classes
-        return loss * number(self.temperature**2, loss)
+    logits = softened(logits, temperature)
+    return logits - _log_of_sum(logits)
 
 
-def _correlation(one: paddle.Tensor, other: paddle.Tensor, counted: paddle.Tensor) -> paddle.Tensor:
-    """Pearson's correlation of each row of one with that of the other, averaged."""
-    one, other = centred(one, counted), centred(other, counted)
-    lengths = length(one, axis=-1) * length(other, axis=-1)
-    correlations = (one * other).sum(axis=-1, keepdim=True) / (lengths + 1e-8)
-    return mean_over(counted.any(axis=-1), correlations.flatten()).sum()
+def expected(log_probabilities: paddle.Tensor, values: paddle.Tensor) -> paddle.Tensor:
+    """The mean of ``values`` over the classes, by probability; 0 * inf is 0 here."""
+    # A probability below e^-1000 is 0, though Paddle's exp(-inf) is 5.6e-309.
+    kept = paddle.where(log_probabilities > -1e3, values, paddle.zeros_like(values))
+    return (log_probabilities.exp() * kept).sum(axis=CLASSES)
+
+
+def kl_divergence(teacher: paddle.Tensor, student: paddle.Tensor) -> paddle.Tensor:
+    """KL(teacher || student) for each row of log-probabilities, over the classes."""
+    return expected(teacher, teacher - student)
+
+
+def possible(logits: paddle.Tensor) -> paddle.Tensor:
+    """Which classes are not masked."""
+    return logits > MASKED
+
+
+def masked(logits: paddle.Tensor, counted: paddle.Tensor) -> paddle.Tensor:
+    """Logits of which those that are not ``counted`` are left out of a softmax."""
+    return paddle.where(counted, logits, paddle.full_like(logits, IMPOSSIBLE))
+
+
+def mean_over(counted: paddle.Tensor, rows: paddle.Tensor) -> paddle.Tensor:
+    """The mean of each row over what is counted, 0 where nothing is; the last axis has size 1."""
+    kept = paddle.where(counted, rows, paddle.zeros_like(rows)).sum(axis=CLASSES, keepdim=True)
+    return kept / counted.astype(rows.dtype).sum(axis=CLASSES, keepdim=True).clip(min=1)
+
+
+def centred(rows: paddle.Tensor, counted: paddle.Tensor) -> paddle.Tensor:
+    """Rows, over the classes, less the mean of what is counted; 0 elsewhere."""
+    return paddle.where(counted, rows - mean_over(counted, rows), paddle.zeros_like(rows))
+
+
+def deviation(rows: paddle.Tensor, counted: paddle.Tensor) -> paddle.Tensor:
+    """The standard deviation of what is counted of each row with ddof 1, as in ``torch.std``."""
+    squares = centred(rows, counted).square().sum(axis=CLASSES, keepdim=True)
+    others = counted.astype(rows.dtype).sum(axis=CLASSES, keepdim=True) - 1
+    return (squares / others.clip(min=1)).clip(min=TINY**2).sqrt()

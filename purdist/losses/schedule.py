@@ -10,7 +10,7 @@ from typing import ClassVar, TypeAlias
 import attrs
 
 from purdist.errors import InvalidArgumentError
-from purdist.losses.checks import count, is_number
+from purdist.losses.arguments import Number, count, is_number
 
 
 @attrs.frozen
@@ -72,13 +72,6 @@ class Schedule(ABC):
         return self * factor
 
 
-def _number(_: object, attribute: attrs.Attribute[float], value: float) -> None:
-    if not is_number(value):
-        raise InvalidArgumentError(
-            f"Expected {attribute.name} of a schedule to be a finite number, got {value!r}."
-        )
-
-
 def _progress(step: int, steps: int) -> float:
     """How much of ``steps`` is done at ``step``, at most 1."""
     return min(step / steps, 1.0)
@@ -90,7 +83,7 @@ class Constant(Schedule):
 
     kind: ClassVar[str] = "constant"
 
-    value: float = attrs.field(validator=_number)
+    value: float = attrs.field(validator=Number())
 
     def at(self, step: int) -> float:  # noqa: ARG002
         return float(self.value)
@@ -105,8 +98,8 @@ class Linear(Schedule):
 
     kind: ClassVar[str] = "linear"
 
-    start: float = attrs.field(validator=_number)
-    end: float = attrs.field(validator=_number)
+    start: float = attrs.field(validator=Number())
+    end: float = attrs.field(validator=Number())
     steps: int = attrs.field(validator=count)
 
     def at(self, step: int) -> float:
@@ -123,8 +116,8 @@ class Cosine(Schedule):
 
     kind: ClassVar[str] = "cosine"
 
-    start: float = attrs.field(validator=_number)
-    end: float = attrs.field(validator=_number)
+    start: float = attrs.field(validator=Number())
+    end: float = attrs.field(validator=Number())
     steps: int = attrs.field(validator=count)
 
     def at(self, step: int) -> float:

@@ -12,7 +12,8 @@ import paddle
 
 from purdist.errors import InvalidArgumentError
 from purdist.losses import fields
-from purdist.losses.checks import check_floats, is_number
+from purdist.losses.arguments import is_number
+from purdist.losses.checks import check_floats
 from purdist.losses.fields import Part, StudentVariable, TeacherVariable
 from purdist.losses.schedule import Schedule
 from purdist.variables import NewInput, Variable, check_name
@@ -42,7 +43,8 @@ class LossSpec(ABC):
 
     A spec is a value: hashable, comparable, printed as the call that makes it, and of no
     effect until `apply` turns it into graph. To write one, subclass it, or `PairLoss`, in the
-    way of the losses here, with the checks of `purdist.losses.checks`::
+    way of the losses here, with the toolkit beside them: ``arguments``, ``checks``, ``rows``,
+    ``classes``, ``maths`` and ``adaptors`` of `purdist.losses`::
 
         @attrs.frozen
         class L1Loss(PairLoss):
@@ -53,7 +55,7 @@ class LossSpec(ABC):
                 check_same_shape(variables, "teacher_var", "student_var")
 
             def build(self, values):
-                return (values["teacher_var"] - values["student_var"]).abs().mean()
+                return mean_of_rows((values["teacher_var"] - values["student_var"]).abs())
 
     What it reads is declared by the types of its fields: `TeacherVariable`, `StudentVariable`,
     `Label` and `Mask`, in tuples too. Kind and fields are checked when the class is made.

@@ -287,7 +287,7 @@ def test_every_loss_with_two_sides_refuses_something_above() -> None:
     [
         (
             lambda: KDLoss("t", "s", temperature=0),
-            "Expected temperature to be a finite number above 0, got 0.\n"
+            "Expected temperature to be a finite number from 1e-06 to 1000, got 0.\n"
             "Write temperature=4.0 or leave it out.",
         ),
         (

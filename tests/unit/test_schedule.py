@@ -109,11 +109,11 @@ def test_a_loss_takes_a_schedule_for_a_weight() -> None:
         ),
         (
             lambda: Schedule.cosine(0, math.inf, 5),
-            "Expected end of a schedule to be a finite number, got inf.",
+            "Expected end to be a finite number, got inf.\nGive end such a number.",
         ),
         (
             lambda: Schedule.constant("0.5"),  # type: ignore[arg-type]  # is what is tested
-            "Expected value of a schedule to be a finite number, got '0.5'.",
+            "Expected value to be a finite number, got '0.5'.\nGive value such a number.",
         ),
         (
             lambda: Schedule.piecewise({10: 1.0, 5: 2.0}),

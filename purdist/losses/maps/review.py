@@ -21,6 +21,7 @@ from purdist.losses.checks import (
 )
 from purdist.losses.fields import StudentVariable, TeacherVariable
 from purdist.losses.maths import number
+from purdist.losses.rows import mean_of_rows
 from purdist.losses.spec import LossSpec
 from purdist.variables import NewInput, Variable
 
@@ -102,13 +103,13 @@ class ReviewKDLoss(LossSpec):
 
 def _hierarchical_context(student: paddle.Tensor, teacher: paddle.Tensor) -> paddle.Tensor:
     """The hierarchical context loss of two maps of one shape."""
-    loss, weight, total = (student - teacher).square().mean(), 1.0, 1.0
+    loss, weight, total = mean_of_rows((student - teacher).square()), 1.0, 1.0
     for level in _LEVELS:
         if level < student.shape[2]:
             weight /= 2
             total += weight
             pooled = F.adaptive_avg_pool2d(student - teacher, level)
-            loss = loss + weight * pooled.square().mean()
+            loss = loss + weight * mean_of_rows(pooled.square())
     return loss / number(total, loss)
 
 

@@ -11,9 +11,9 @@ import paddle
 from paddle import nn
 
 from purdist.losses.adaptors import layers_of
-from purdist.losses.checks import check_known
-from purdist.losses.feature import check_maps
+from purdist.losses.checks import check_known, check_maps
 from purdist.losses.maths import pooled_to_smaller
+from purdist.losses.rows import mean_of_rows
 from purdist.losses.spec import PairLoss
 from purdist.variables import Variable
 
@@ -74,4 +74,4 @@ class VIDLoss(PairLoss):
             )
         variance = (nn.functional.softplus(alpha) + _LEAST_VARIANCE).reshape([1, -1, 1, 1])
         error = (regressor(student) - teacher).square()
-        return (error / variance + variance.log()).mean() / 2
+        return mean_of_rows(error / variance + variance.log()) / 2

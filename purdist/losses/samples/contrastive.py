@@ -11,9 +11,9 @@ from paddle import nn
 from paddle.nn.functional import softplus
 
 from purdist.losses.adaptors import layers_of
-from purdist.losses.checks import check_known, count, tempered
+from purdist.losses.arguments import count, tempered
+from purdist.losses.checks import check_known, check_samples
 from purdist.losses.maths import number, unit
-from purdist.losses.relation import check_samples
 from purdist.losses.spec import PairLoss
 from purdist.variables import Variable
 

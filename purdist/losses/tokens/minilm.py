@@ -9,15 +9,16 @@ import attrs
 import paddle
 
 from purdist.errors import DtypeMismatchError, InvalidArgumentError, ShapeMismatchError
+from purdist.losses.arguments import count
 from purdist.losses.checks import (
     check_floats,
     check_known,
     check_rank,
     check_same_axes,
-    count,
 )
+from purdist.losses.classes import IMPOSSIBLE, kl_divergence, log_softmax, mean_over
 from purdist.losses.fields import Mask, StudentVariable, TeacherVariable
-from purdist.losses.maths import IMPOSSIBLE, kl_divergence, log_softmax
+from purdist.losses.rows import mean_of_rows
 from purdist.losses.spec import LossSpec
 from purdist.variables import FLOATS, NewInput, Variable
 
@@ -132,12 +133,12 @@ class MiniLMLoss(LossSpec):
             _check_mask(variables, first)
 
     def build(self, values: Mapping[str, paddle.Tensor]) -> paddle.Tensor:
-        mask = None
+        seen = None
         if self.mask is not None:
             dtype = values[f"student_{self._parts()[0][0]}"].dtype
-            mask = (values["mask"].astype(dtype) > 0).astype(dtype)
+            seen = values["mask"].astype(dtype) > 0
         first, *others = (
-            self._divergence(values, one, other, mask) for one, other in self._parts()
+            self._divergence(values, one, other, seen) for one, other in self._parts()
         )
         return sum(others, first)
 
@@ -146,29 +147,26 @@ class MiniLMLoss(LossSpec):
         values: Mapping[str, paddle.Tensor],
         one: str,
         other: str,
-        mask: paddle.Tensor | None,
+        seen: paddle.Tensor | None,
     ) -> paddle.Tensor:
         """What one relation adds."""
         teacher, student = (
-            self._relation(values[f"{side}_{one}"], values[f"{side}_{other}"], mask)
+            self._relation(values[f"{side}_{one}"], values[f"{side}_{other}"], seen)
             for side in _SIDES
         )
         divergence = kl_divergence(teacher, student).mean(axis=1)  # over heads: [N, L]
-        if mask is None:
-            return divergence.mean()
-        lengths = mask.sum(axis=1).clip(min=1)
-        return ((divergence * mask).sum(axis=1) / lengths).mean()
+        return mean_of_rows(divergence if seen is None else mean_over(seen, divergence))
 
     def _relation(
-        self, one: paddle.Tensor, other: paddle.Tensor, mask: paddle.Tensor | None
+        self, one: paddle.Tensor, other: paddle.Tensor, seen: paddle.Tensor | None
     ) -> paddle.Tensor:
         """The logarithm of R, [N, A, L, L]."""
         width = one.shape[2] // self.heads
         one, other = self._split(one), self._split(other)
         scores = paddle.matmul(one, other, transpose_y=True)
-        if mask is not None:
-            seen = (mask > 0).unsqueeze([1, 2]).expand_as(scores)
-            scores = paddle.where(seen, scores, paddle.full_like(scores, IMPOSSIBLE))
+        if seen is not None:
+            attended = seen.unsqueeze([1, 2]).expand_as(scores)
+            scores = paddle.where(attended, scores, paddle.full_like(scores, IMPOSSIBLE))
         return log_softmax(scores, width**0.5)
 
     def _split(self, tokens: paddle.Tensor) -> paddle.Tensor:

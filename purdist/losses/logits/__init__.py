@@ -1,0 +1,1 @@
+"""Losses between what networks answer: their logits."""

@@ -1,0 +1,1 @@
+"""Losses between the tokens of a sequence: how they attend to each other."""
