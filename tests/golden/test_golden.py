@@ -13,12 +13,15 @@ import pytest
 
 import purdist
 from tests import nets
-from tests.golden.table import SPECS
+from tests.losses import ROWS
 from tests.nets import Array
 
 CASES: list[dict[str, Any]] = json.loads(
     (Path(__file__).parent / "losses.json").read_text(encoding="utf-8")
 )["cases"]
+
+SPECS = {entry: make for row in ROWS for entry, make in row.golden.items()}
+"""Which spec each entry is of."""
 
 TOLERANCE = {"float64": 1e-6, "float32": 1e-4}
 

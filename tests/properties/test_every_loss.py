@@ -14,8 +14,10 @@ import purdist
 from purdist import LossSpec, PKTLoss, PurdistError, RKDAngleLoss
 from purdist.testing import Arrays, Evaluation, evaluate_loss
 from tests import nets
+from tests.losses import OVER_CLASSES, each_case, told
+from tests.losses.row import Case
 from tests.nets import Array
-from tests.properties.test_loss_laws import CASES, Case, each_case, normal, told
+from tests.properties.test_loss_laws import normal
 
 Fill = Callable[[tuple[int, ...]], Array]
 
@@ -59,8 +61,6 @@ def single(case: Case) -> dict[str, Arrays]:
     }
 
 
-KINDS_OVER_CLASSES = {"cross_entropy", "soft_label", "kd", "spherical_kd", "dkd", "dist", "mutual"}
-OVER_CLASSES = [case for case in CASES if case.spec.kind in KINDS_OVER_CLASSES]
 over_classes = pytest.mark.parametrize("case", OVER_CLASSES, ids=told)
 
 

@@ -30,8 +30,9 @@ from purdist import (
     losses_to_data,
 )
 from purdist.losses import CATALOGUE
+from tests.losses import each_case
+from tests.losses.row import Case
 from tests.own_loss import PseudoHuberLoss
-from tests.properties.test_loss_laws import Case, each_case
 from tests.unit.test_schedule import schedules
 
 # What Paddle can take for a name.
