@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import tempfile
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, get_args
 
@@ -104,16 +104,12 @@ def by_hand(example: Example, *, nudge: float = 0.0) -> tuple[Reference, list[Ar
 
     Args:
         example: What is trained.
-        nudge: How far each number of the batches is moved, relative to itself.
+        nudge: How far each number of what is fed and put out is moved, relative to itself.
     """
     teacher, student = layers(example)
     teacher.eval()
-    fed = feeds(example)
-    for k, feed in enumerate(fed):
-        moved = 1 + nudge * np.random.RandomState(k).standard_normal(feed["x"].shape)
-        feed["x"] = (feed["x"] * moved).astype(example.dtype)
     renewed = [k for k, event in enumerate(example.between) if event == "weights"]
-    losses = _losses(example, teacher, student, fed)
+    losses = _losses(example, teacher, student, Nudge(nudge))
     reference = trained(student, losses, OPTIMIZERS[example.optimizer], renewed)
     student.eval()
     answers = student(paddle.to_tensor(feeds(example)[0]["x"]))
@@ -121,17 +117,30 @@ def by_hand(example: Example, *, nudge: float = 0.0) -> tuple[Reference, list[Ar
 
 
 def _losses(
-    example: Example, teacher: nn.Layer, student: nn.Layer, fed: Iterable[Arrays]
+    example: Example, teacher: nn.Layer, student: nn.Layer, nudged: Nudge
 ) -> Iterator[paddle.Tensor]:
-    for feed in fed:
+    for feed in feeds(example):
         train(student)
-        x = paddle.to_tensor(feed["x"])
+        x = nudged(paddle.to_tensor(feed["x"]))
         with paddle.no_grad():
-            taught = dict(zip(("logits", "features"), teacher(x), strict=True))
-        got = dict(zip(("logits", "features"), student(x), strict=True))
+            taught = dict(zip(("logits", "features"), map(nudged, teacher(x)), strict=True))
+        got = dict(zip(("logits", "features"), map(nudged, student(x)), strict=True))
         got["label"] = paddle.to_tensor(feed["label"])
         loss: Any = sum(LOSSES[name][0](taught, got) for name in example.losses)
         yield loss
+
+
+class Nudge:
+    """Moves each number of a tensor, as rounding might."""
+
+    def __init__(self, by: float) -> None:
+        self.by, self._random = by, np.random.RandomState(SEED)
+
+    def __call__(self, value: paddle.Tensor) -> paddle.Tensor:
+        if not self.by:
+            return value
+        moved = 1 + self.by * self._random.standard_normal(value.shape)
+        return value * paddle.to_tensor(moved, value.dtype)
 
 
 def layers(example: Example) -> tuple[nn.Layer, nn.Layer]:

@@ -68,8 +68,9 @@ def _all(of: Of, names: list[str], home: object, table: Cases) -> Iterator[Named
         for number, case in enumerate(cases if isinstance(cases, tuple) else (cases,)):
             named = Named(of, name, number, case)
             yield named
-            if name.endswith("_"):
+            if name.endswith("_"):  # what nothing stands before is a leaf, not to be written to
                 yield attrs.evolve(named, statement=True)
+                continue
             learning = any(operand.kind == "weight" for operand in named.operands)
             if learning or (of == "layer" and name in FIRST):
                 yield attrs.evolve(named, first=True)
