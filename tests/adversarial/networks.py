@@ -521,5 +521,5 @@ def _nested(inner: st.SearchStrategy[Piece]) -> st.SearchStrategy[Piece]:
     )
 
 
-pieces = st.lists(st.recursive(_plain, _nested, max_leaves=4), max_size=4).map(tuple)
+pieces = st.lists(st.recursive(_plain, _nested, max_leaves=4), min_size=1, max_size=4).map(tuple)
 shapes: st.SearchStrategy[Shape] = st.sampled_from(((4,), (3, 4), (2, 4, 4), (3, 5, 4)))
