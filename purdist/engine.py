@@ -38,7 +38,7 @@ _SIZES = (32, 64, 16, 8, 224, 5)
 REFUSALS = (RuntimeError, ValueError, SystemError, IndexError, OSError)
 """What Paddle raises where it cannot compute something."""
 
-_PATIENCE, _SLOWER = 60.0, 20.0
+_PATIENCE, _SLOWER = 30.0, 20.0
 """How many seconds a way may take, and how many for each that the graph took: some never end."""
 
 

@@ -119,6 +119,7 @@ from purdist.graphs.optimizers import (
 from purdist.graphs.overwriting import Overwriting, StaleReadError, statement_of
 from purdist.graphs.precision import computes_low, in_float32_where_needed
 from purdist.graphs.running import Runner
+from purdist.graphs.setting import set_in_copies
 from purdist.graphs.sizes import Agreement, Sizes, agreements, guard, guarded, must_meet
 from purdist.graphs.state import (
     Place,
@@ -257,6 +258,8 @@ __all__ = [
     "save_inference",
     "scheduler_of",
     "seed_of_state",
+    "seeded",
+    "set_in_copies",
     "set_inference",
     "set_layer",
     "set_option",

@@ -38,9 +38,10 @@ def from_layer(
 
     The graph that trains is traced after ``layer.train()``, or, if the layer is in training
     mode already, as it stands, with the parts that are frozen in eval mode; the graph that
-    infers after ``layer.eval()``. The layer is left as it was. Its hooks fire, twice, and get
-    graph values: one that needs numbers must not be on it. What hooks keep of them stays, with
-    its graph, and has no numbers.
+    infers after ``layer.eval()``. The layer is left as it was. Its hooks fire in each
+    trace, of which there are two, and more where it compares sizes that are unknown, and get graph
+    values: one that needs numbers must not be on it. What hooks keep of them stays, with its
+    graph, and has no numbers.
 
     Args:
         layer: The network, made in dynamic mode.

@@ -136,5 +136,23 @@ def untraceable(
     return TracingError(
         f"Expected {type(layer).__name__} to compute with graph values, it failed{where}: "
         f"{reason(error.__cause__)}",
-        "In forward and hooks, use Paddle's ops on tensors: their numbers are not there yet.",
+        _remedy(error),
     )
+
+
+def _remedy(error: graphs.UntraceableError) -> str:
+    """What to write in the place of what failed."""
+    said = str(error.__cause__)
+    if getattr(type(error.layer).forward, "__name__", "") == "<lambda>":
+        return "Write forward with def: Paddle converts its source, and finds none of a lambda."
+    if "no attribute 'set_value'" in said:
+        return (
+            "set_value writes numbers, which are not there yet: write paddle.assign(value, "
+            "output=self.buffer)."
+        )
+    if "PyLayer.forward" in said:
+        return (
+            "Write Name.apply(x), of the PyLayer's own name, in forward: handed on as a function, "
+            "its apply is called as in dynamic mode."
+        )
+    return "In forward and hooks, use Paddle's ops on tensors: their numbers are not there yet."

@@ -129,7 +129,7 @@ def enter(
     """
     training, inference = (
         graphs.without_unset(graphs.adopt(graph, without_memory=_without_memory(graph, scope)))
-        for graph in (training, inference)
+        for graph in map(graphs.set_in_copies, (training, inference))
     )
     _check_deterministic(inference.program)
     _check_writes(training.program)

@@ -34,6 +34,11 @@ def train(
     A second call goes on where the first stopped: weights, optimizer, learning rate,
     random numbers and the count of steps.
 
+    A feed is refused before its step. A step that fails as it runs, at sizes or numbers that only
+    then meet, is not counted and moves neither the learning rate nor the random numbers; but what
+    had run by then stays: running statistics may have gathered the batch, and weights that what
+    failed has no part in may have moved. Save the weights before if batches are not to be trusted.
+
     Args:
         training: What `minimize` returned.
         batches: Feeds: input name -> array. Read one at a time, when its step is due, and one

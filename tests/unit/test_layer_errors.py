@@ -255,3 +255,58 @@ def test_casting_inside_forward_does_what_it_does_in_dynamic_mode() -> None:
     x = np.random.RandomState(0).rand(3, 4).astype("float32")
     got = purdist.from_layer(layer, {"x": ROW}).run({"x": x}, ["output"])["output"]
     np.testing.assert_array_equal(got, layer(paddle.to_tensor(x)).numpy())
+
+
+class Rounded(paddle.autograd.PyLayer):
+    """A gradient of one's own."""
+
+    @staticmethod
+    def forward(_: Any, x: paddle.Tensor) -> paddle.Tensor:
+        rounded: Any = x
+        return rounded.round()  # type: ignore[no-any-return]
+
+    @staticmethod
+    def backward(_: Any, gradient: paddle.Tensor) -> paddle.Tensor:
+        return gradient
+
+
+class Handing(nn.Layer):
+    def __init__(self, function: Any) -> None:
+        super().__init__()
+        self.linear = nn.Linear(4, 4)
+        self.register_buffer("buffer", paddle.zeros([4]))
+        self.function = function
+
+    def forward(self, x: paddle.Tensor) -> Any:
+        return self.function(self, self.linear(x))
+
+
+def set_by_numbers(self: Any, h: Any) -> Any:
+    self.buffer.set_value(h.mean(0))
+    return h
+
+
+@pytest.mark.parametrize(
+    ("make", "remedy"),
+    [
+        (
+            lambda: type("N", (nn.Layer,), {"forward": lambda self, x: x * 2})(),
+            "Write forward with def: Paddle converts its source, and finds none of a lambda.",
+        ),
+        (
+            lambda: Handing(set_by_numbers),
+            "set_value writes numbers, which are not there yet: write paddle.assign(value, "
+            "output=self.buffer).",
+        ),
+        (
+            lambda: Handing(lambda self, h: Rounded.apply(h)),
+            "Write Name.apply(x), of the PyLayer's own name, in forward: handed on as a function, "
+            "its apply is called as in dynamic mode.",
+        ),
+    ],
+    ids=["a lambda", "set_value", "a PyLayer"],
+)
+def test_what_is_not_converted_is_told_with_what_to_write(make: Any, remedy: str) -> None:
+    kind, text = told(make(), {"x": ROW})
+    assert kind is purdist.TracingError
+    assert text.endswith(f"\n{remedy}"), text
