@@ -5,7 +5,7 @@ Each in the idiom of its toolkit, which is what is tried here: how it reads size
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import attrs
@@ -217,7 +217,7 @@ def smoothed(s: Any, label: Any, epsilon: float = 0.1) -> Any:
 
 def focal(s: Any, label: Any) -> Any:
     """PaddleDetection's sigmoid focal loss, divided by the positives."""
-    target = F.one_hot(label, s.shape[1])
+    target = F.one_hot(label, s.shape[1]).astype(s.dtype)
     return F.sigmoid_focal_loss(s, target, reduction="sum") / target.sum().clip(min=1)
 
 
@@ -240,7 +240,7 @@ CENTERS = np.linspace(-1, 1, 64).astype("float32").reshape(8, 8)
 
 def center(s: Any, label: Any) -> Any:
     """PaddleClas' and PaddleOCR's CenterLoss: distances to centres kept as an array."""
-    centers = P.to_tensor(CENTERS)
+    centers = P.to_tensor(CENTERS).astype(s.dtype)
     n, c = s.shape[0], centers.shape[0]
     square = s.square().sum(1, keepdim=True).expand([n, c])
     distance = square + centers.square().sum(1).unsqueeze(0) - 2 * s @ centers.t()
@@ -282,9 +282,27 @@ def dynamic(case: Case, arrays: dict[str, Array]) -> tuple[float, Array]:
         paddle.enable_static()
 
 
-@pytest.mark.parametrize("case", CASES, ids=lambda c: f"{c.function.__name__}-{c.unknown}")
-def test_a_loss_of_a_toolkit_works_as_it_is(case: Case) -> None:
-    arrays = {"t": nets.numbers(0, *case.shape), "s": nets.numbers(1, *case.shape)}
+@pytest.fixture
+def default_dtype(request: pytest.FixtureRequest) -> Iterator[str]:
+    """Layers that a loss makes, and numbers that it starts from, are of the dtype that is tried."""
+    found = P.get_default_dtype()
+    P.set_default_dtype(request.param)
+    yield request.param
+    P.set_default_dtype(found)
+
+
+@pytest.mark.parametrize(
+    ("case", "default_dtype"),
+    [(case, "float64") for case in CASES]
+    + [(case, "float32") for case in CASES if case.function in (cwd, dkd, ctc)],
+    ids=lambda c: c if isinstance(c, str) else f"{c.function.__name__}-{c.unknown}",
+    indirect=["default_dtype"],
+)
+def test_a_loss_of_a_toolkit_works_as_it_is(case: Case, default_dtype: str) -> None:
+    """In float64 to 1e-6; float32 has not the digits for more than its value."""
+    arrays = {
+        name: nets.numbers(seed, *case.shape, dtype=default_dtype) for seed, name in enumerate("ts")
+    }
     variables: dict[str, str | NewInput] = {"s": "s"}
     inputs: dict[str, Array] = {}
     if case.with_label:
@@ -303,6 +321,5 @@ def test_a_loss_of_a_toolkit_works_as_it_is(case: Case) -> None:
         unknown_axes=case.unknown,
     )
     assert found.value == pytest.approx(expected, rel=1e-6)
-    np.testing.assert_allclose(
-        found.gradients["s"], gradient, rtol=1e-5, atol=1e-6 * np.abs(gradient).max()
-    )
+    if default_dtype == "float64":
+        np.testing.assert_allclose(found.gradients["s"], gradient, rtol=1e-6, atol=1e-12)
