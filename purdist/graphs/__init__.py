@@ -258,7 +258,6 @@ __all__ = [
     "save_inference",
     "scheduler_of",
     "seed_of_state",
-    "seeded",
     "set_in_copies",
     "set_inference",
     "set_layer",
