@@ -6,9 +6,10 @@ from collections.abc import Collection, Iterable
 
 import attrs
 
-from purdist import graphs, scopes
+from purdist import graphs
 from purdist.errors import InvalidArgumentError, PurdistError, together
 from purdist.program import Program
+from purdist.store import Store
 from purdist.variables import left_of
 
 
@@ -59,11 +60,10 @@ def part(
     result = attrs.evolve(
         program,
         modes=modes,
-        scope=scopes.new_scope(),
+        store=Store.at(program.place),
         variables=left_of({key: fed.get(v.name, v) for key, v in program.variables.items()}, modes),
-        live=False,
     )
-    program.hand_weights_to(result.scope, program.place, names=result.weights)
+    program.store.hand_to(result.store, map(program.variable, result.weights))
     return result
 
 
@@ -81,7 +81,7 @@ def without_prefix(program: Program, prefix: str, others: Collection[str]) -> Pr
     result = attrs.evolve(
         program,
         modes=modes,
-        scope=scopes.new_scope(),
+        store=Store.at(program.place),
         variables={
             bare(key): attrs.evolve(
                 variable,
@@ -95,7 +95,7 @@ def without_prefix(program: Program, prefix: str, others: Collection[str]) -> Pr
         },
         inner=frozenset(map(bare, program.inner)),
     )
-    program.hand_weights_to(result.scope, program.place, rename=bare)
+    program.store.hand_to(result.store, program.held, rename=bare)
     return result
 
 

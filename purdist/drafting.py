@@ -15,6 +15,7 @@ from purdist.losses.schedule import Schedule
 from purdist.losses.spec import LossSpec
 from purdist.program import Program
 from purdist.rehearsing import rehearsed
+from purdist.store import Store
 from purdist.variables import FLOATS, NewInput, describe_values, left_of
 
 
@@ -35,7 +36,7 @@ class Draft:
         self._inputs: dict[str, paddle.Tensor] = {}
         self._computed: dict[tuple[object, ...], graphs.Operation] = {}
         self._moving: set[str] = set()
-        self._scope = scopes.new_scope()
+        self._store = Store.at(source.place)
         self._sizes = graphs.Sizes()
         self._sizes.follow(self._operations())
         self._guarded_terms: list[str] = []
@@ -57,7 +58,7 @@ class Draft:
         graphs.rename_parameters(
             graphs.operations(built.startup), lambda name: _name_under(term, name)
         )
-        scopes.initialise(self._scope, built.startup, self._source.place)
+        scopes.initialise(self._store.scope, built.startup, self._store.place)
         return result
 
     def _guarded(self, term: str, spec: LossSpec, result: paddle.Tensor) -> paddle.Tensor:
@@ -109,7 +110,7 @@ class Draft:
                 # No update then comes before all of them are computed.
                 total = total * graphs.op_of(terms[guarded]).operands_source()[1].astype(dtype)
             self._take(name, total)
-        scopes.initialise(self._scope, startup, self._source.place)
+        scopes.initialise(self._store.scope, startup, self._store.place)
 
     def finish(self, losses: Sequence[str], *, prune: bool) -> Program:
         """The program with what was added, in both modes."""
@@ -126,14 +127,13 @@ class Draft:
             modes = modes.cut(kept)
         program = Program(
             modes,
-            self._scope,
-            source.place,
+            self._store,
             left_of(variables, modes),
             origins=source.origins,
             inner=source.inner,
         )
-        source.hand_weights_to(
-            self._scope, source.place, names=set(program.weights).intersection(source.weights)
+        source.store.hand_to(
+            self._store, [weight for weight in source.held if weight.name in program.weights]
         )
         return program
 

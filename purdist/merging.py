@@ -7,7 +7,7 @@ from typing import Literal
 
 import attrs
 
-from purdist import graphs, scopes
+from purdist import graphs
 from purdist.errors import (
     DtypeMismatchError,
     IncompleteMapError,
@@ -21,6 +21,7 @@ from purdist.errors import (
     together,
 )
 from purdist.program import Program
+from purdist.store import Store
 from purdist.variables import Owner, Variable, check_name, shapes_agree
 
 
@@ -116,14 +117,13 @@ def _beside(
     own_names = other.inputs + other.weights
     with graphs.building():
         modes = student.modes.append(added, data_name_map, own_names=own_names, prefix=prefix)
-    scope = scopes.new_scope()
-    student.hand_weights_to(scope, place)
-    other.hand_weights_to(scope, place, frozen=not trains, rename=prefix.__add__)
+    store = Store.at(place)
+    student.store.hand_to(store, student.held)
+    other.store.hand_to(store, other.held, frozen=not trains, rename=prefix.__add__)
     make = _as_peer if trains else _as_teacher
     return Program(
         modes,
-        scope,
-        place,
+        store,
         graphs.Prefixed(
             student.variables,
             other.variables if trains else added.inference.values,

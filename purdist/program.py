@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from difflib import get_close_matches
 from functools import cached_property
 from types import MappingProxyType
@@ -13,7 +13,7 @@ import attrs
 import numpy.typing as npt
 import paddle
 
-from purdist import graphs, scopes
+from purdist import graphs
 from purdist.describing import overview, table
 from purdist.errors import (
     FeedError,
@@ -26,6 +26,7 @@ from purdist.errors import (
 from purdist.feeding import FeedRules
 from purdist.inferring import Inferring
 from purdist.origins import Origin
+from purdist.store import Store
 from purdist.variables import Owner, Role, Variable
 
 Feed = Mapping[str, npt.NDArray[Any]]
@@ -48,21 +49,17 @@ class Program:
 
     Attributes:
         modes: Its two graphs, the one that trains and the one that infers.
-        scope: Holds the weights. It is this program's own.
-        place: Where the weights live and where it runs.
+        store: Where the weights are. It is this program's own.
         variables: Name -> what is known of it, in the order they are computed.
         origins: Where the weights came from.
         inner: Names inside while and if regions, which nobody can reach.
-        live: Whether `train` changes the weights in its scope.
     """
 
     modes: graphs.Modes
-    scope: graphs.Scope
-    place: graphs.Place
+    store: Store
     variables: Mapping[str, Variable] = attrs.field(converter=_read_only)
     origins: tuple[Origin, ...] = ()
     inner: frozenset[str] = frozenset()
-    live: bool = False
     _runners: dict[tuple[str, ...], Inferring] = attrs.field(factory=dict, init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -73,6 +70,16 @@ class Program:
             if variable.role != "activation" and key == variable.name:
                 declared = self.modes.declared(key)
                 _insist(declared == {key}, f"{variable.role} {key} is declared as {declared}")
+
+    @property
+    def scope(self) -> graphs.Scope:
+        """Holds the weights."""
+        return self.store.scope
+
+    @property
+    def place(self) -> graphs.Place:
+        """Where the weights live and where it runs."""
+        return self.store.place
 
     @property
     def graph(self) -> paddle.static.Program:
@@ -98,6 +105,11 @@ class Program:
     def weights(self) -> tuple[str, ...]:
         """The names of all that the scope holds for this program: parameters and buffers."""
         return self._names_of("parameter", "buffer")
+
+    @cached_property
+    def held(self) -> tuple[Variable, ...]:
+        """What is known of all `weights`."""
+        return tuple(map(self.variables.__getitem__, self.weights))
 
     @cached_property
     def teachers(self) -> tuple[str, ...]:
@@ -262,29 +274,6 @@ class Program:
                 shape = tuple(map(max, read.shape, variable.shape))  # -1 is unknown
                 inputs[values[name].id] = attrs.evolve(read, shape=shape)
         return {variable.name: variable for variable in inputs.values()}
-
-    def hand_weights_to(
-        self,
-        scope: graphs.Scope,
-        place: graphs.Place,
-        *,
-        names: Iterable[str] | None = None,
-        frozen: bool = False,
-        rename: Callable[[str], str] = str,
-    ) -> None:
-        """Puts this program's weights, or those in ``names``, into ``scope``, as ``rename(name)``.
-
-        Weights that can change are copied; those that cannot, because they are a
-        teacher's or will be (``frozen``), are shared, at no cost in memory.
-        """
-        here = str(place) == str(self.place)
-        shared: list[str] = []
-        copied: list[str] = []
-        for name in self.weights if names is None else names:
-            fixed = not self.variables[name].changes or (frozen and not self.live)
-            (shared if here and fixed else copied).append(name)
-        scopes.share(self.scope, scope, shared, rename=rename)
-        scopes.copy(self.scope, scope, copied, place, rename=rename)
 
     def describe(self, match: str = "*") -> str:
         """A table of the variables for a person to pick from.

@@ -41,7 +41,7 @@ def to_layer(trained: Program | Distillation | Training, layer: L) -> L:
     kinds = {name: (tuple(t.shape), graphs.dtype_name(t.dtype)) for name, t in tensors.items()}
     expected = [
         variable
-        for variable in map(student.variable, student.weights)
+        for variable in student.held
         # What forward found elsewhere, such as a constant of its module, is not the layer's.
         if variable.name in tensors or variable.changes
     ]

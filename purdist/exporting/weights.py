@@ -20,6 +20,7 @@ from purdist.errors import (
     together,
 )
 from purdist.program import Program
+from purdist.store import Store
 from purdist.storing import replacing
 
 L = TypeVar("L", bound=paddle.nn.Layer)
@@ -51,7 +52,7 @@ def save_weights(program: Program, path: str | os.PathLike[str]) -> None:
     Raises:
         DtypeMismatchError: The format has no such dtype as one of the weights.
     """
-    for variable in map(program.variable, program.weights):
+    for variable in program.held:
         if variable.dtype not in _DTYPES.values():
             raise DtypeMismatchError(
                 f"Expected weights of the dtypes that safetensors knows, got {variable.spec}.",
@@ -104,12 +105,11 @@ def load_weights(program: Program, path: str | os.PathLike[str]) -> Program:
         name: (tuple(entry["shape"]), _DTYPES.get(entry["dtype"], entry["dtype"]))
         for name, entry in sorted(entries.items())
     }
-    expected = [program.variables[name] for name in program.weights]
     file = Holder(f"in {str(path)!r}")
-    faults = [*file.faults(expected, kinds), *file.surplus(expected, kinds)]
+    faults = [*file.faults(program.held, kinds), *file.surplus(program.held, kinds)]
     if faults:
         raise together(faults)
-    loaded = attrs.evolve(program, scope=scopes.new_scope(), origins=(), live=False)
+    loaded = attrs.evolve(program, store=Store.at(program.place), origins=())
     for name, (shape, dtype) in kinds.items():
         array = np.frombuffer(entries[name]["data"], graphs.array_dtype(dtype)).reshape(shape)
         scopes.put(loaded.scope, name, array, program.place)

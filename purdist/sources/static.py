@@ -23,6 +23,7 @@ from purdist.errors import (
 from purdist.origins import Origin
 from purdist.program import Program
 from purdist.sources import legacy, other_mode
+from purdist.store import Store
 from purdist.variables import Variable, check_name, describe_values
 
 
@@ -149,8 +150,7 @@ def enter(
     }
     program = Program(
         modes,
-        scopes.new_scope(),
-        place,
+        Store.at(place),
         {key: named[variable.name] for key, variable in described.items()},
         origins=origins,
         inner=inner,

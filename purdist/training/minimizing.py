@@ -9,10 +9,11 @@ import attrs
 from paddle import distributed
 from paddle.optimizer import Optimizer
 
-from purdist import graphs, scopes
+from purdist import graphs
 from purdist.distillation import Distillation
 from purdist.program import Program
 from purdist.stages import Stage, make_stage, without_teacher
+from purdist.store import Store
 from purdist.training.checks import (
     check_at_least_one,
     check_differentiable,
@@ -90,8 +91,8 @@ def minimize(
     with graphs.building():  # and no program about that an optimizer could take for its own
         optimizer = own_optimizer(make_optimizer)
     stage = make_stage(source) if teacher == "inference" else None
-    program = attrs.evolve(source, scope=scopes.new_scope(), origins=(), live=True)
-    source.hand_weights_to(program.scope, source.place)
+    program = attrs.evolve(source, store=Store.at(source.place, live=True), origins=())
+    source.store.hand_to(program.store, source.held)
     step, learning_rate = make_step(
         _forward(source, stage), distillation.loss, optimizer, program, data_parallel=data_parallel
     )
