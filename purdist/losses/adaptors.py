@@ -17,7 +17,10 @@ from purdist.errors import ShapeMismatchError
 from purdist.losses.checks import check_known, check_rank, check_same_axes
 from purdist.variables import Variable
 
+__all__ = ["Adaptor", "adapted", "check_adaptable", "layers_of", "normalised"]
+
 Adaptor: TypeAlias = Literal["conv", "conv_bn_relu", "linear"]
+"""What stands between features of the student and those of the teacher."""
 
 
 @contextmanager

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import builtins
+import importlib
 import inspect
 import pkgutil
 import re
+from pathlib import Path
 from types import ModuleType
 from typing import Annotated, get_origin
 
@@ -73,3 +75,36 @@ def test_a_public_error_is_a_purdist_error(name: str) -> None:
 def test_every_error_that_there_is_is_public() -> None:
     kinds = {name for name, thing in vars(purdist.errors).items() if inspect.isclass(thing)}
     assert {name for name in kinds if name.endswith("Error")} <= set(EXPORTED)
+
+
+# --- the toolkit for losses of one's own -------------------------------------------------------
+
+LOSSES = Path(purdist.losses.__file__).parent
+TABLES = re.findall(
+    r"(?:^\|.*\n)+", (LOSSES / "README.md").read_text("utf-8"), re.MULTILINE
+)  # of the losses, and of the toolkit
+TOOLKIT = dict(re.findall(r"^\| `(\w+)` \|.*\| (.*) \|$", TABLES[1], re.MULTILINE))
+
+
+def test_the_table_of_losses_is_the_catalogue() -> None:
+    rows = re.findall(r"^\| `(\w+)` \| `(\w+)` \| .+ \|$", TABLES[0], re.MULTILINE)
+    assert sorted(rows) == sorted(
+        (loss.__name__, loss.__module__.split(".")[2]) for loss in purdist.losses.CATALOGUE
+    )
+
+
+def test_the_table_of_the_toolkit_names_its_modules() -> None:
+    with_names = {file.stem for file in LOSSES.glob("*.py") if "\n__all__ = [" in file.read_text()}
+    assert set(TOOLKIT) == with_names
+
+
+@pytest.mark.parametrize("name", sorted(TOOLKIT))
+def test_a_module_of_the_toolkit_is_listed_and_documented(name: str) -> None:
+    module = importlib.import_module(f"purdist.losses.{name}")
+    assert re.findall(r"`(\w+)`", TOOLKIT[name]) == module.__all__
+    own = {k for k, v in vars(module).items() if getattr(v, "__module__", "") == module.__name__}
+    assert {key for key in own if not key.startswith("_")} <= set(module.__all__)
+    for key in module.__all__:
+        thing = getattr(module, key)
+        if inspect.isfunction(thing) or inspect.isclass(thing):
+            assert inspect.getdoc(thing)
