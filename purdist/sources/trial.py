@@ -9,37 +9,24 @@ from typing import Any
 
 import attrs
 import numpy as np
-import numpy.typing as npt
 import paddle
 from paddle.static import InputSpec
 
 from purdist import graphs, scopes
 from purdist.errors import TracingError
 from purdist.program import Program
+from purdist.sources.differences import Arrays, Difference, Outputs, nudged, same
 from purdist.sources.names import Paths, leaves
 from purdist.sources.refusals import reason
 from purdist.sources.traced import Traced
 from purdist.sources.weights import held_by
 from purdist.trying import agree, random_feed
 
-Arrays = Mapping[str, npt.NDArray[Any]]
-Outputs = dict[tuple[int, int], list[npt.NDArray[Any]]]
-"""The id of a layer and the number of its call -> the tensors that it put out."""
-
 _ROWS = 2
 _SIZES = (8, 16, 32, 64, 128, 224)
 _OTHER_ROWS = 5
 _OTHER_SIZES = (27, 48, 96, 160)
 _SEED = 1
-
-_NUDGE = 1e-6
-"""How far the numbers of a feed are moved to see how far the layer's answers move."""
-
-_MOVED = 100.0
-"""How many times further than a nudged feed moves them two ways to compute may part.
-
-A nudge is some ten roundings, of one tensor out of many.
-"""
 
 
 @attrs.frozen(eq=False)
@@ -97,7 +84,7 @@ class Trial:
         for key, k, name in pairs:
             array = expected[key][k]
             if not agree(got[name], array, array.dtype.name):
-                self._judge(mode, feed, expected, _Difference(key, k, name, got[name], array))
+                self._judge(mode, feed, expected, Difference(key, k, name, got[name], array))
 
     def _first_feed_that_fits(
         self, mode: _Mode, rows: int, sizes: Sequence[int]
@@ -128,7 +115,7 @@ class Trial:
         with self._in(mode):
             for sublayer, own in zip(self.layer.sublayers(include_self=True), numbers, strict=True):
                 vars(sublayer).update(own)
-            return not _same(outputs, self._call(feed))
+            return not same(outputs, self._call(feed))
 
     def _feeds(self, mode: _Mode, rows: int, sizes: Sequence[int]) -> Iterator[Arrays]:
         inputs = [self.program.variables[name] for name in self.program.inputs]
@@ -205,13 +192,13 @@ class Trial:
                 "Let forward take sizes that vary from paddle.shape(x), which a graph follows.",
             ) from error
 
-    def _judge(self, mode: _Mode, feed: Arrays, expected: Outputs, difference: _Difference) -> None:
+    def _judge(self, mode: _Mode, feed: Arrays, expected: Outputs, difference: Difference) -> None:
         """Refuses a difference, unless rounding may have made it."""
         with self._in(mode):
-            if not _same(expected, self._call(feed)):
+            if not same(expected, self._call(feed)):
                 raise self._no_function(mode, drawn=False)
         with self._in(mode):
-            moved = self._call(_nudged(feed)).get(difference.key, [])
+            moved = self._call(nudged(feed)).get(difference.key, [])
         if difference.is_rounding(moved):
             return
         path = self.paths[difference.key[0]][0]
@@ -258,68 +245,6 @@ def _pairs(mode: _Mode, expected: Outputs) -> Iterator[tuple[tuple[int, int], in
         names = mode.traced.named.get(key, ())
         if called[key[0]] == traced[key[0]] and len(names) == len(arrays):
             yield from ((key, k, n) for k, n in enumerate(names) if n in mode.graph.values)
-
-
-@attrs.frozen(eq=False)
-class _Difference:
-    """An output that is not what the graph computes.
-
-    Attributes:
-        key: Whose output.
-        position: Which of its tensors.
-        name: The variable.
-        got: What the graph computes.
-        expected: What the layer computes.
-    """
-
-    key: tuple[int, int]
-    position: int
-    name: str
-    got: npt.NDArray[Any]
-    expected: npt.NDArray[Any]
-
-    def is_rounding(self, moved: Sequence[npt.NDArray[Any]]) -> bool:
-        """Whether it is small beside what a nudge of the inputs makes of the output."""
-        if self.position >= len(moved) or self.got.shape != self.expected.shape:
-            return False
-        return _apart(self.got, self.expected) <= _MOVED * _apart(
-            moved[self.position], self.expected
-        )
-
-    def __str__(self) -> str:
-        if self.got.shape != self.expected.shape:
-            return f"{list(self.got.shape)} in the graph, {list(self.expected.shape)} in the layer"
-        largest = np.abs(self.expected.astype(np.float64)).max(initial=0.0)
-        return f"off by {_apart(self.got, self.expected):.2g}, where the largest is {largest:.2g}"
-
-
-def _apart(one: npt.NDArray[Any], other: npt.NDArray[Any]) -> float:
-    if one.shape != other.shape:
-        return float("inf")
-    difference = np.abs(one.astype(np.float64) - other.astype(np.float64))
-    return float(np.nan_to_num(difference, nan=np.inf).max(initial=0.0))
-
-
-def _nudged(feed: Arrays) -> Arrays:
-    random = np.random.RandomState(_SEED)
-    return {
-        name: (array * (1.0 + _NUDGE * random.standard_normal(array.shape))).astype(array.dtype)
-        if array.dtype.kind == "f"
-        else array
-        for name, array in feed.items()
-    }
-
-
-def _same(ones: Outputs, others: Outputs) -> bool:
-    return ones.keys() == others.keys() and all(
-        len(ones[key]) == len(others[key])
-        and all(map(np.array_equal, map(_bits, ones[key]), map(_bits, others[key])))
-        for key in ones
-    )
-
-
-def _bits(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    return np.frombuffer(array.tobytes(), np.uint8)
 
 
 def _set(layer: paddle.nn.Layer, mode: _Mode) -> None:
