@@ -38,14 +38,11 @@ __all__ = [
 CLASSES = -1
 """The axis of the classes, of what `logits_of` returns and of variables that are checked."""
 
-
 IMPOSSIBLE = -math.inf
 """The logit of what is left out of a softmax."""
 
-
 MASKED = -1e9
 """The logit at which, and below which, a class counts as left out."""
-
 
 _LOWEST = -3e38
 """What stands for the largest logit of a row where all are minus infinity."""

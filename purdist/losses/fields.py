@@ -69,11 +69,10 @@ def _resolved(loss: type, field: attrs.Attribute[Any]) -> object:
     home = next(declaring, loss)
     module = sys.modules.get(home.__module__)
     holder = types.SimpleNamespace(__annotations__={field.name: field.type})
+    known = vars(module) if module else {}
     try:
-        return get_type_hints(holder, vars(module), dict(vars(home)), include_extras=True).get(
-            field.name
-        )
-    except NameError as error:
+        return get_type_hints(holder, known, dict(vars(home)), include_extras=True)[field.name]
+    except (NameError, AttributeError) as error:
         raise InvalidArgumentError(
             f"Expected the type of {loss.__name__}.{field.name}, {field.type!r}, to name what its "
             f"module has when the class is made, got {error}.",
@@ -82,13 +81,19 @@ def _resolved(loss: type, field: attrs.Attribute[Any]) -> object:
         ) from None
 
 
-def check_types(loss: type, declared: Mapping[str, Any]) -> None:
+def check_types(loss: type, declared: Mapping[str, Any], inherited: Mapping[str, Any]) -> None:
     """Refuses a field that holds a variable and does not say what it is to the loss.
 
     Raises:
         InvalidArgumentError: There is one, or no field holds a variable.
     """
     for name, kind in declared.items():
+        if _is_read(inherited.get(name)) and not _is_read(kind):
+            raise InvalidArgumentError(
+                f"Expected {loss.__name__}.{name} to stay of type {_written(inherited[name])}, got "
+                f"{_written(kind)}.",
+                f"Leave {name} out of the class: it has it from its base.",
+            )
         if not _is_told(kind):
             raise InvalidArgumentError(
                 f"Expected {loss.__name__}.{name} to say what the loss reads there, got the type "

@@ -88,9 +88,9 @@ class LossSpec(ABC):
     @classmethod
     def __attrs_init_subclass__(cls) -> None:
         # attrs calls it once, of the class with its fields; it makes slotted classes twice.
-        cls._types = fields.field_types(cls)
+        inherited, cls._types = cls._types, fields.field_types(cls)
         if cls.variables is LossSpec.variables:
-            fields.check_types(cls, cls._types)
+            fields.check_types(cls, cls._types, inherited)
         if not inspect.isabstract(cls):
             _claim_kind(cls)
 

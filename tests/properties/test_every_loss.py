@@ -11,7 +11,7 @@ import paddle
 import pytest
 
 import purdist
-from purdist import LossSpec, PKTLoss, PurdistError, RKDAngleLoss
+from purdist import CustomLoss, LossSpec, NewInput, PKTLoss, PurdistError, RKDAngleLoss
 from purdist.testing import Arrays, Evaluation, evaluate_loss
 from tests import nets
 from tests.losses import OVER_CLASSES, each_case, told
@@ -88,6 +88,43 @@ def assert_close(found: Evaluation, expected: Evaluation, tolerance: float = 1e-
             atol=tolerance * float(np.abs(gradient).max()) + 1e-7,
             err_msg=name,
         )
+
+
+def fed(value: Any, arrays: Arrays) -> Any:
+    """The same with a `NewInput` for each name of an array."""
+    if isinstance(value, tuple):
+        return tuple(fed(inner, arrays) for inner in value)
+    if isinstance(value, str) and value in arrays:
+        array = arrays[value]
+        return NewInput(value, (-1, *array.shape[1:]), array.dtype.name)
+    return value
+
+
+@each_case
+def test_what_a_loss_reads_may_be_fed(case: Case) -> None:
+    """The teacher's variables and masks: a student that is fed could learn nothing."""
+    if isinstance(case.spec, CustomLoss):
+        return
+    arrays = case.arrays(4, normal(6))
+    given = {**arrays["teacher"], **arrays["inputs"]}
+    fields = {
+        field.alias: getattr(case.spec, field.name) for field in attrs.fields(type(case.spec))
+    }
+    spec = type(case.spec)(**{name: fed(value, given) for name, value in fields.items()})
+
+    found = evaluate_loss(spec, student=arrays["student"], inputs=given)
+
+    new = {name for name in spec.variables.values() if isinstance(name, NewInput)}
+    assert {name.name for name in new} == given.keys()
+    assert found.gradients.keys() == arrays["student"].keys()
+    if case.at_rest is not None:  # no layers of its own, which differ from call to call
+        assert_close(found, evaluated(case.spec, arrays))
+    everything = {
+        **fields,
+        **{k: fed(v, {**given, **arrays["student"]}) for k, v in fields.items()},
+    }
+    program = nets.program(nets.linear())
+    assert purdist.apply(program, [type(case.spec)(**everything)]).terms == (f"{spec.kind}_0",)
 
 
 @each_case

@@ -156,6 +156,13 @@ KINDS = 'Write another kind: ClassVar[str] = "..." in the class.'
             "top of tests.unit.test_fields, outside of functions and of `if TYPE_CHECKING`.",
         ),
         (
+            lambda: attrs.frozen(
+                type("Mine", (PairLoss,), {"__annotations__": {"teacher_var": "str"}})
+            ),
+            "Expected Mine.teacher_var to stay of type TeacherVariable, got str.\n"
+            "Leave teacher_var out of the class: it has it from its base.",
+        ),
+        (
             lambda: attrs.frozen(type("Mine", (PairLoss,), {"build": built, "__module__": "m"})),
             'Expected Mine to have a kind, got None.\nWrite kind: ClassVar[str] = "..." in the '
             "class.",
@@ -171,7 +178,16 @@ KINDS = 'Write another kind: ClassVar[str] = "..." in the class.'
             "Write @attrs.frozen above `class Mine`.",
         ),
     ],
-    ids=["no part", "in a dict", "nothing read", "unknown", "no kind", "taken", "no decorator"],
+    ids=[
+        "no part",
+        "in a dict",
+        "nothing read",
+        "unknown",
+        "no longer read",
+        "no kind",
+        "taken",
+        "no decorator",
+    ],
 )
 def test_a_class_that_is_none_is_refused(make: Callable[[], object], told: str) -> None:
     with pytest.raises(InvalidArgumentError) as caught:

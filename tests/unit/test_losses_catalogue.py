@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 
 import paddle
@@ -82,6 +83,15 @@ def test_arguments_outside_their_range_are_refused(make: Callable[[], LossSpec],
     with pytest.raises(InvalidArgumentError) as caught:
         make()
     assert str(caught.value) == told
+
+
+def test_rows_and_classes_are_each_dealt_with_in_one_place() -> None:
+    for file in (nets.ROOT / "purdist" / "losses").glob("*/*.py"):
+        text = file.read_text()
+        if file.parent.name != "samples":  # whose means are over pairs of rows
+            assert ".mean()" not in text, f"{file.name} has a mean that is not mean_of_rows"
+        if file.parent.name == "logits":
+            assert not re.search(r'values\["(?!label)', text), f"{file.name} without logits_of"
 
 
 def test_nothing_is_built_of_what_is_refused() -> None:
