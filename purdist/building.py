@@ -98,24 +98,24 @@ def _build(
     *,
     ours: bool,
 ) -> Term:
-    program, startup = paddle.static.Program(), paddle.static.Program()
+    draft, startup = graphs.Draft(), paddle.static.Program()
     if not ours:  # whose values somebody may keep
-        graphs.keep_graph(program)
+        graphs.keep_graph(draft.program)
         graphs.keep_graph(startup)
-    with _only(program), paddle.static.program_guard(program, startup):
+    with _only(draft), draft.appending(startup):
         feeds = {key: _stand_in(key, value, sizes(value.shape)) for key, value in variables.items()}
         with unique_name.guard(f"{name}/"):
             if ours:
-                result = _own(name, program, build(feeds))
+                result = _own(name, draft, build(feeds))
             else:
                 overwriting = graphs.Overwriting()
-                result = _own(name, program, _called(name, build, feeds, overwriting))
-                result = _newest(name, program, result, overwriting)
+                result = _own(name, draft, _called(name, build, feeds, overwriting))
+                result = _newest(name, draft, result, overwriting)
             result = _scalar(name, result)
-    _check(name, program)
-    graphs.mend_loops(program)
-    _tie(program)
-    return Term(program, startup, feeds, result)
+    _check(name, draft)
+    graphs.mend_loops(draft)
+    _tie(draft)
+    return Term(draft.finish().program, startup, feeds, result)
 
 
 _KNOWN = (
@@ -168,26 +168,26 @@ def _called(
     return result
 
 
-def _own(name: str, program: paddle.static.Program, result: object) -> paddle.Tensor:
-    """``result`` if it is a value of ``program``, and that is made of its own values."""
+def _own(name: str, draft: graphs.Draft, result: object) -> paddle.Tensor:
+    """``result`` if it is a value of ``draft``, and that is made of its own values."""
     if not graphs.is_value(result):
         raise ForeignValueError(
             f"{name}: Expected one value of the program, got {type(result).__name__}.",
             "Return what the ops on the function's arguments compute.",
         )
-    ops = list(graphs.operations(program))
+    ops = draft.operations()
     if not graphs.value_ids(ops).issuperset({*graphs.read_ids(ops), result.id}):
         raise _foreign(name, "a value or layer of another program")
     return result
 
 
 def _newest(
-    name: str, program: paddle.static.Program, value: paddle.Tensor, overwriting: graphs.Overwriting
+    name: str, draft: graphs.Draft, value: paddle.Tensor, overwriting: graphs.Overwriting
 ) -> paddle.Tensor:
     """``value`` after all that was written over, which every read gets the newest of."""
     try:
-        overwriting.settle(program)
-        last = max(op.id() for op in graphs.operations(program))
+        overwriting.settle(draft)
+        last = max(op.id() for op in draft.operations())
         return overwriting.newest(value, until=last)
     except graphs.StaleReadError as error:
         raise InvalidArgumentError(
@@ -205,8 +205,8 @@ def _said(error: BaseException) -> str:
 
 
 @contextmanager
-def _only(program: paddle.static.Program) -> Iterator[None]:
-    """Takes out of ``program``, on an error, ops that read another program's values.
+def _only(draft: graphs.Draft) -> Iterator[None]:
+    """Takes out of ``draft``, on an error, ops that read another program's values.
 
     They would crash when it is dropped. Others stay: whoever looks at the traceback may look
     at their values.
@@ -214,9 +214,9 @@ def _only(program: paddle.static.Program) -> Iterator[None]:
     try:
         yield
     except Exception:
-        ops = list(graphs.operations(program))
+        ops = draft.operations()
         if not graphs.value_ids(ops).issuperset(graphs.read_ids(ops)):
-            graphs.erase(ops)
+            graphs.erase(draft, ops)
         raise
 
 
@@ -237,8 +237,8 @@ def _scalar(name: str, value: paddle.Tensor) -> paddle.Tensor:
     return value.reshape([]) if value.shape else value
 
 
-def _check(name: str, program: paddle.static.Program) -> None:
-    ops = graphs.optimizer_operations(program)
+def _check(name: str, draft: graphs.Draft) -> None:
+    ops = graphs.optimizer_operations(draft.program)
     if ops:
         raise InvalidArgumentError(
             f"{name}: Expected a loss, got one that adds gradient or optimizer ops: {some(ops)}.",
@@ -247,17 +247,17 @@ def _check(name: str, program: paddle.static.Program) -> None:
         )
 
 
-def _tie(program: paddle.static.Program) -> None:
+def _tie(draft: graphs.Draft) -> None:
     """Makes one parameter of those that bear one name, which Paddle has be of one kind."""
     found: dict[str, graphs.Operation] = {}
-    for op in list(graphs.operations(program)):
+    for op in draft.operations():
         if op.name() != graphs.PARAMETER:
             continue
         first = found.setdefault(graphs.parameter_name(op), op)
         if first is op:
             continue
         op.replace_all_uses_with(first.results())
-        graphs.erase([op])
+        graphs.erase(draft, [op])
 
 
 def _foreign(name: str, what: str) -> ForeignValueError:

@@ -28,7 +28,7 @@ class Draft:
 
     def __init__(self, source: Program) -> None:
         self._source = source
-        self._graph = graphs.copy(source.modes.training)
+        self._draft = source.modes.training.copy()
         self._seen = {op.id() for op in self._operations()}
         self._new_operations: list[graphs.Operation] = []
         self._new_values: dict[str, paddle.Tensor] = {}
@@ -43,7 +43,7 @@ class Draft:
 
     def add_term(self, term: str, spec: LossSpec) -> paddle.Tensor:
         """Builds one spec under its name and initialises its parameters."""
-        with paddle.static.program_guard(self._graph.program):
+        with self._draft.appending():
             values = {
                 key: _with_digits(self._value(name, detached=spec.part(key) == "teacher"))
                 for key, name in spec.variables.items()
@@ -51,13 +51,9 @@ class Draft:
         built = self._built(term, spec, values)
         mapping = graphs.mapping_of((built.feeds[key], value) for key, value in values.items())
         ops = graphs.operations(built.program)
-        graphs.transplant(
-            (op for op in ops if not graphs.is_feed(op)), mapping, self._graph.program
-        )
+        graphs.transplant((op for op in ops if not graphs.is_feed(op)), mapping, self._draft)
         result = self._take(term, self._guarded(term, spec, mapping.look_up(built.result)))
-        graphs.rename_parameters(
-            graphs.operations(built.startup), lambda name: _name_under(term, name)
-        )
+        graphs.rename_parameters(graphs.Draft(built.startup), lambda name: _name_under(term, name))
         scopes.initialise(self._store.scope, built.startup, self._store.place)
         return result
 
@@ -69,7 +65,7 @@ class Draft:
             return result
         self._guarded_terms.append(term)
         names = dict.fromkeys(name for name in spec.variables.values() if isinstance(name, str))
-        with paddle.static.program_guard(self._graph.program):
+        with self._draft.appending():
             return result * graphs.guard(self._sizes.unmet, result, [term, *names])
 
     def _built(self, term: str, spec: LossSpec, values: Mapping[str, paddle.Tensor]) -> Term:
@@ -93,7 +89,7 @@ class Draft:
             key=lambda dtype: FLOATS.index(graphs.dtype_name(dtype)),
         )
         startup = paddle.static.Program()
-        with paddle.static.program_guard(self._graph.program, startup):
+        with self._draft.appending(startup):
             parts = []
             for (term, value), weight in zip(terms.items(), weights, strict=True):
                 if isinstance(weight, Schedule):
@@ -115,10 +111,11 @@ class Draft:
     def finish(self, losses: Sequence[str], *, prune: bool) -> Program:
         """The program with what was added, in both modes."""
         source = self._source
-        training = graphs.Graph(self._graph.program, {**self._graph.values, **self._new_values})
-        modes = graphs.Modes(training, self._inference())
-        new = graphs.Modes(*(graph.named(self._new_values) for graph in modes))
-        variables = {**source.variables, **describe_values(new, owner="loss")}
+        inference = self._inference()
+        self._draft.values = {**self._draft.values, **self._new_values}
+        modes = graphs.Modes(self._draft.finish(), inference)
+        added = describe_values(modes.named(self._new_values), owner="loss")
+        variables = {**source.variables, **added}
         for name in self._moving:
             variables[name] = attrs.evolve(variables[name], role="buffer")
         if prune:
@@ -140,22 +137,17 @@ class Draft:
     def _inference(self) -> graphs.Graph:
         """The graph that infers, with the losses."""
         source = self._source.modes.inference
-        graph = graphs.copy(source)
         if not self._read.issubset(source.values):
-            return graph  # a loss on what only training computes
-        mapping = graphs.mapping_between(self._graph, graph, self._read)
-        clones = graphs.transplant(self._new_operations, mapping, graph.program)
-        graphs.set_inference(clones)
-        new = graphs.without_unset(
-            graphs.Graph(
-                graph.program,
-                {name: mapping.look_up(value) for name, value in self._new_values.items()},
-            )
-        )
-        return graphs.Graph(graph.program, {**graph.values, **new.values})
+            return source  # a loss on what only training computes
+        draft = source.copy()
+        mapping = graphs.mapping_between(self._draft, draft, self._read)
+        graphs.set_inference(draft, graphs.transplant(self._new_operations, mapping, draft))
+        new = {name: mapping.look_up(value) for name, value in self._new_values.items()}
+        draft.values = {**draft.values, **graphs.without_unset(new)}
+        return draft.finish()
 
     def _operations(self) -> list[graphs.Operation]:
-        return list(graphs.operations(self._graph.program))
+        return list(graphs.operations(self._draft.program))
 
     def _unseen(self) -> list[graphs.Operation]:
         return [op for op in self._operations() if op.id() not in self._seen]
@@ -165,7 +157,7 @@ class Draft:
             if name.name not in self._source.variables:
                 return self._new_input(name)
             name = name.name
-        value = self._graph.values[name]
+        value = self._draft.values[name]
         self._read.add(name)
         return value.detach() if detached and not value.stop_gradient else value
 
@@ -181,9 +173,9 @@ class Draft:
         """
         new = self._unseen()
         self._name_parameters(name, new)
-        graphs.record_stops(new)
+        graphs.record_stops(self._draft, new)
         identity = result.id
-        result = graphs.merge_twins(new, self._computed).get(identity, result)
+        result = graphs.merge_twins(self._draft, new, self._computed).get(identity, result)
         new = self._unseen()
         self._new_values.update(graphs.made_names(new, {name: result}, prefix=f"{name}/"))
         self._new_values.setdefault(name, result)  # a value that was there before
@@ -199,7 +191,7 @@ class Draft:
                     f"ParamAttr(name={name!r}), which the program has.",
                     "Leave the name out: what a loss makes lives under the loss's name.",
                 )
-        graphs.rename_parameters(new, lambda name: _name_under(term, name))
+        graphs.rename_parameters(self._draft, lambda name: _name_under(term, name), new)
 
 
 def _number_in_scope(name: str, dtype: paddle.dtype | str, value: float) -> paddle.Tensor:

@@ -150,7 +150,7 @@ class Written:
     def write(cls, network: Program, names: Sequence[str], path: Path) -> Written:
         """Writes what of ``network`` computes ``names``, in inference mode."""
         with graphs.building():
-            graph = graphs.cut(network.modes.inference, names)
+            graph = graphs.cut(network.modes.inference, names).finish()
             learning = {name for name, v in network.variables.items() if v.trainable}
             graphs.save_inference(graph, names, path, network.scope, learning)
         place = network.place

@@ -25,7 +25,7 @@ class Inferring:
         self, graph: graphs.Graph, fetch: Sequence[str], scope: graphs.Scope, place: graphs.Place
     ) -> None:
         with graphs.building():
-            part = graphs.cut(graph, fetch)
+            part = graphs.cut(graph, fetch).finish()
         self._weights = graphs.parameter_names(graphs.operations(part.program))
         self._draws = bool(graphs.random_operations(part.program))
         self._source = scope

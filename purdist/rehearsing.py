@@ -168,18 +168,18 @@ class _Run:
         self._scope = scopes.new_scope()
         with graphs.random_state(0):
             scopes.initialise(self._scope, term.startup, place)
-        graph = graphs.copy(graphs.Graph(term.program, {**term.feeds, "": term.result}))
-        result = graph.values[""]
+        draft = graphs.Graph(term.program, {**term.feeds, "": term.result}).copy()
+        result = draft.values[""]
         learning = [key for key, value in term.feeds.items() if not value.stop_gradient]
         values = {"": result}
         if gradients and learning and not result.stop_gradient:
-            with paddle.static.program_guard(graph.program), warnings.catch_warnings():
+            with draft.appending(), warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                feeds = [graph.values[key] for key in learning]
+                feeds = [draft.values[key] for key in learning]
                 found = paddle.static.gradients([result], feeds)
             values.update((k, g) for k, g in zip(learning, found, strict=True) if g is not None)
         self._values = values
-        self._runner = self._compiled(graph.program, values)
+        self._runner = self._compiled(draft.finish().program, values)
 
     def __call__(self, feed: Arrays) -> Arrays:
         with graphs.random_state(0):

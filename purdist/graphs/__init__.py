@@ -11,10 +11,12 @@ from purdist.graphs.changing import (
     erase,
     freeze,
     merge_twins,
+    name_parameter,
     read_through_assignments,
     refresh_gradients,
     rename_parameters,
     set_inference,
+    set_layer,
     set_training,
     split_lists,
     to_front,
@@ -23,6 +25,7 @@ from purdist.graphs.changing import (
 from purdist.graphs.child import Outcome, tried
 from purdist.graphs.converting import converted
 from purdist.graphs.differentiating import lost_gradients, make_gradients_whole
+from purdist.graphs.drafts import Draft, Graph
 from purdist.graphs.files import (
     OldModel,
     fetched,
@@ -63,7 +66,6 @@ from purdist.graphs.looking import (
     is_value,
     layer_of,
     made_names,
-    name_parameter,
     op_of,
     operations,
     optimizer_operations,
@@ -73,7 +75,6 @@ from purdist.graphs.looking import (
     random_operations,
     reachable_ids,
     read_ids,
-    set_layer,
     short_name,
     signature,
     value_ids,
@@ -82,15 +83,11 @@ from purdist.graphs.looking import (
 from purdist.graphs.lookups import INDEXING, Lookup, lookups, value_ranges
 from purdist.graphs.loops import mend_loops, wrong_loops
 from purdist.graphs.making import (
-    Graph,
     Prefixed,
     adopt,
-    append,
-    copy,
     cut,
     mapping_between,
     mapping_of,
-    renamed,
     translate,
     transplant,
     without_unset,
@@ -143,6 +140,7 @@ __all__ = [
     "PARAMETER",
     "Agreement",
     "Call",
+    "Draft",
     "Graph",
     "Kind",
     "Lookup",
@@ -165,7 +163,6 @@ __all__ = [
     "UntraceableError",
     "adopt",
     "agreements",
-    "append",
     "array_dtype",
     "as_it_is",
     "asking",
@@ -176,7 +173,6 @@ __all__ = [
     "clip_in_graphs",
     "computes_low",
     "converted",
-    "copy",
     "copy_memory",
     "count_of_batches",
     "cut",
@@ -254,7 +250,6 @@ __all__ = [
     "record_stops",
     "refresh_gradients",
     "rename_parameters",
-    "renamed",
     "save_inference",
     "scheduler_of",
     "seed_of_state",

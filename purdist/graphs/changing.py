@@ -1,12 +1,13 @@
-"""Changing a program that is nobody's yet: its mode, its names, what it computes twice."""
+"""Changing a draft: its mode, its names, what it computes twice."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 import paddle
 
+from purdist.graphs.drafts import Draft, Graph, carry_attributes
 from purdist.graphs.looking import (
     PARAMETER,
     STOPS,
@@ -23,31 +24,30 @@ from purdist.graphs.looking import (
     parameter_name,
     written_parameters,
 )
-from purdist.graphs.making import Graph, carry_parameter_attributes, copy
 
 _SET_PARAMETER = "builtin.set_parameter"
 
 
-def set_inference(ops: Iterable[Operation]) -> None:
-    """Turns ``ops`` to inference mode, while and if regions included.
+def set_inference(draft: Draft, some: Iterable[Operation] | None = None) -> None:
+    """Turns a draft, or ``some`` of its ops, to inference mode, while and if regions included.
 
     Dropout lets everything through, batch norm uses, and does not touch, the statistics
     it has gathered, unless its owner wanted those of the batch in either mode
     (``use_global_stats=False``); no value takes a gradient and no parameter is trainable.
     """
-    ops = list(ops)
+    ops = draft.operations(some)
     _set_mode(ops, inference=True)
-    freeze(ops)
+    _freeze(ops)
 
 
-def set_training(ops: Iterable[Operation]) -> None:
-    """Turns ``ops`` that infer to training mode, while and if regions included.
+def set_training(draft: Draft) -> None:
+    """Turns a draft that infers to training mode, while and if regions included.
 
     Batch norm takes the statistics of the batch: that its owner wanted those it has gathered
     in either mode (``use_global_stats=True``) cannot be told from inference mode. An op that
     quantises keeps its scale where the graph does not hold what it would move it by.
     """
-    _set_mode(ops, inference=False)
+    _set_mode(draft.operations(), inference=False)
 
 
 def _set_mode(ops: Iterable[Operation], *, inference: bool) -> None:
@@ -66,8 +66,12 @@ def _has_no_state(op: Operation) -> bool:
     return op.name().startswith("pd_op.fake_") and not all(map(identity, op.operands_source()))
 
 
-def freeze(ops: Iterable[Operation]) -> None:
-    """Lets no value of ``ops`` take a gradient, in regions neither, and trains no parameter."""
+def freeze(draft: Draft) -> None:
+    """Lets no value take a gradient, in regions neither, and trains no parameter."""
+    _freeze(draft.operations())
+
+
+def _freeze(ops: Iterable[Operation]) -> None:
     for op in ops:
         for value in op.results():
             if identity(value):
@@ -77,35 +81,35 @@ def freeze(ops: Iterable[Operation]) -> None:
         for block in op.blocks() if op.num_regions() else ():
             for argument in block.args():
                 argument.stop_gradient = True
-            freeze(block.ops)
+            _freeze(block.ops)
 
 
-def split_lists(program: paddle.static.Program) -> None:
-    """Lets something read each list of tensors that an op of ``program`` puts out.
+def split_lists(draft: Draft) -> None:
+    """Lets something read each list of tensors that an op of ``draft`` puts out.
 
     Paddle makes up a gradient for a tensor that nobody reads, as an LSTM's last state may be,
     but not for a list of them.
     """
     lists = [
         result
-        for op in operations(program)
+        for op in draft.operations()
         for result in filter(is_list, op.results())
         if result.use_empty() and op.num_results() > 1
     ]
-    with paddle.static.program_guard(program):
+    with draft.appending():
         for value in lists:
             paddle._pir_ops.builtin_split(value)
 
 
-def write_to_copies(program: paddle.static.Program) -> None:
-    """Lets what ``program`` writes to weights land in copies of them, new at every run.
+def write_to_copies(draft: Draft) -> None:
+    """Lets what ``draft`` writes to weights land in copies of them, new at every run.
 
     Inference mode switches off no write but that of a normalisation.
     """
-    written = written_parameters(program)
-    for op, following in itertools.pairwise(list(operations(program))):
+    written = written_parameters(draft.program)
+    for op, following in itertools.pairwise(draft.operations()):
         if op.name() == PARAMETER and parameter_name(op) in written:
-            with paddle.static.program_guard(program):
+            with draft.appending():
                 copied = paddle.assign(op.result(0))
             op.replace_all_uses_with([copied])
             op_of(copied).operand(0).set_source(op.result(0))
@@ -113,19 +117,20 @@ def write_to_copies(program: paddle.static.Program) -> None:
 
 
 def merge_twins(
-    ops: Iterable[Operation], known: dict[tuple[object, ...], Operation]
+    draft: Draft, some: Iterable[Operation], known: dict[tuple[object, ...], Operation]
 ) -> dict[str, paddle.Tensor]:
-    """Erases each of ``ops`` that computes what an earlier one has computed already.
+    """Erases each of ``some`` ops that computes what an earlier one has computed already.
 
     Args:
-        ops: In order. They must be nobody's yet.
+        draft: Whose ops they are.
+        some: They, in order.
         known: What was computed earlier; grows.
 
     Returns:
         Id of a value that is gone -> the value that stands in for it.
     """
     replaced: dict[str, paddle.Tensor] = {}
-    for op in ops:
+    for op in draft.operations(some):
         if not is_pure(op):
             continue
         twin = known.setdefault(_computation(op), op)
@@ -145,16 +150,15 @@ def _computation(op: Operation) -> tuple[object, ...]:
     return op.name(), read, stops, tuple(attributes(op).items())
 
 
-def declare_once(graph: Graph) -> Graph:
-    """``graph`` with each feed and weight declared once, outside while and if regions.
+def declare_once(graph: Graph) -> Draft:
+    """A copy of ``graph`` with each feed and weight declared once, outside while and if regions.
 
     Two weights of one name, as ``ParamAttr`` makes them, are one, whose gradient is the sum of
-    both. A layer that is called in a branch declares its weights there. Where nothing is to do,
-    that is ``graph`` itself, else a copy.
+    both. A layer that is called in a branch declares its weights there.
     """
+    copied = graph.copy()
     if _declares_once(graph.program):
-        return graph
-    copied = copy(graph)
+        return copied
     first: dict[str, Operation] = {}
     gone: dict[str, Operation] = {}
     both = zip(*(operations(g.program, regions=True) for g in (graph, copied)), strict=True)
@@ -163,14 +167,14 @@ def declare_once(graph: Graph) -> Graph:
             if first.setdefault(declared_name(op), op) is not op:
                 gone[op.result(0).id] = op
             elif op.name() == PARAMETER:
-                carry_parameter_attributes(old.result(0), op.result(0))
+                carry_attributes(old.result(0), op.result(0))
     stands_in = {key: first[declared_name(op)].result(0) for key, op in gone.items()}
     for key, op in gone.items():
         op.replace_all_uses_with([stands_in[key]])
-    to_front(copied.program, [op.result(0) for op in first.values()])
-    values = {name: stands_in.get(v.id, v) for name, v in copied.values.items()}
-    erase(list(gone.values()))
-    return Graph(copied.program, values)
+    to_front(copied, [op.result(0) for op in first.values()])
+    copied.values = {name: stands_in.get(v.id, v) for name, v in copied.values.items()}
+    erase(copied, list(gone.values()))
+    return copied
 
 
 def _declares_once(program: paddle.static.Program) -> bool:
@@ -181,32 +185,47 @@ def _declares_once(program: paddle.static.Program) -> bool:
     return len(set(declared[0])) == len(declared[1])
 
 
-def to_front(program: paddle.static.Program, values: Sequence[paddle.Tensor]) -> None:
-    """Makes ``values``, which are feeds and weights, the first that ``program`` computes."""
+def to_front(draft: Draft, values: Sequence[paddle.Tensor]) -> None:
+    """Makes ``values``, which are feeds and weights, the first that ``draft`` computes."""
     for value in reversed(values):
-        first = program.global_block().front()
+        first = draft.program.global_block().front()
         if first.id() != op_of(value).id():
             op_of(value).move_before(first)
 
 
-def rename_parameters(ops: Iterable[Operation], rename: Callable[[str], str]) -> None:
-    """Gives the weights that ``ops`` declare, or set, other names."""
-    for op in ops:
+def rename_parameters(
+    draft: Draft, rename: Callable[[str], str], some: Iterable[Operation] | None = None
+) -> None:
+    """Gives the weights that ``draft``, or ``some`` of its ops, declare, or set, other names."""
+    for op in draft.operations(some):
         if op.name() in (PARAMETER, _SET_PARAMETER):
             op.set_str_attr("parameter_name", rename(parameter_name(op)))
 
 
-def erase(ops: Sequence[Operation]) -> None:
-    """Takes ``ops`` out of their program, the last first.
+def name_parameter(draft: Draft, value: paddle.Tensor, name: str) -> None:
+    """Gives a weight of ``draft`` another name in a scope."""
+    for op in draft.operations([op_of(value)]):
+        op.set_str_attr("parameter_name", name)
+
+
+def set_layer(draft: Draft, some: Iterable[Operation], path: str) -> None:
+    """Notes on ``some`` ops of ``draft`` the path of the layer that made them."""
+    for op in draft.operations(some):
+        op.set_str_attr("struct_name", path)
+
+
+def erase(draft: Draft, some: Sequence[Operation]) -> None:
+    """Takes ``some`` ops out of ``draft``, the last first.
 
     A program that holds operands of another crashes when the two are collected.
     """
-    for op in reversed(ops):
+    for op in reversed(draft.operations(some)):
         op.erase()
 
 
-def refresh_gradients(program: paddle.static.Program) -> None:
+def refresh_gradients(draft: Draft) -> None:
     """Derives afresh which values stop gradients, in while and if regions too."""
+    program = draft.program
     program.global_block().refresh_stopgradient()
     for op in operations(program, regions=True):
         for block in op.blocks() if op.num_regions() else ():
@@ -216,22 +235,17 @@ def refresh_gradients(program: paddle.static.Program) -> None:
             block.refresh_stopgradient()
 
 
-def read_through_assignments(
-    program: paddle.static.Program, values: Mapping[str, paddle.Tensor]
-) -> dict[str, paddle.Tensor]:
+def read_through_assignments(draft: Draft) -> None:
     """Lets what reads an overwritten variable read what it was overwritten with.
 
     Old programs loop, and assign, by writing over a variable (``assign_out_``). No gradient
     flows through that, and it destroys what the backward pass reads. Writes to weights, which
     outlive the run, stay as they are.
-
-    Returns:
-        ``values``, the overwritten ones replaced.
     """
     state: set[str] = set()
     read: dict[str, paddle.Tensor] = {}
     done = []
-    for op in operations(program, regions=True):
+    for op in operations(draft.program, regions=True):
         if op.name() != "pd_op.assign_out_":
             continue
         source, target = op.operands_source()
@@ -241,6 +255,5 @@ def read_through_assignments(
         read[op.result(0).id] = source
         op.replace_all_uses_with([source])
         done.append(op)
-    replaced = {name: read.get(value.id, value) for name, value in values.items()}
-    erase(done)
-    return replaced
+    draft.values = {name: read.get(value.id, value) for name, value in draft.values.items()}
+    erase(draft, done)

@@ -14,6 +14,7 @@ from types import MappingProxyType
 import paddle
 from paddle.base.libpaddle import pir
 
+from purdist.graphs.drafts import Draft
 from purdist.graphs.looking import (
     Operation,
     dtype_name,
@@ -52,22 +53,22 @@ _SCALE_AND_SHIFT: Mapping[str, tuple[int, int]] = MappingProxyType(
 """Where either learns only if the other is there. Layer norm and group norm do without."""
 
 
-def make_gradients_whole(program: paddle.static.Program) -> None:
+def make_gradients_whole(draft: Draft) -> None:
     """Lets all operands of the ops in `WHOLE` take gradients, that go no further.
 
     Args:
-        program: A forward program that is to be differentiated. It must not be anybody's yet.
+        draft: A forward graph that is to be differentiated.
     """
-    for op in list(operations(program, regions=True)):
-        _give_both(program, op)
+    for op in list(operations(draft.program, regions=True)):
+        _give_both(draft, op)
         given = dict(_floats(op))
         if not all(value.stop_gradient for value in given.values()):
             for position, value in given.items():
                 if value.stop_gradient:
-                    op.operand(position).set_source(_that_takes_gradient(program, op, value))
+                    op.operand(position).set_source(_that_takes_gradient(draft, op, value))
 
 
-def _give_both(program: paddle.static.Program, op: Operation) -> None:
+def _give_both(draft: Draft, op: Operation) -> None:
     """Gives a normalisation that has a scale or a shift alone the other: 0 or 1 changes nothing."""
     if op.name() not in _SCALE_AND_SHIFT:
         return
@@ -75,7 +76,7 @@ def _give_both(program: paddle.static.Program, op: Operation) -> None:
     for absent, there, neutral in ((scale, shift, 1.0), (shift, scale, 0.0)):
         like = op.operand_source(there)
         if identity(like) and not identity(op.operand_source(absent)):
-            with paddle.static.program_guard(program):
+            with draft.appending():
                 pir.set_insertion_point(op)
                 op.operand(absent).set_source(paddle.full_like(like, neutral))
 
@@ -88,11 +89,9 @@ def _floats(op: Operation) -> Iterator[tuple[int, paddle.Tensor]]:
             yield position, value
 
 
-def _that_takes_gradient(
-    program: paddle.static.Program, op: Operation, value: paddle.Tensor
-) -> paddle.Tensor:
+def _that_takes_gradient(draft: Draft, op: Operation, value: paddle.Tensor) -> paddle.Tensor:
     """A copy of ``value``, made right before ``op``."""
-    with paddle.static.program_guard(program):
+    with draft.appending():
         pir.set_insertion_point(op)
         copied = paddle.assign(value)
     copied.stop_gradient = False

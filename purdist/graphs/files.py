@@ -16,6 +16,7 @@ from paddle.base import core, framework
 from paddle.base.proto import framework_pb2
 
 from purdist.errors import CorruptFileError, MissingFileError
+from purdist.graphs.drafts import Draft, Graph
 from purdist.graphs.gradients import derive_gradients
 from purdist.graphs.looking import (
     FETCH,
@@ -28,7 +29,6 @@ from purdist.graphs.looking import (
     operations,
     parameter_name,
 )
-from purdist.graphs.making import Graph
 from purdist.graphs.state import Scope
 
 # --- graphs -----------------------------------------------------------------------------
@@ -72,7 +72,7 @@ def _mark_gradients(program: paddle.static.Program, learning: Container[str]) ->
     weights = [op for op in operations(program) if op.name() == PARAMETER]
     for op in weights:
         op.result(0).trainable = True
-    derive_gradients(program)
+    derive_gradients(Draft(program))
     for op in weights:
         op.result(0).trainable = parameter_name(op) in learning
 

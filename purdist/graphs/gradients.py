@@ -12,6 +12,7 @@ import paddle
 from paddle.base import core
 from paddle.base.libpaddle import pir
 
+from purdist.graphs.drafts import Draft
 from purdist.graphs.looking import (
     DATA,
     IF,
@@ -34,14 +35,18 @@ _DIFFERENTIABLE: dict[str, bool] = {}
 """The name of an op -> whether Paddle has a gradient of it, as far as it was asked."""
 
 
-def record_stops(ops: Iterable[Operation]) -> None:
-    """Notes on ``ops``, in regions too, which results stop what flows into them.
+def record_stops(draft: Draft, some: Iterable[Operation] | None = None) -> None:
+    """Notes on its ops, or ``some``, in regions too, which results stop what flows into them.
 
     That is what ``detach``, ``stop_gradient = True`` and ``no_grad`` leave behind.
     """
+    _record(draft.operations(some))
+
+
+def _record(ops: Iterable[Operation]) -> None:
     for op in ops:
         for block in op.blocks() if op.num_regions() else ():
-            record_stops(block.ops)
+            _record(block.ops)
         stopped = [
             k
             for k, result in enumerate(op.results())
@@ -67,13 +72,13 @@ def _marking(op: Operation) -> list[list[paddle.Tensor]] | None:
     return None
 
 
-def derive_gradients(program: paddle.static.Program) -> None:
+def derive_gradients(draft: Draft) -> None:
     """Lets gradients flow wherever something trainable lies upstream, and nowhere else."""
     arrays: set[str] = set()
     known = -1
     while known != len(arrays):  # a loop reads what it has written in the round before
         known = len(arrays)
-        _derive(program.global_block(), arrays)
+        _derive(draft.program.global_block(), arrays)
 
 
 def _derive(block: pir.Block, arrays: set[str]) -> None:
@@ -174,12 +179,12 @@ def inferring_recurrences(program: paddle.static.Program) -> list[Operation]:
     ]
 
 
-def keep_for_gradients(program: paddle.static.Program) -> None:
+def keep_for_gradients(draft: Draft) -> None:
     """Has recurrences that infer keep what their gradients read, as they do when they train.
 
     Without dropout that is the one difference.
     """
-    for op in inferring_recurrences(program):
+    for op in inferring_recurrences(draft.program):
         op.set_bool_attr("is_test", False)  # noqa: FBT003 - Paddle takes it by position
 
 

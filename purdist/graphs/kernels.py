@@ -31,8 +31,9 @@ import paddle
 from paddle.base import core
 from paddle.base.libpaddle import pir
 
+from purdist.graphs.drafts import Draft, Graph
 from purdist.graphs.looking import Operation, dtype_name, identity, layouts, operations
-from purdist.graphs.making import CLONE, Graph
+from purdist.graphs.making import CLONE
 from purdist.graphs.state import Place
 
 _PRODUCTS = frozenset({"pd_op.matmul", "pd_op.matmul_grad"})
@@ -97,26 +98,23 @@ def has_fast_kernels(place: Place) -> bool:
     return isinstance(place, paddle.CPUPlace) and core.is_compiled_with_onednn()
 
 
-def flatten_linear_layers(graph: Graph) -> Graph:
+def flatten_linear_layers(draft: Draft) -> None:
     """Turns linear layers over more than two axes into products of two matrices.
 
     Args:
-        graph: A forward graph. It must not be anybody's yet.
-
-    Returns:
-        The same graph, with the names where the results now are.
+        draft: A forward graph. Its names go where the results are then.
     """
-    names = [(name, value.id, value) for name, value in graph.values.items()]
+    names = [(name, value.id, value) for name, value in draft.values.items()]
     results: dict[str, paddle.Tensor] = {}
-    for op in list(operations(graph.program)):
+    for op in draft.operations():
         if _is_flattened(op):
             old = op.result(0)
-            with paddle.static.program_guard(graph.program):
+            with draft.appending():
                 pir.set_insertion_point(op)
                 results[old.id] = _product_of_rows(op)
             old.replace_all_uses_with(results[old.id])
             op.erase()
-    return Graph(graph.program, {name: results.get(key, value) for name, key, value in names})
+    draft.values = {name: results.get(key, value) for name, key, value in names}
 
 
 def _product_of_rows(op: Operation) -> paddle.Tensor:
@@ -140,15 +138,15 @@ def with_fast_kernels(graph: Graph) -> Graph:
     passes = pir.PassManager()
     passes.add_pass("onednn_placement_pass", {})
     passes.run(moved)
-    mapping = pir.IrMapping()
-    program = paddle.static.Program()
-    with paddle.static.program_guard(program):
+    mapping, draft = pir.IrMapping(), Draft()
+    with draft.appending():
         for own, fast in zip(operations(graph.program), operations(moved), strict=True):
             if _is_moved(own):
                 _clone_in_place_of(own, fast, mapping)
             else:
                 own.clone(mapping, CLONE)
-    return Graph(program, {name: mapping.look_up(v) for name, v in graph.values.items()})
+    draft.values = {name: mapping.look_up(v) for name, v in graph.values.items()}
+    return draft.finish()
 
 
 def _is_moved(op: Operation) -> bool:

@@ -15,6 +15,7 @@ import attrs
 import paddle
 from paddle.base.libpaddle import pir
 
+from purdist.graphs.drafts import Draft
 from purdist.graphs.failing import TOLD
 from purdist.graphs.looking import Operation, identity, op_of, operations, short_name
 
@@ -67,15 +68,11 @@ def sample_axes(op: Operation) -> list[Axis]:
     return [axis for axis in known.rows if identity(op.operand_source(axis[0]))] if known else []
 
 
-def check_lengths(program: paddle.static.Program) -> None:
-    """Lets each op of ``program`` that believes lengths fail, in words, where they are wrong.
-
-    Args:
-        program: One that is to run. It must not be anybody's yet.
-    """
-    for op in list(operations(program, regions=True)):
+def check_lengths(draft: Draft) -> None:
+    """Lets each op of ``draft`` that believes lengths fail, in words, where they are wrong."""
+    for op in list(operations(draft.program, regions=True)):
         if any(True for _ in lengths_of(op)):
-            with paddle.static.program_guard(program):
+            with draft.appending():
                 pir.set_insertion_point(op)
                 _check(op, BELIEVING[short_name(op)])
 

@@ -137,11 +137,6 @@ def parameter_name(op: Operation) -> str:
     return str(op.attrs()["parameter_name"])
 
 
-def name_parameter(value: paddle.Tensor, name: str) -> None:
-    """Gives a weight another name in a scope."""
-    op_of(value).set_str_attr("parameter_name", name)
-
-
 def is_old_parameter(variable: object) -> bool:
     """Whether ``variable``, of an old program, is a parameter."""
     return isinstance(variable, framework.Parameter)
@@ -177,11 +172,6 @@ def layouts(program: paddle.static.Program) -> set[str]:
 def layer_of(op: Operation) -> str:
     """The path of the layer that made ``op``, '' where Paddle kept none."""
     return str(op.attrs()["struct_name"]).strip("/") if op.has_attr("struct_name") else ""
-
-
-def set_layer(op: Operation, path: str) -> None:
-    """Notes on ``op`` the path of the layer that made it."""
-    op.set_str_attr("struct_name", path)
 
 
 def short_name(op: Operation) -> str:

@@ -14,6 +14,7 @@ import attrs
 import paddle
 from paddle.base.libpaddle import pir
 
+from purdist.graphs.drafts import Graph
 from purdist.graphs.lengths import lengths_of
 from purdist.graphs.looking import (
     Operation,
@@ -26,7 +27,6 @@ from purdist.graphs.looking import (
     numbers_of,
     operations,
 )
-from purdist.graphs.making import Graph
 from purdist.graphs.sizes import Place, Sizes, sizes_in
 
 Range = tuple[int, int | None]

@@ -13,15 +13,16 @@ from collections.abc import Iterator
 import paddle
 from paddle.base.libpaddle import pir
 
+from purdist.graphs.drafts import Draft
 from purdist.graphs.looking import WHILE, Operation, identity, layer_of, operations
 
 
-def mend_loops(program: paddle.static.Program) -> None:
+def mend_loops(draft: Draft) -> None:
     """Lets loops leave alone what they start from: their variables are then nobody else's."""
-    for op in list(operations(program, regions=True)):
+    for op in list(operations(draft.program, regions=True)):
         if op.name() == WHILE:
             for operand in op.operands():
-                with paddle.static.program_guard(program):
+                with draft.appending():
                     pir.set_insertion_point(op)
                     start = paddle.assign(operand.source())
                 start.stop_gradient = operand.source().stop_gradient

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import TypeVar
 
-import attrs
 import paddle
 from paddle.base.libpaddle import pir
 
+from purdist.graphs.drafts import Draft, Graph, carry_parameter_attributes
 from purdist.graphs.looking import (
     DATA,
     FETCH,
@@ -37,37 +37,7 @@ _MARKERS = frozenset({FETCH, "builtin.shadow_output"})
 """Ops that only say what a program puts out; no network is made of them."""
 
 
-@attrs.frozen(eq=False)
-class Graph:
-    """A program and the values in it that have names.
-
-    Attributes:
-        program: The PIR program. It is never edited once a `Graph` holds it.
-        values: Name -> value, in the order the values are computed.
-    """
-
-    program: paddle.static.Program
-    values: Mapping[str, paddle.Tensor]
-
-    def known(self, names: Iterable[str]) -> Iterator[str]:
-        """Those of ``names`` that this graph has: the other mode of a network may have others."""
-        return filter(self.values.__contains__, names)
-
-    def named(self, names: Collection[str]) -> Graph:
-        """The same with these names alone."""
-        return Graph(self.program, {n: v for n, v in self.values.items() if n in names})
-
-
-def copy(graph: Graph) -> Graph:
-    """The whole of ``graph`` once more, in a program of its own."""
-    mapping = pir.IrMapping()
-    program = graph.program.clone(mapping)
-    copied = Graph(program, {name: mapping.look_up(v) for name, v in graph.values.items()})
-    _carry_parameter_attributes(graph.program.global_block().all_parameters(), mapping)
-    return copied
-
-
-def adopt(source: Graph, *, without_memory: Collection[str]) -> Graph:
+def adopt(source: Graph, *, without_memory: Collection[str]) -> Draft:
     """A copy of somebody's graph, without what would only stand in the way.
 
     Left out are the ops that mark outputs, and parameters ``without_memory`` that
@@ -82,7 +52,7 @@ def adopt(source: Graph, *, without_memory: Collection[str]) -> Graph:
     return _select(source, wanted)
 
 
-def cut(graph: Graph, outputs: Iterable[str], inputs: Collection[str] = ()) -> Graph:
+def cut(graph: Graph, outputs: Iterable[str], inputs: Collection[str] = ()) -> Draft:
     """What of ``graph`` the ``outputs`` need once the ``inputs`` are fed, and nothing else.
 
     A backward slice. Ops keep their order, so what is left computes the same bits. An op
@@ -120,31 +90,28 @@ def cut(graph: Graph, outputs: Iterable[str], inputs: Collection[str] = ()) -> G
 
 
 def append(
-    target: Graph,
+    target: Draft,
     source: Graph,
     feeds: Mapping[str, paddle.Tensor],
     *,
     own_names: Iterable[str],
     prefix: str,
-) -> Graph:
-    """Copies the whole of ``source`` behind the ops of ``target``.
+) -> None:
+    """Copies the whole of ``source`` behind the ops of ``target``, with all its names.
 
     Paddle copies in one go, and a name becomes a value when it is asked for, so that
     the cost is that of the copy however many names there are.
 
     Args:
-        target: The graph that grows. It must not be anybody's yet.
+        target: The graph that grows. It has names for what ``feeds`` stands in for, too.
         source: What is copied.
         feeds: Input of ``source`` -> the value of ``target`` that stands in for it.
         own_names: The names of ``source`` that its feeds and weights bear.
         prefix: Put before every name.
-
-    Returns:
-        ``target`` with the new names, those that ``feeds`` stands in for included.
     """
     mapping = pir.IrMapping()
     source.program.copy_to_block(mapping, target.program.global_block())
-    _carry_parameter_attributes(source.program.global_block().all_parameters(), mapping)
+    carry_parameter_attributes(source.program.global_block().all_parameters(), mapping)
     for name in own_names:
         old = source.values[name]
         op = op_of(mapping.look_up(old))
@@ -155,21 +122,21 @@ def append(
         else:
             attribute = "parameter_name" if op.name() == PARAMETER else "name"
             op.set_str_attr(attribute, prefix + name)
-    look_up = Prefixed(
+    target.values = Prefixed(
         target.values, source.values, prefix, lambda name: mapping.look_up(source.values[name])
     )
-    return Graph(target.program, look_up)
 
 
-def renamed(graph: Graph, rename: Callable[[str], str]) -> Graph:
+def renamed(graph: Graph, rename: Callable[[str], str]) -> Draft:
     """``graph`` once more, under other names, those of its feeds and weights included."""
-    graph = copy(graph)
-    for op in operations(graph.program):
+    draft = graph.copy()
+    for op in draft.operations():
         if op.name() == PARAMETER:
             op.set_str_attr("parameter_name", rename(parameter_name(op)))
         elif op.name() == DATA:
             op.set_str_attr("name", rename(data_name(op)))
-    return Graph(graph.program, {rename(name): value for name, value in graph.values.items()})
+    draft.values = {rename(name): value for name, value in draft.values.items()}
+    return draft
 
 
 class Prefixed(Mapping[str, V]):
@@ -205,18 +172,16 @@ class Prefixed(Mapping[str, V]):
         return len(self._first) + len(self._names)
 
 
-def transplant(
-    ops: Iterable[Operation], mapping: pir.IrMapping, program: paddle.static.Program
-) -> list[Operation]:
-    """Clones ``ops`` to the end of ``program``; ``mapping`` holds what they read, and grows."""
+def transplant(ops: Iterable[Operation], mapping: pir.IrMapping, draft: Draft) -> list[Operation]:
+    """Clones ``ops`` to the end of ``draft``; ``mapping`` holds what they read, and grows."""
     ops = list(ops)
-    with paddle.static.program_guard(program):
+    with draft.appending():
         clones = [op.clone(mapping, CLONE) for op in ops]
-    _carry_parameter_attributes((op.result(0) for op in ops if op.name() == PARAMETER), mapping)
+    carry_parameter_attributes((op.result(0) for op in ops if op.name() == PARAMETER), mapping)
     return clones
 
 
-def mapping_between(source: Graph, target: Graph, names: Iterable[str]) -> pir.IrMapping:
+def mapping_between(source: Graph | Draft, target: Draft, names: Iterable[str]) -> pir.IrMapping:
     """The mapping from each of ``names`` in ``source`` to its value in ``target``."""
     return mapping_of((source.values[name], target.values[name]) for name in names)
 
@@ -229,49 +194,34 @@ def mapping_of(pairs: Iterable[tuple[paddle.Tensor, paddle.Tensor]]) -> pir.IrMa
     return mapping
 
 
-def _select(graph: Graph, keep: Callable[[Operation], bool], inputs: Iterable[str] = ()) -> Graph:
-    mapping = pir.IrMapping()
-    program = paddle.static.Program()
-    with paddle.static.program_guard(program):
+def _select(graph: Graph, keep: Callable[[Operation], bool], inputs: Iterable[str] = ()) -> Draft:
+    mapping, draft = pir.IrMapping(), Draft()
+    with draft.appending():
         feeds = {name: _feed_for(name, graph.values[name]) for name in inputs}
     for name, feed in feeds.items():
         mapping.add(graph.values[name], feed)
-    transplant(filter(keep, operations(graph.program)), mapping, program)
+    transplant(filter(keep, operations(graph.program)), mapping, draft)
     for name, feed in feeds.items():
         # The op that computes it is here all the same if another of its results is needed.
         computed = mapping.look_up(graph.values[name])
         if computed.id != feed.id:
             computed.replace_all_uses_with(feed)
             mapping.add(graph.values[name], feed)
-    return Graph(
-        program, {n: mapping.look_up(v) for n, v in graph.values.items() if mapping.has(v)}
-    )
+    draft.values = {n: mapping.look_up(v) for n, v in graph.values.items() if mapping.has(v)}
+    return draft
 
 
 def _feed_for(name: str, value: paddle.Tensor) -> paddle.Tensor:
     return paddle.static.data(name, list(value.shape), dtype_name(value.dtype))
 
 
-def _carry_parameter_attributes(
-    parameters: Iterable[paddle.Tensor], mapping: pir.IrMapping
-) -> None:
-    for old in parameters:
-        carry_parameter_attributes(old, mapping.look_up(old))
-
-
-def carry_parameter_attributes(old: paddle.Tensor, new: paddle.Tensor) -> None:
-    """What optimizers ask of a parameter and cloning forgets, from the old to the new."""
-    new.optimize_attr = old.optimize_attr or {"learning_rate": 1.0}
-    new.regularizer = old.regularizer
-
-
-def without_unset(graph: Graph) -> Graph:
-    """``graph`` without the names of values that inference mode leaves as they were in memory.
+def without_unset(values: Mapping[str, paddle.Tensor]) -> dict[str, paddle.Tensor]:
+    """``values`` without those that inference mode leaves as they were in memory.
 
     Batch norm and dropout have results that only their gradients read (the statistics of
     the batch, the mask). In inference mode the kernels do not write them.
     """
-    return Graph(graph.program, {name: v for name, v in graph.values.items() if not _is_unset(v)})
+    return {name: value for name, value in values.items() if not _is_unset(value)}
 
 
 def _is_unset(value: paddle.Tensor) -> bool:
@@ -289,7 +239,7 @@ _TAKEN = "builtin.slice"
 
 def translate(
     main: paddle.static.Program,
-) -> tuple[paddle.static.Program, dict[str, list[paddle.Tensor]]]:
+) -> tuple[Draft, dict[str, list[paddle.Tensor]]]:
     """An old program as PIR, and the versions of each of its variables, the last one final.
 
     Lists of tensors are split, as in programs that are built in PIR, so that each part is there
@@ -313,7 +263,7 @@ def translate(
         ]
     for op in taken.values():
         op.erase()
-    return program, versions
+    return Draft(program), versions
 
 
 def _split_lists(

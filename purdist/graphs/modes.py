@@ -8,9 +8,10 @@ from typing import Literal, TypeAlias
 import attrs
 import paddle
 
+from purdist.graphs.drafts import Graph
 from purdist.graphs.gradients import derive_gradients
 from purdist.graphs.looking import declared_name, identity, is_declared, op_of
-from purdist.graphs.making import Graph, append, copy, cut, renamed
+from purdist.graphs.making import append, cut, renamed
 
 Mode: TypeAlias = Literal["both", "training", "inference"]
 
@@ -80,10 +81,13 @@ class Modes:
         outputs = tuple(outputs)
         training, inference = (cut(graph, graph.known(outputs), inputs) for graph in self)
         if any(map(self.takes_gradient, inputs)):
-            derive_gradients(training.program)
-        if names is None:
-            return Modes(training, inference)
-        return Modes(training.named(names), inference.named(names))
+            derive_gradients(training)
+        modes = Modes(training.finish(), inference.finish())
+        return modes if names is None else modes.named(names)
+
+    def named(self, names: Collection[str]) -> Modes:
+        """The same with these names alone."""
+        return Modes(self.training.named(names), self.inference.named(names))
 
     def takes_gradient(self, name: str) -> bool:
         """Whether something that learns lies upstream of ``name`` as it trains."""
@@ -105,15 +109,16 @@ class Modes:
 
     def renamed(self, rename: Callable[[str], str]) -> Modes:
         """The same under other names, those of its feeds and weights included."""
-        return Modes(renamed(self.training, rename), renamed(self.inference, rename))
+        training, inference = (renamed(graph, rename).finish() for graph in self)
+        return Modes(training, inference)
 
 
 def _appended(
     ours: Graph, theirs: Graph, feeds: Mapping[str, str], own_names: Collection[str], prefix: str
 ) -> Graph:
-    graph = copy(ours)
-    values = {source: graph.values[name] for source, name in feeds.items()}
-    both = append(graph, theirs, values, own_names=own_names, prefix=prefix)
+    draft = ours.copy()
+    values = {source: draft.values[name] for source, name in feeds.items()}
+    append(draft, theirs, values, own_names=own_names, prefix=prefix)
     if any(not value.stop_gradient for value in values.values()):
-        derive_gradients(both.program)  # else what flowed before does, and no more
-    return both
+        derive_gradients(draft)  # else what flowed before does, and no more
+    return draft.finish()

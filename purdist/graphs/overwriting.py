@@ -24,6 +24,7 @@ from paddle.base.libpaddle import pir
 from paddle.jit.dy2static import parameter_recorder, program_translator
 from paddle.utils import inplace_utils
 
+from purdist.graphs.drafts import Draft
 from purdist.graphs.looking import (
     Operation,
     array_dtype,
@@ -186,15 +187,15 @@ class Overwriting:
             if result.id in value_ids(program.global_block().ops[-1:]):
                 parameter_recorder._global_inplace_map.add(program, target, result)
 
-    def settle(self, program: paddle.static.Program) -> None:
+    def settle(self, draft: Draft) -> None:
         """Lets every op read the newest of the values that are one tensor.
 
         Raises:
             StaleReadError: There is none: it was written in a loop or branch, or through memory
                 that several tensors share.
         """
-        with paddle.static.program_guard(program):
-            self._walk(program.global_block())
+        with draft.appending():
+            self._walk(draft.program.global_block())
 
     def newest(self, value: paddle.Tensor, until: int) -> paddle.Tensor:
         """What the tensor ``value`` was when the op number ``until`` was the last.

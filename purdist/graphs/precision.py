@@ -13,6 +13,7 @@ import paddle
 from paddle.base import core
 from paddle.base.libpaddle import pir
 
+from purdist.graphs.drafts import Draft
 from purdist.graphs.looking import (
     Operation,
     dtype_name,
@@ -22,7 +23,6 @@ from purdist.graphs.looking import (
     overwritten,
     short_name,
 )
-from purdist.graphs.making import Graph
 
 _LOW = {"bfloat16": "::phi::dtype::bfloat16", "float16": "::phi::dtype::float16"}
 """How the registry of kernels calls them."""
@@ -33,22 +33,19 @@ _WRONG = frozenset({"divide"})
 """What Paddle has kernels for that are wrong: the gradient to a divisor has the other sign."""
 
 
-def in_float32_where_needed(graph: Graph) -> Graph:
+def in_float32_where_needed(draft: Draft) -> None:
     """Lets ops that have no kernel for a low precision compute in float32, and round.
 
     Args:
-        graph: A graph that is to run on the CPU. It must not be anybody's yet.
-
-    Returns:
-        The same graph, with the names where the results now are.
+        draft: A graph that is to run on the CPU. Its names go where the results are then.
     """
-    names = [(name, value.id, value) for name, value in graph.values.items()]
+    names = [(name, value.id, value) for name, value in draft.values.items()]
     rounded: dict[str, paddle.Tensor] = {}
-    with paddle.static.program_guard(graph.program):
-        for op in list(operations(graph.program, regions=True)):
+    with draft.appending():
+        for op in list(operations(draft.program, regions=True)):
             if _lacks_kernels(op):
                 rounded |= _widened(op)
-    return Graph(graph.program, {name: rounded.get(key, value) for name, key, value in names})
+    draft.values = {name: rounded.get(key, value) for name, key, value in names}
 
 
 def computes_low(program: paddle.static.Program) -> bool:

@@ -14,10 +14,10 @@ import numpy.typing as npt
 import paddle
 from paddle.base import core
 
+from purdist.graphs.drafts import Graph
 from purdist.graphs.failing import failure
 from purdist.graphs.lengths import check_lengths
 from purdist.graphs.looking import data_name, is_feed, is_tensor, layouts, operations
-from purdist.graphs.making import Graph, copy
 from purdist.graphs.precision import in_float32_where_needed
 from purdist.graphs.state import Place, Scope, building, executing, freeing_in_bulk, plain_layout
 
@@ -53,17 +53,17 @@ class Runner:
         in_order: bool | None = None,
     ) -> None:
         with building():
-            compiled = copy(graph)
+            draft = graph.copy()
             if isinstance(place, paddle.CPUPlace):
-                compiled = in_float32_where_needed(compiled)
-            check_lengths(compiled.program)
-            with paddle.static.program_guard(compiled.program):
+                in_float32_where_needed(draft)
+            check_lengths(draft)
+            with draft.appending():
                 for position, name in enumerate(fetch):
-                    value = compiled.values[name]
+                    value = draft.values[name]
                     paddle._pir_ops.fetch(value, f"fetch{position}", position).persistable = True
             anywhere = core.Place()
             anywhere.set_place(place)
-            plan = core.Plan([core.Job("default")], {"default": compiled.program})
+            plan = core.Plan([core.Job("default")], {"default": draft.finish().program})
             # First, so that it goes first: it holds the scope without keeping it.
             self._executor = core.StandaloneExecutor(anywhere, plan, scope)
         _keep_feature_maps()

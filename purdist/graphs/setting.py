@@ -12,6 +12,7 @@ from paddle import _C_ops
 from paddle.base.libpaddle import pir
 
 from purdist.graphs.changing import erase
+from purdist.graphs.drafts import Draft
 from purdist.graphs.looking import (
     Operation,
     array_dtype,
@@ -21,22 +22,20 @@ from purdist.graphs.looking import (
     numbers_of,
     value_ids,
 )
-from purdist.graphs.making import Graph
 
 _OF_NUMBERS = ("pd_op.set_value", "pd_op.set_value_")
 _SETTING = (*_OF_NUMBERS, "pd_op.set_value_with_tensor_")
 
 
-def set_in_copies(graph: Graph) -> Graph:
-    """``graph`` with items set in copies, which are what is read of the tensor from then on.
+def set_in_copies(draft: Draft) -> None:
+    """Sets items in copies, which are what is read of the tensor from then on.
 
     Those of a weight stay, and those that a region sets of what was made outside of it.
     """
-    setting = _Setting(graph.program)
-    setting.settle(graph.program.global_block())
-    values = {name: setting.last(value) for name, value in graph.values.items()}
-    erase(setting.done)
-    return Graph(graph.program, values)
+    setting = _Setting(draft)
+    setting.settle(draft.program.global_block())
+    draft.values = {name: setting.last(value) for name, value in draft.values.items()}
+    erase(draft, setting.done)
 
 
 class _Setting:
@@ -46,8 +45,8 @@ class _Setting:
         done: The ops that go.
     """
 
-    def __init__(self, program: paddle.static.Program) -> None:
-        self._program = program
+    def __init__(self, draft: Draft) -> None:
+        self._draft = draft
         self._newest: dict[str, paddle.Tensor] = {}
         self.done: list[Operation] = []
 
@@ -73,7 +72,7 @@ class _Setting:
         target = op.operand_source(0)
         if is_parameter(target):
             return
-        with paddle.static.program_guard(self._program):
+        with self._draft.appending():
             pir.set_insertion_point(op)
             result = _in_a_copy(op)
         own.add(result.id)

@@ -18,6 +18,7 @@ import attrs
 import paddle
 from paddle.base.libpaddle import pir
 
+from purdist.graphs.drafts import Graph
 from purdist.graphs.looking import (
     Operation,
     attributes,
@@ -29,7 +30,6 @@ from purdist.graphs.looking import (
     op_of,
     operations,
 )
-from purdist.graphs.making import Graph
 from purdist.graphs.resizing import BROADCASTING, BY_DATA, HANDLERS, ONE, Size, combined, product
 
 Place = tuple[str, int]

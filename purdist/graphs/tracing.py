@@ -21,6 +21,7 @@ from paddle.nn.functional import common
 from purdist.graphs.asking import asking, replaced
 from purdist.graphs.casting import casting_as_in_dygraph
 from purdist.graphs.comparing import compared_sizes_of, guessed_sizes_of
+from purdist.graphs.drafts import Draft
 from purdist.graphs.keeping import keep_graph, keep_graph_for
 from purdist.graphs.layers import has_hooks
 from purdist.graphs.looking import DATA, PARAMETER, Operation, operations
@@ -50,12 +51,12 @@ class Trace:
     """What a layer did when it was called once, as a graph.
 
     Attributes:
-        program: The graph. It ends with the layer's last op.
+        draft: The graph. It ends with the layer's last op.
         weights: The tensors with memory that it reads, each with its value in the graph.
         calls: The calls in the order they ended, the layer's own last.
     """
 
-    program: paddle.static.Program
+    draft: Draft
     weights: Sequence[tuple[paddle.Tensor, paddle.Tensor]]
     calls: Sequence[Call]
 
@@ -115,11 +116,11 @@ def trace(
             traced = static.concrete_program
         except Exception as error:
             raise UntraceableError(recorder.innermost or layer) from error
-    program = traced.main_program
-    recorder.stop_gradients(program)
-    overwriting.settle(program)
-    calls = recorder.calls(program, overwriting)
-    return Trace(program, list(zip(*traced.parameters, strict=True)), calls)
+    draft = Draft(traced.main_program)
+    recorder.stop_gradients(draft)
+    overwriting.settle(draft)
+    calls = recorder.calls(draft.program, overwriting)
+    return Trace(draft, list(zip(*traced.parameters, strict=True)), calls)
 
 
 @contextmanager
@@ -255,7 +256,7 @@ class _Recorder:
         finally:
             dygraph_base._set_grad_enabled = switch
 
-    def stop_gradients(self, program: paddle.static.Program) -> None:
+    def stop_gradients(self, draft: Draft) -> None:
         """Lets nothing that was made in a ``no_grad`` part take a gradient."""
         ends = [begin for begin, _ in self._switched[1:]] + [sys.maxsize]
         parts = [
@@ -263,7 +264,7 @@ class _Recorder:
             for (begin, mode), end in zip(self._switched, ends, strict=False)
             if not mode
         ]
-        for op in operations(program, regions=True) if parts else ():
+        for op in operations(draft.program, regions=True) if parts else ():
             if any(op.id() in part for part in parts):
                 for value in op.results():
                     if value.initialized():

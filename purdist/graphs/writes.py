@@ -14,6 +14,7 @@ import paddle
 from paddle import _C_ops
 from paddle.base import core
 
+from purdist.graphs.drafts import Draft
 from purdist.graphs.looking import (
     PARAMETER,
     Operation,
@@ -23,7 +24,6 @@ from purdist.graphs.looking import (
     overwritten,
     parameter_name,
 )
-from purdist.graphs.making import Graph
 
 
 @contextmanager
@@ -63,21 +63,20 @@ def unreadable_writes(program: paddle.static.Program) -> Iterator[tuple[str, str
                 yield parameter_name(op_of(value)), "which learns"
 
 
-def read_through_writes(graph: Graph, *, keep: bool) -> Graph:
+def read_through_writes(draft: Draft, *, keep: bool) -> None:
     """Lets what reads a weight after a write read what was written.
 
     With ``keep`` each weight is written once more, at the end; else it stays as it is.
     """
-    reading = _Reading(graph.program)
-    for op in list(operations(graph.program)):
+    reading = _Reading(draft)
+    for op in draft.operations():
         if op.name() != PARAMETER:
             reading.read(op)
     if keep:
         reading.write()
-    values = {name: reading.replaced.get(v.id, v) for name, v in graph.values.items()}
+    draft.values = {name: reading.replaced.get(v.id, v) for name, v in draft.values.items()}
     for op in reversed(reading.done):
         op.erase()
-    return Graph(graph.program, values)
 
 
 class _Reading:
@@ -88,8 +87,8 @@ class _Reading:
         done: The ops that go.
     """
 
-    def __init__(self, program: paddle.static.Program) -> None:
-        self._program = program
+    def __init__(self, draft: Draft) -> None:
+        self._draft = draft
         self._held: dict[str, paddle.Tensor] = {}  # by the id of a weight
         self._aliases: dict[str, paddle.Tensor] = {}
         self.replaced: dict[str, paddle.Tensor] = {}
@@ -124,7 +123,7 @@ class _Reading:
 
     def write(self) -> None:
         """Writes each weight. Whatever reads it reads a copy, in the backward pass too."""
-        for op, following in itertools.pairwise(list(operations(self._program))):
+        for op, following in itertools.pairwise(self._draft.operations()):
             weight = op.result(0) if op.name() == PARAMETER else None
             if weight is None or weight.id not in self._held:
                 continue
@@ -132,7 +131,7 @@ class _Reading:
                 copied = self._copy(following, weight)
                 weight.replace_all_uses_with(copied)
                 op_of(copied).operand(0).set_source(weight)
-            with paddle.static.program_guard(self._program):
+            with self._draft.appending():
                 paddle.assign(self._held[weight.id], output=weight)
 
     def _weight(self, value: paddle.Tensor) -> paddle.Tensor | None:
@@ -140,7 +139,7 @@ class _Reading:
         return value if is_parameter(value) else self._aliases.get(value.id)
 
     def _copy(self, op: Operation, value: paddle.Tensor) -> paddle.Tensor:
-        with paddle.static.program_guard(self._program):
+        with self._draft.appending():
             copied = paddle.assign(value)
         op_of(copied).move_before(op)
         return copied

@@ -50,16 +50,15 @@ def from_exported(
     path = os.fspath(path)
     place = graphs.place_of(place)
     with graphs.building():
-        inference, inner, kinds = _read(path)
+        source, inner, kinds = _read(path)
         scope = scopes.new_scope()
         for name, array in graphs.read_weights(Path(f"{path}.pdiparams"), kinds):
             scopes.put(scope, name, array, place)
-        training = other_mode.that_trains(inference)
-        graphs.set_inference(graphs.operations(inference.program))
-        return enter(training, inference, scope, place, share=True, inner=inner)
+        modes = other_mode.derived_from_inference(source)
+        return enter(modes, scope, place, share=True, inner=inner)
 
 
-def _read(path: str) -> tuple[graphs.Graph, frozenset[str], Mapping[str, graphs.Kind]]:
+def _read(path: str) -> tuple[graphs.Draft, frozenset[str], Mapping[str, graphs.Kind]]:
     """The graph, the names inside its regions, and what its weights should be."""
     current, old = Path(f"{path}.json"), Path(f"{path}.pdmodel")
     if current.is_file():
@@ -72,11 +71,10 @@ def _read(path: str) -> tuple[graphs.Graph, frozenset[str], Mapping[str, graphs.
     )
 
 
-def _read_current(path: Path) -> tuple[graphs.Graph, frozenset[str], Mapping[str, graphs.Kind]]:
-    program = graphs.declare_once(graphs.Graph(graphs.read_program(path), {})).program
-    ops = list(graphs.operations(program))
-    own = graphs.own_names(ops)
-    fetched = graphs.fetched(program)
+def _read_current(path: Path) -> tuple[graphs.Draft, frozenset[str], Mapping[str, graphs.Kind]]:
+    draft = graphs.declare_once(graphs.Graph(graphs.read_program(path), {}))
+    own = graphs.own_names(draft.operations())
+    fetched = graphs.fetched(draft.program)
     given = {name: value for name, value in fetched if name not in own}
     if all(re.fullmatch(r"fetch_name_\d+", name) for name, _ in fetched):
         given = {**_numbered([value for _, value in fetched]), **given}
@@ -85,10 +83,11 @@ def _read_current(path: Path) -> tuple[graphs.Graph, frozenset[str], Mapping[str
         for name, value in own.items()
         if graphs.is_parameter(value) and value.persistable
     }
-    return graphs.Graph(program, graphs.made_names(ops, given)), frozenset(), kinds
+    draft.values = graphs.made_names(draft.operations(), given)
+    return draft, frozenset(), kinds
 
 
-def _read_old(path: Path) -> tuple[graphs.Graph, frozenset[str], Mapping[str, graphs.Kind]]:
+def _read_old(path: Path) -> tuple[graphs.Draft, frozenset[str], Mapping[str, graphs.Kind]]:
     model = graphs.read_old_model(path)
     variables = model.program.blocks[0].vars
     names = {name: variables[old] for name, old in _numbered(model.outputs).items()}

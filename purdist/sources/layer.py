@@ -117,14 +117,14 @@ def _traced(
     outputs = {*train.outputs, *infer.outputs}
     training, inference = (Traced.of(record, paths, outputs) for record in (train, infer))
     for traced in (training, inference):
-        graphs.record_stops(graphs.operations(traced.trace.program))
-    graphs.freeze(graphs.operations(inference.trace.program))
+        graphs.record_stops(traced.trace.draft)
+    graphs.freeze(inference.trace.draft)
     taken = {*training.given, *inference.given}
-    trains = training.graph({}, taken)
-    infers = inference.graph(made_in_both(training, trains, inference), {*taken, *trains.values})
+    trains = training.finish({}, taken)
+    infers = inference.finish(made_in_both(training, trains, inference), {*taken, *trains.values})
+    modes = graphs.Modes(trains, infers)
     program = enter(
-        trains,
-        infers,
+        modes,
         weights.scope(),
         graphs.place_of(place),
         share=share,
@@ -134,5 +134,5 @@ def _traced(
     if check:
         with weights.renamed():
             trial = Trial(layer, args, kwargs, paths, program, guessed=unknown_as_paddle)
-            trial.check(training, inference)
+            trial.check(training, inference, modes)
     return program

@@ -12,7 +12,7 @@ from purdist.errors import ForeignValueError, NameClashError, PurdistError, toge
 
 def translate(
     main: paddle.static.Program, names: Mapping[str, paddle.Tensor]
-) -> tuple[graphs.Graph, frozenset[str]]:
+) -> tuple[graphs.Draft, frozenset[str]]:
     """The PIR graph of an old program, every variable under its old name.
 
     A variable that was written more than once means its last version. The names in
@@ -21,8 +21,8 @@ def translate(
     Returns:
         The graph, and the names of variables inside while and if regions.
     """
-    program, versions = graphs.translate(main)
-    reachable, own = graphs.reachable_ids(program), graphs.own_names(graphs.operations(program))
+    draft, versions = graphs.translate(main)
+    reachable, own = graphs.reachable_ids(draft.program), graphs.own_names(draft.operations())
     values: dict[str, paddle.Tensor] = {}
     for name, written in versions.items():
         # An input or a running statistic that is written over keeps its name.
@@ -30,20 +30,22 @@ def translate(
         if graphs.is_tensor(final) and final.id in reachable:
             values[name] = final
     values.update(_named(values, names))
-    _restore_gradients(main, program, versions)
-    values = graphs.read_through_assignments(program, values)
-    inner = frozenset(name for block in main.blocks[1:] for name in block.vars).difference(values)
-    return graphs.Graph(program, graphs.made_names(graphs.operations(program), values)), inner
+    _restore_gradients(main, draft, versions)
+    draft.values = values
+    graphs.read_through_assignments(draft)
+    draft.values = graphs.made_names(draft.operations(), draft.values)
+    inner = frozenset(name for block in main.blocks[1:] for name in block.vars)
+    return draft, inner.difference(values)
 
 
 def translate_model(
     model: graphs.OldModel, names: Mapping[str, paddle.Tensor]
-) -> tuple[graphs.Graph, frozenset[str]]:
+) -> tuple[graphs.Draft, frozenset[str]]:
     """The same of a model that was written to a file, its feeds first, in their order."""
     source, inner = translate(model.program, names)
-    graphs.to_front(source.program, [source.values[name] for name in model.inputs])
-    values = graphs.made_names(graphs.operations(source.program), source.values)
-    return graphs.Graph(source.program, values), inner
+    graphs.to_front(source, [source.values[name] for name in model.inputs])
+    source.values = graphs.made_names(source.operations(), source.values)
+    return source, inner
 
 
 def _named(
@@ -79,7 +81,7 @@ def _named(
 
 def _restore_gradients(
     main: paddle.static.Program,
-    program: paddle.static.Program,
+    draft: graphs.Draft,
     versions: Mapping[str, Sequence[paddle.Tensor]],
 ) -> None:
     """Lets gradients flow as the old program meant them to.
@@ -88,10 +90,10 @@ def _restore_gradients(
     the input of a matmul) as if they stopped gradients, and forgets all flags of a
     parameter. What the old program says is kept as if all that it begins with flowed.
     """
-    own = graphs.own_names(graphs.operations(program))
+    own = graphs.own_names(draft.operations())
     for value in own.values():
         value.stop_gradient = False
-    graphs.refresh_gradients(program)
+    graphs.refresh_gradients(draft)
     begins = {value.id for value in own.values()}
     for old in main.list_vars():
         for value in filter(graphs.is_tensor, versions.get(old.name, ())):
@@ -99,7 +101,7 @@ def _restore_gradients(
                 _restore_parameter(old, value)
             elif value.id not in begins:
                 value.stop_gradient = old.stop_gradient
-    graphs.record_stops(graphs.operations(program))
+    graphs.record_stops(draft)
 
 
 def _restore_parameter(old: paddle.Tensor, value: paddle.Tensor) -> None:

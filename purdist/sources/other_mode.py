@@ -1,36 +1,42 @@
-"""The graph that trains, of a network of which only the one that infers is there."""
+"""Both modes of a network of which one is there."""
 
 from __future__ import annotations
-
-import paddle
 
 from purdist import graphs
 from purdist.variables import FLOATS
 
 
-def that_trains(inference: graphs.Graph) -> graphs.Graph:
-    """The graph that trains, derived from the one that infers, as a file holds it."""
-    graphs.record_stops(graphs.operations(inference.program))
-    training = graphs.copy(inference)
-    graphs.set_training(graphs.operations(training.program))
-    _let_learn(training.program)
-    return training
+def derived(training: graphs.Draft) -> graphs.Modes:
+    """The modes of a network that trains as it stands."""
+    inference = training.copy()
+    graphs.set_inference(inference)
+    return graphs.Modes(training.finish(), inference.finish())
 
 
-def _let_learn(program: paddle.static.Program) -> None:
-    """Makes the floating-point weights of ``program`` trainable, running statistics apart.
+def derived_from_inference(inference: graphs.Draft) -> graphs.Modes:
+    """The modes of a network that infers as it stands, as a file holds it."""
+    graphs.record_stops(inference)
+    training = inference.copy()
+    graphs.set_training(training)
+    _let_learn(training)
+    graphs.set_inference(inference)
+    return graphs.Modes(training.finish(), inference.finish())
+
+
+def _let_learn(draft: graphs.Draft) -> None:
+    """Makes the floating-point weights of ``draft`` trainable, running statistics apart.
 
     Where the file says of some that they learn, those: the others are buffers, or frozen. It may
     hold the flags of a network that was frozen as a whole, and then says nothing.
     """
-    statistics = graphs.written_parameters(program)
+    statistics = graphs.written_parameters(draft.program)
     weights = {
         name: value
-        for name, value in graphs.own_names(graphs.operations(program)).items()
+        for name, value in graphs.own_names(draft.operations()).items()
         if graphs.is_parameter(value)
     }
-    told = {name for name, value in weights.items() if value.trainable} - statistics
+    said = {name for name, value in weights.items() if value.trainable} - statistics
     for name, value in weights.items():
         learns = graphs.dtype_name(value.dtype) in FLOATS and name not in statistics
-        value.is_parameter = value.trainable = learns and (not told or name in told)
+        value.is_parameter = value.trainable = learns and (not said or name in said)
         value.need_clip = True

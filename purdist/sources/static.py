@@ -80,13 +80,9 @@ def from_static(
         _check_forward(source.program)
         weights = graphs.parameter_names(graphs.operations(source.program))
         origin = Origin.of(main, scope, weights, shared=share)
-        inference = graphs.copy(source)
-        if graphs.is_from_file(main):
-            source = other_mode.that_trains(source)
-        graphs.set_inference(graphs.operations(inference.program))
+        infers = graphs.is_from_file(main)
         return enter(
-            source,
-            inference,
+            other_mode.derived_from_inference(source) if infers else other_mode.derived(source),
             scope,
             graphs.place_of(place),
             share=share,
@@ -97,25 +93,22 @@ def from_static(
 
 def _source(
     main: paddle.static.Program, names: Mapping[str, paddle.Tensor]
-) -> tuple[graphs.Graph, frozenset[str]]:
-    """``main`` as a graph, and the names of variables inside its regions."""
+) -> tuple[graphs.Draft, frozenset[str]]:
+    """``main`` as a graph of ours, and the names of variables inside its regions."""
     if graphs.is_program(main):
         _check_names(main, names)
         _check_declared(main)
         source = graphs.declare_once(graphs.Graph(main, names))
-        if source.program is main:
-            source = graphs.copy(source)
-        _record(source.program)
-        values = graphs.made_names(graphs.operations(source.program), source.values)
-        return graphs.Graph(source.program, values), frozenset()
+        _record(source)
+        source.values = graphs.made_names(source.operations(), source.values)
+        return source, frozenset()
     if graphs.is_from_file(main):
         return legacy.translate_model(graphs.loaded_old_model(main), names)
     return legacy.translate(main, names)
 
 
 def enter(
-    training: graphs.Graph,
-    inference: graphs.Graph,
+    modes: graphs.Modes,
     scope: graphs.Scope,
     place: graphs.Place,
     *,
@@ -124,25 +117,27 @@ def enter(
     inner: frozenset[str] = frozenset(),
     given_names: Mapping[str, str] = MappingProxyType({}),
 ) -> Program:
-    """A `Program` of the two graphs of a network, with the weights that are in ``scope``.
+    """A `Program` of the modes of a network, with the weights that are in ``scope``.
 
     ``given_names`` are those that its maker gave weights, where the graphs have others.
     """
-    training, inference = (
-        graphs.without_unset(graphs.adopt(graph, without_memory=_without_memory(graph, scope)))
-        for graph in map(graphs.set_in_copies, (training, inference))
-    )
+    training, inference = drafts = [
+        graphs.adopt(graph, without_memory=_without_memory(graph, scope)) for graph in modes
+    ]
+    for draft in drafts:
+        graphs.set_in_copies(draft)
     _check_deterministic(inference.program)
     _check_writes(training.program)
-    training = graphs.read_through_writes(training, keep=True)
-    inference = graphs.read_through_writes(inference, keep=False)
+    graphs.read_through_writes(training, keep=True)
+    graphs.read_through_writes(inference, keep=False)
     scratch: set[str] = set()
-    for graph in (training, inference):
-        graphs.mend_loops(graph.program)
-        scratch |= _keep_scratch(graph)
-    graphs.write_to_copies(inference.program)
-    graphs.derive_gradients(training.program)
-    modes = graphs.Modes(training, inference)
+    for draft in drafts:
+        draft.values = graphs.without_unset(draft.values)
+        graphs.mend_loops(draft)
+        scratch |= _keep_scratch(draft)
+    graphs.write_to_copies(inference)
+    graphs.derive_gradients(training)
+    modes = graphs.Modes(training.finish(), inference.finish())
     described = describe_values(modes)
     named = {
         v.name: attrs.evolve(v, given_name=given_names.get(v.name, v.given_name))
@@ -182,20 +177,20 @@ def _check_writes(program: paddle.static.Program) -> None:
         raise together(faults)
 
 
-def _record(program: paddle.static.Program) -> None:
+def _record(draft: graphs.Draft) -> None:
     """Keeps what the owner said of gradients: where they stop, and which weights are frozen."""
-    graphs.record_stops(graphs.operations(program))
-    for value in graphs.own_names(graphs.operations(program)).values():
+    graphs.record_stops(draft)
+    for value in graphs.own_names(draft.operations()).values():
         if graphs.is_parameter(value) and value.stop_gradient:
             value.trainable = False
 
 
-def _keep_scratch(graph: graphs.Graph) -> set[str]:
+def _keep_scratch(draft: graphs.Draft) -> set[str]:
     """The parameters that are no weights: as an LSTM has one, an op writes them unread.
 
     Paddle frees their memory after a run, and wants it at the next. Here they keep it.
     """
-    own = graphs.own_names(graphs.operations(graph.program))
+    own = graphs.own_names(draft.operations())
     scratch = {name: v for name, v in own.items() if graphs.is_parameter(v) and not v.persistable}
     for value in scratch.values():
         value.persistable = True

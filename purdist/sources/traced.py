@@ -47,7 +47,7 @@ class Record:
         except graphs.StaleReadError as error:
             raise lost_write(layer, error) from None
         declared = weights.place_in(trace)
-        declared.update(graphs.own_names(graphs.operations(trace.program)))
+        declared.update(graphs.own_names(graphs.operations(trace.draft.program)))
         record = cls(trace, declared, {})
         outputs = dict(record.values("", trace.calls[-1]))
         check_outputs(layer, trace.calls[-1].output, outputs, declared)
@@ -94,13 +94,12 @@ class Traced:
         """
         given = dict(record.declared)
         reserved = set(outputs)
-        reachable = graphs.reachable_ids(record.trace.program)
+        reachable = graphs.reachable_ids(record.trace.draft.program)
         inner: set[str] = set()
         calls: dict[str, graphs.Call] = {}
         named: dict[tuple[int, int], list[str]] = {}
         for number, names, call in numbered(record.trace.calls, paths):
-            for op in call.operations:
-                graphs.set_layer(op, paths[id(call.layer)][0])
+            graphs.set_layer(record.trace.draft, call.operations, paths[id(call.layer)][0])
             calls[names[0]] = call
             for name in reversed(names):
                 put_out = named[id(call.layer), number] = []
@@ -115,11 +114,11 @@ class Traced:
                     put_out.append(own)
         return cls(record.trace, given, frozenset(inner), calls, named)
 
-    def graph(self, made: Mapping[str, paddle.Tensor], taken: Iterable[str]) -> graphs.Graph:
+    def finish(self, made: Mapping[str, paddle.Tensor], taken: Iterable[str]) -> graphs.Graph:
         """The graph, with names for what has none, those in ``made`` first."""
-        ops = graphs.operations(self.trace.program)
-        values = graphs.made_names(ops, {**self.given, **made}, taken=taken)
-        return graphs.Graph(self.trace.program, values)
+        draft = self.trace.draft
+        draft.values = graphs.made_names(draft.operations(), {**self.given, **made}, taken=taken)
+        return draft.finish()
 
 
 def made_in_both(

@@ -50,15 +50,16 @@ class Trial:
     program: Program
     guessed: bool = False
 
-    def check(self, training: Traced, inference: Traced) -> None:
-        """Runs both modes.
+    def check(self, training: Traced, inference: Traced, recorded: graphs.Modes) -> None:
+        """Runs both modes. ``recorded`` are the graphs of the traces, as they were before.
 
         Raises:
             TracingError: An output of the layer or of a sublayer is not what the graph computes,
                 or the layer computes something else at each call.
         """
-        self._check_mode(_Mode("training", self.program.modes.training, training))
-        self._check_mode(_Mode("inference", self.program.modes.inference, inference))
+        modes = self.program.modes
+        self._check_mode(_Mode("training", modes.training, training, recorded.training))
+        self._check_mode(_Mode("inference", modes.inference, inference, recorded.inference))
 
     def _check_mode(self, mode: _Mode) -> None:
         low = graphs.computes_low(mode.graph.program)  # where dynamic mode keeps to float32
@@ -140,12 +141,12 @@ class Trial:
                 )
             except (graphs.UntraceableError, graphs.StaleReadError):
                 return False
-        return graphs.has_sizes(trace.program)
+        return graphs.has_sizes(trace.draft.program)
 
     @contextmanager
     def _in(self, mode: _Mode) -> Iterator[None]:
         """The layer in a mode; what a call leaves in it is undone at the end."""
-        written = graphs.written_parameters(mode.traced.trace.program)
+        written = graphs.written_parameters(mode.recorded.program)
         tensors = [
             tensor
             for tensor, value in mode.traced.trace.weights
@@ -233,6 +234,7 @@ class _Mode:
     name: str
     graph: graphs.Graph
     traced: Traced
+    recorded: graphs.Graph
 
 
 def _pairs(mode: _Mode, expected: Outputs) -> Iterator[tuple[tuple[int, int], int, str]]:

@@ -103,14 +103,14 @@ class Weights:
             if weight is None:  # one that forward finds elsewhere
                 weight = self._add(free(tensor.name, {}, None, self.names), tensor, parameter=False)
             values[id(tensor)] = value
-            graphs.name_parameter(value, weight.names[0])
+            graphs.name_parameter(trace.draft, value, weight.names[0])
             value.trainable = weight.trainable
             if weight.parameter:
                 value.need_clip = tensor.need_clip
                 value.optimize_attr = tensor.optimize_attr
                 value.regularizer = tensor.regularizer
         read = {key: weight for key, weight in self._known.items() if key in values}
-        graphs.to_front(trace.program, [values[key] for key in read])
+        graphs.to_front(trace.draft, [values[key] for key in read])
         return {name: values[key] for key, weight in read.items() for name in weight.names}
 
     def given_names(self) -> dict[str, str]:

@@ -117,15 +117,16 @@ def _differentiated(
 ) -> tuple[graphs.Graph, dict[str, str]]:
     """A graph with the gradients of ``loss``, and what the gradient of each name is called."""
     with graphs.building():
-        graph = graphs.copy(source)
-        with paddle.static.program_guard(graph.program):
-            target = graph.values[loss]
+        draft = source.copy()
+        with draft.appending():
+            target = draft.values[loss]
             # Paddle's own gradient of the target, a one as well, warns of a missing device.
             found = paddle.static.gradients(
                 [target],
-                [graph.values[name] for name in names],
+                [draft.values[name] for name in names],
                 target_gradients=[paddle.ones([], target.dtype)],
             )
     called = {n: f"{n}@GRAD" for n, g in zip(names, found, strict=True) if g is not None}
     values = {f"{n}@GRAD": g for n, g in zip(names, found, strict=True) if g is not None}
-    return graphs.Graph(graph.program, {**graph.values, **values}), called
+    draft.values = {**draft.values, **values}
+    return draft.finish(), called

@@ -120,10 +120,10 @@ def _common_seed(*, data_parallel: bool) -> int:
     return seed[0]
 
 
-def _forward(program: Program, stage: Stage | None) -> graphs.Graph:
+def _forward(program: Program, stage: Stage | None) -> graphs.Draft:
     """The graph of a step before it has gradients: without the teacher if that is a stage."""
     with graphs.building():
         if stage is None:
-            return graphs.copy(program.modes.training)
+            return program.modes.training.copy()
         rest = program.modes.training.known(without_teacher(program))
         return graphs.cut(program.modes.training, rest, stage.names)

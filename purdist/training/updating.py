@@ -20,12 +20,12 @@ Gradient: TypeAlias = tuple[paddle.Tensor, paddle.Tensor]
 
 
 def make_step(
-    forward: graphs.Graph, loss: str, optimizer: Optimizer, program: Program, *, data_parallel: bool
+    step: graphs.Draft, loss: str, optimizer: Optimizer, program: Program, *, data_parallel: bool
 ) -> tuple[graphs.Graph, str | None]:
     """The step that moves the weights of ``program`` so that ``loss`` falls.
 
     Args:
-        forward: What computes the loss. It is used up.
+        step: What computes the loss. It grows to the step.
         loss: Its name.
         optimizer: Ours. What it keeps gets into the program's scope.
         program: Whose weights learn.
@@ -39,8 +39,9 @@ def make_step(
     """
     fast = graphs.has_fast_kernels(program.place)
     with graphs.building():
-        step, startup = _ready_for_gradients(forward, program.place), paddle.static.Program()
-        with paddle.static.program_guard(step.program, startup), unique_name.guard("optimizer/"):
+        _make_ready(step, program.place)
+        startup = paddle.static.Program()
+        with step.appending(startup), unique_name.guard("optimizer/"):
             _name_parameters(optimizer, step, program)
             gradients = _update(optimizer, step.values[loss], data_parallel=data_parallel)
         if not gradients:
@@ -50,17 +51,20 @@ def make_step(
             )
         scopes.initialise(program.scope, startup, program.place)
         rate = None if graphs.scheduler_of(optimizer) is None else step.program.lr_name
-        return graphs.with_fast_kernels(step) if fast else step, rate
+        finished = step.finish()
+        return graphs.with_fast_kernels(finished) if fast else finished, rate
 
 
-def _ready_for_gradients(forward: graphs.Graph, place: graphs.Place) -> graphs.Graph:
-    graphs.split_lists(forward.program)
-    graphs.derive_gradients(forward.program)
-    graphs.keep_for_gradients(forward.program)
-    graphs.make_gradients_whole(forward.program)
+def _make_ready(forward: graphs.Draft, place: graphs.Place) -> None:
+    """Lets Paddle's gradients of ``forward`` be right, and its kernels fast."""
+    graphs.split_lists(forward)
+    graphs.derive_gradients(forward)
+    graphs.keep_for_gradients(forward)
+    graphs.make_gradients_whole(forward)
     if isinstance(place, paddle.CPUPlace):
-        forward = graphs.in_float32_where_needed(forward)
-    return graphs.flatten_linear_layers(forward) if graphs.has_fast_kernels(place) else forward
+        graphs.in_float32_where_needed(forward)
+    if graphs.has_fast_kernels(place):
+        graphs.flatten_linear_layers(forward)
 
 
 def _update(optimizer: Optimizer, loss: paddle.Tensor, *, data_parallel: bool) -> list[Gradient]:
@@ -86,7 +90,7 @@ def _averaged(gradients: Sequence[Gradient]) -> list[Gradient]:
     return averaged
 
 
-def _name_parameters(optimizer: Optimizer, step: graphs.Graph, program: Program) -> None:
+def _name_parameters(optimizer: Optimizer, step: graphs.Draft, program: Program) -> None:
     """Lets ``optimizer`` ask for the parameters of ``step`` by the names that they were given."""
     own = graphs.own_names(graphs.operations(step.program))
     learning = [v for v in own.values() if graphs.is_parameter(v) and not v.stop_gradient]

@@ -97,7 +97,8 @@ def inferring(merged: purdist.Program, batch: Array) -> Callable[[], object]:
     """The teacher alone, in the executor and on the kernels that a step uses."""
     part = graphs.cut(merged.modes.training, ["teacher_output"])
     with graphs.building():
-        fast = graphs.with_fast_kernels(graphs.flatten_linear_layers(part))
+        graphs.flatten_linear_layers(part)
+        fast = graphs.with_fast_kernels(part.finish())
     run = graphs.Runner(fast, ["teacher_output"], merged.scope, merged.place)
     return lambda: run({"x": batch})
 

@@ -7,7 +7,7 @@ import numpy as np
 import paddle
 
 import purdist
-from purdist import L2Loss, NewInput, SoftLabelLoss
+from purdist import L2Loss, NewInput, SoftLabelLoss, graphs
 
 
 def make_optimizer() -> paddle.optimizer.Optimizer:
@@ -52,6 +52,23 @@ def frozen(program: purdist.Program, training: purdist.Training, step: purdist.S
     step.terms["l2_0"] = 0.0  # E: index
     L2Loss("t", "s").weight = 0.5  # E: misc
     NewInput("label").dtype = "int32"  # E: misc
+
+
+def finished(program: purdist.Program) -> None:
+    """A graph that somebody holds is looked at, and copied; what changes graphs takes a draft."""
+    training = program.modes.training
+    print(graphs.random_operations(training.program), training.copy().finish().values)
+    graphs.derive_gradients(training)  # E: arg-type
+    graphs.set_inference(training)  # E: arg-type
+    graphs.record_stops(training)  # E: arg-type
+    graphs.erase(training, [])  # E: arg-type
+    graphs.in_float32_where_needed(training)  # E: arg-type
+    graphs.mend_loops(training.program)  # E: arg-type
+    print(training.appending())  # E: attr-defined
+    training.program = program.graph  # E: misc
+    training.values["x"] = training.values["y"]  # E: index
+    program.modes.inference = training  # E: misc
+    graphs.Modes(training.copy(), training)  # E: arg-type
 
 
 def specs(program: purdist.Program) -> None:

@@ -59,23 +59,34 @@ def test_running_statistics_are_the_parameters_that_ops_write() -> None:
     net = Net.of(nets.images())
     assert graphs.written_parameters(net.main) == statistics
     assert graphs.written_parameters(Net.of(nets.linear()).main) == set()
-    inferring = graphs.copy(graphs.Graph(net.main, {}))
-    graphs.set_inference(graphs.operations(inferring.program))
+    inferring = graphs.Graph(net.main, {}).copy()
+    graphs.set_inference(inferring)
     assert graphs.written_parameters(inferring.program) == set()
     assert graphs.written_parameters(net.main) == statistics
 
 
 def test_inference_mode_goes_into_regions() -> None:
-    graph = graphs.copy(graphs.Graph(Net.of(nets.looping()).main, {}))
-    assert graphs.random_operations(graph.program) == [("dropout", "")] * 2
-    graphs.set_inference(graphs.operations(graph.program))
-    assert graphs.random_operations(graph.program) == []
+    draft = graphs.Graph(Net.of(nets.looping()).main, {}).copy()
+    assert graphs.random_operations(draft.program) == [("dropout", "")] * 2
+    graphs.set_inference(draft)
+    assert graphs.random_operations(draft.program) == []
     modes = [
         op.attrs()["is_test"]
-        for op in graphs.operations(graph.program, regions=True)
+        for op in graphs.operations(draft.program, regions=True)
         if op.has_attr("is_test")
     ]
     assert modes == [True] * 4
+
+
+def test_a_draft_that_is_finished_is_changed_no_more() -> None:
+    draft = graphs.Graph(Net.of(nets.linear()).main, {}).copy()
+    finished = draft.finish()
+    for change in (graphs.set_inference, graphs.derive_gradients, graphs.mend_loops):
+        with pytest.raises(AssertionError, match="a graph that is finished is not changed"):
+            change(draft)
+    with pytest.raises(AssertionError), draft.appending():
+        pass
+    assert not graphs.optimizer_operations(finished.program)  # but may be looked at
 
 
 def test_a_copy_carries_what_optimizers_ask_of_parameters() -> None:
@@ -88,7 +99,7 @@ def test_a_copy_carries_what_optimizers_ask_of_parameters() -> None:
     net = Net.of(forward)
     graph = graphs.Graph(net.main, graphs.made_names(graphs.operations(net.main), net.names))
     for made in (
-        graphs.copy(graph),
+        graph.copy(),
         graphs.cut(graph, ["out"]),
         graphs.adopt(graph, without_memory=()),
     ):

@@ -108,9 +108,9 @@ def test_what_has_kernels_of_its_own_stays_in_bfloat16() -> None:
         return {"sum": low + low, "product": paddle.matmul(low, low, transpose_y=True)}
 
     network = program(forward)
-    graph = graphs.copy(network.modes.training)
+    widened = network.modes.training.copy()
     with graphs.building():
-        widened = graphs.in_float32_where_needed(graph)
+        graphs.in_float32_where_needed(widened)
     kinds = {
         op.name(): graphs.dtype_name(op.operand_source(0).dtype)
         for op in graphs.operations(widened.program)
