@@ -13,8 +13,6 @@ import types as _types
 import typing as _typing
 
 from purdist.applying import apply as apply
-from purdist.caching import TeacherCache as TeacherCache
-from purdist.caching import cache_teacher as cache_teacher
 from purdist.cutting import cut as cut
 from purdist.distillation import Distillation as Distillation
 from purdist.errors import BuildError as BuildError
@@ -59,6 +57,12 @@ from purdist.serialising import losses_to_data as losses_to_data
 from purdist.sources.exported import from_exported as from_exported
 from purdist.sources.layer import from_layer as from_layer
 from purdist.sources.static import from_static as from_static
+from purdist.teachers.backend import Backend as Backend
+from purdist.teachers.backend import Running as Running
+from purdist.teachers.cache import TeacherCache as TeacherCache
+from purdist.teachers.cache import cache_teacher as cache_teacher
+from purdist.teachers.graph import InGraph as InGraph
+from purdist.teachers.inference import Inference as Inference
 from purdist.training import Step as Step
 from purdist.training import Training as Training
 from purdist.training import minimize as minimize

@@ -46,6 +46,14 @@ class FeedRules:
         """The rules of ``graph``, of which ``inputs`` is what is known of its inputs."""
         return cls(inputs, tuple(graphs.agreements(graph)), tuple(graphs.lookups(graph)))
 
+    def standing_in(self, new: Variable, names: Collection[str]) -> FeedRules:
+        """The rules where ``new`` is fed, and ``names`` are found by it, row by row."""
+        return FeedRules(
+            {**{n: v for n, v in self.inputs.items() if n not in names}, new.name: new},
+            tuple(_standing_in(a, new.name, names) for a in self.agreements),
+            tuple(lookup for lookup in self.lookups if lookup.feed not in names),
+        )
+
     def check(self, feed: Mapping[str, Array], needed: Collection[str]) -> None:
         """Refuses a ``feed`` that does not fit the inputs, all faults told together.
 
@@ -148,6 +156,15 @@ def _unlike(variable: Variable, array: npt.NDArray[Any]) -> Iterator[PurdistErro
                 f"Expected the feed {variable.spec}, got an array of shape {list(array.shape)}.",
                 f"Axis {axis} must be {known}, it is {got}.",
             )
+
+
+def _standing_in(agreement: graphs.Agreement, new: str, names: Collection[str]) -> graphs.Agreement:
+    places = [
+        (new if name in names else name, axis)
+        for name, axis in agreement.places
+        if name not in names or axis == 0
+    ]
+    return attrs.evolve(agreement, places=tuple(dict.fromkeys(places)))
 
 
 def _disagreement(

@@ -256,10 +256,10 @@ class Program:
 
     def check_feed(self, feed: Feed, needed: Collection[str]) -> None:
         """Refuses a ``feed`` that does not fit: `FeedRules.check` says how."""
-        self._rules.check(feed, needed)
+        self.feed_rules.check(feed, needed)
 
     @cached_property
-    def _rules(self) -> FeedRules:
+    def feed_rules(self) -> FeedRules:
         """What the feeds must be to each other and to what they look up."""
         return FeedRules.of(self.modes.training, self._fed)
 

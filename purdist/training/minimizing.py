@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Literal
+from collections.abc import Callable, Mapping
 
 import attrs
 from paddle import distributed
@@ -11,9 +10,9 @@ from paddle.optimizer import Optimizer
 
 from purdist import graphs
 from purdist.distillation import Distillation
-from purdist.program import Program
-from purdist.stages import Stage, make_stage, without_teacher
 from purdist.store import Store
+from purdist.teachers.choosing import Choice, backends_of
+from purdist.teachers.driver import Driver
 from purdist.training.checks import (
     check_at_least_one,
     check_differentiable,
@@ -29,7 +28,7 @@ def minimize(
     distillation: Distillation,
     make_optimizer: Callable[[], Optimizer],
     *,
-    teacher: Literal["graph", "inference"] = "graph",
+    teacher: Choice | Mapping[str, Choice] = "graph",
     data_parallel: bool = False,
     seed: int | None = None,
     scheduler_every: int = 1,
@@ -51,12 +50,11 @@ def minimize(
             `Variable.given_name`, a layer's ``p.name``. A function that says the same to all of
             those and not to all paths, such as ``layer1.fc.weight``, knows paths, and these
             count. One that says yes to none is told in a `PurdistWarning`.
-        teacher: Where the teacher computes. ``"graph"``: beside the student, in one graph.
-            ``"inference"``: in Paddle Inference, on the next batch while the student trains
-            on this one; the numbers are the same up to rounding. It is tried first against
-            the graph, in a child process, and again on the first batch, and compiled in the first
-            way that is right: ``str(training)`` tells which. Trying takes two to three
-            times as long as compiling the teacher, and the child 3 s to start, once in a process.
+        teacher: Where the teacher computes: `InGraph` or ``"graph"``, beside the student, in one
+            graph; `Inference` or ``"inference"``, in Paddle Inference, on the next batch while
+            the student trains on this one; a `TeacherCache`, nowhere any more. One for all
+            teachers, or a mapping from prefix to one; what is not named runs in the graph. The
+            numbers are the same up to rounding.
         data_parallel: Average each gradient over the processes that ``python -m
             paddle.distributed.launch`` started; each must have called
             ``paddle.distributed.init_parallel_env()``, begins with the same weights and
@@ -69,14 +67,16 @@ def minimize(
 
     Raises:
         InvalidArgumentError: ``make_optimizer`` makes no optimizer, the optimizer was given
-            ``parameters=``, an option that a graph cannot follow, or has been used before,
-            or the loss depends on no trainable parameter; the teacher cannot be a stage of
-            its own; ``data_parallel`` was asked for in a process that is alone; ``seed`` is no
-            number from 0 on; ``scheduler_every`` is below 1; or a
-            gradient has to go through a while loop that Paddle does not differentiate, or a
-            recurrent layer with dropout that infers, or a masked_fill; or an embedding that
-            learns is ``sparse``.
+            ``parameters=``, an option that a graph cannot follow, or has been used before, or the
+            loss depends on no trainable parameter; ``teacher`` is none of these, or a teacher
+            reads what the student learns and is to run elsewhere; ``data_parallel`` was asked for
+            in a process that is alone; ``seed`` is no number from 0 on; ``scheduler_every`` is
+            below 1; or a gradient has to go through a while loop that Paddle does not
+            differentiate, or a recurrent layer with dropout that infers, or a masked_fill; or an
+            embedding that learns is ``sparse``.
         EngineError: Paddle Inference computes the teacher in no way as its graph does.
+        StaleCacheError: A cache is of another teacher, or of other variables.
+        NameClashError: The feed of a cache has the name of a variable.
 
     Warns:
         PurdistWarning: Paddle Inference computes the teacher rightly only without oneDNN, or an
@@ -90,11 +90,15 @@ def minimize(
         check_processes()
     with graphs.building():  # and no program about that an optimizer could take for its own
         optimizer = own_optimizer(make_optimizer)
-    stage = make_stage(source) if teacher == "inference" else None
-    program = attrs.evolve(source, store=Store.at(source.place, live=True), origins=())
-    source.store.hand_to(program.store, source.held)
+    driver, left = Driver.start(source, backends_of(source, teacher))
+    program = attrs.evolve(left, store=Store.at(left.place, live=True), origins=())
+    left.store.hand_to(program.store, left.held)
     step, learning_rate = make_step(
-        _forward(source, stage), distillation.loss, optimizer, program, data_parallel=data_parallel
+        driver.forward(program),
+        distillation.loss,
+        optimizer,
+        program,
+        data_parallel=data_parallel,
     )
     return Training(
         program,
@@ -102,12 +106,12 @@ def minimize(
         distillation.terms,
         distillation.schedules,
         step,
+        driver,
         Progress(program.scope, graphs.scheduler_of(optimizer)),
         _common_seed(data_parallel=data_parallel) if seed is None else int(seed),
         rank=distributed.get_rank() if data_parallel else 0,
         scheduler_every=scheduler_every,
         learning_rate=learning_rate,
-        stage=stage,
     )
 
 
@@ -118,12 +122,3 @@ def _common_seed(*, data_parallel: bool) -> int:
         with graphs.dynamic():
             distributed.broadcast_object_list(seed, src=0)
     return seed[0]
-
-
-def _forward(program: Program, stage: Stage | None) -> graphs.Draft:
-    """The graph of a step before it has gradients: without the teacher if that is a stage."""
-    with graphs.building():
-        if stage is None:
-            return program.modes.training.copy()
-        rest = program.modes.training.known(without_teacher(program))
-        return graphs.cut(program.modes.training, rest, stage.names)

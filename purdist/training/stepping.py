@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cached_property
-from itertools import islice
-from threading import Event
 
 import attrs
 import numpy as np
@@ -14,9 +11,9 @@ from paddle.optimizer.lr import LRScheduler, ReduceOnPlateau
 from tqdm import tqdm
 
 from purdist import graphs, scopes
-from purdist.errors import FeedError, InvalidArgumentError, PurdistError, ShapeMismatchError
+from purdist.errors import FeedError, InvalidArgumentError, ShapeMismatchError
+from purdist.feeding import FeedRules
 from purdist.program import Feed
-from purdist.stages import Stage
 from purdist.training.checks import check_at_least_one
 from purdist.training.values import Step, Training
 
@@ -77,8 +74,7 @@ def train(
 def _steps(stepper: _Stepper, batches: Iterable[Feed], *, bar: bool) -> Iterator[Step]:
     training = stepper.training
     with tqdm(batches, disable=not bar, unit="step") as shown:
-        steps = map(stepper.take, shown) if training.stage is None else _staged(stepper, shown)
-        for step in filter(None, steps):
+        for step in filter(None, training.driver.steps(shown, stepper.check, stepper.step)):
             if bar:
                 shown.set_postfix(loss=f"{step.loss:.4g}")
             yield step
@@ -97,19 +93,20 @@ class _Stepper:
         """The compiled step."""
         return self.training.compiled((self.training.loss, *self.training.terms, *self.fetch))
 
-    def take(self, feed: Feed) -> Step | None:
-        """Checks the feed, and trains on it."""
-        self.check(feed)
-        return self.step(feed)
+    @cached_property
+    def needed(self) -> frozenset[str]:
+        """What must be fed."""
+        return self.training.driver.needs(self.run.feeds)
+
+    @cached_property
+    def rules(self) -> FeedRules:
+        """What it must be like."""
+        return self.training.driver.rules(self.training.program)
 
     def check(self, feed: Feed) -> None:
-        """Refuses a feed that does not fit the program."""
-        stage = self.training.stage
-        needed = self.run.feeds
-        if stage is not None:
-            needed = needed.difference(stage.names) | stage.feeds
-        self.training.program.check_feed(feed, needed)
-        for name in needed:
+        """Refuses a feed that does not fit."""
+        self.rules.check(feed, self.needed)
+        for name in self.needed:
             if not np.size(feed[name]):
                 raise ShapeMismatchError(
                     f"Expected feeds that are not empty, got {name} {list(np.shape(feed[name]))}.",
@@ -117,7 +114,7 @@ class _Stepper:
                 )
 
     def step(self, feed: Feed, starting: Callable[[], object] = lambda: None) -> Step | None:
-        """Trains on a feed that fits, and tells of it if it is due."""
+        """Trains on a whole feed that fits, and tells of it if it is due."""
         training, progress = self.training, self.training.progress
         index = progress.steps
         due = (index + 1) % self.log_every == 0
@@ -141,50 +138,6 @@ class _Stepper:
             {name: float(v) for name, v in zip(training.terms, others[:count], strict=True)},
             dict(zip(self.fetch, others[count:], strict=True)),
         )
-
-
-def _staged(stepper: _Stepper, batches: Iterable[Feed]) -> Iterator[Step | None]:
-    """Steps of a training whose teacher is a stage of its own, one batch ahead.
-
-    The student's step is in a worker thread, for ``predictor.run()`` holds the interpreter
-    lock and the executor does not. While both compute no code of the caller's runs: the
-    next batch is there before they start, and the step is told when both are done. It is kept
-    as it is then: whoever made it may use its arrays for the one after.
-    """
-    stage = stepper.training.stage
-    if stage is None:
-        return
-    feeds = iter(batches)
-    heard = [_heard(stepper, stage, feed) for feed in islice(feeds, 1)]
-    with ThreadPoolExecutor(1) as worker:
-        while heard:
-            following = [*islice(feeds, 1)]
-            step = _begun(worker, stepper, heard[0])
-            try:
-                heard = [_heard(stepper, stage, feed) for feed in following]
-            except PurdistError:
-                yield step.result()  # it was taken, whatever is wrong with the next batch
-                raise
-            yield step.result()
-
-
-def _heard(stepper: _Stepper, stage: Stage, feed: Feed) -> Feed:
-    """A copy of a feed that fits, with what the teacher says to it."""
-    stepper.check(feed)
-    copied = {name: np.array(array) for name, array in feed.items()}
-    return {**copied, **stage.compute(copied)}
-
-
-def _begun(worker: ThreadPoolExecutor, stepper: _Stepper, feed: Feed) -> Future[Step | None]:
-    """Hands a step to ``worker``, and returns once it computes, or has failed.
-
-    Before that it needs the interpreter lock, and would wait for the predictor.
-    """
-    computing = Event()
-    step = worker.submit(stepper.step, feed, computing.set)
-    step.add_done_callback(lambda _: computing.set())
-    computing.wait()
-    return step
 
 
 def _set_numbers(training: Training) -> None:

@@ -15,7 +15,7 @@ from paddle.optimizer.lr import LRScheduler
 from purdist import graphs
 from purdist.losses.schedule import Schedule
 from purdist.program import Program
-from purdist.stages import Stage
+from purdist.teachers.driver import Driver
 
 
 @attrs.frozen(eq=False)
@@ -28,12 +28,12 @@ class Training:
         terms: The names of its terms, unweighted.
         schedules: The weights of terms that are scheduled, as in `Distillation`.
         step: The graph of one step: forward, backward and the optimizer's ops.
+        driver: The teachers that are cut out of it.
         progress: All that moves here.
         seed: What the random numbers of every batch follow from.
         rank: Which of the processes this is that train together, from 0.
         scheduler_every: How many steps make one of the LR scheduler's.
         learning_rate: The name of the learning rate in the program's scope, if it is scheduled.
-        stage: The teacher, where it is not part of the step.
     """
 
     program: Program
@@ -41,12 +41,12 @@ class Training:
     terms: tuple[str, ...]
     schedules: Mapping[str, Schedule]
     step: graphs.Graph = attrs.field(repr=False)
+    driver: Driver = attrs.field(repr=False)
     progress: Progress = attrs.field(repr=False)
     seed: int
     rank: int = attrs.field(default=0, repr=False)
     scheduler_every: int = attrs.field(default=1, repr=False)
     learning_rate: str | None = attrs.field(default=None, repr=False)
-    stage: Stage | None = attrs.field(default=None, repr=False)
     _runners: dict[tuple[str, ...], graphs.Runner] = attrs.field(factory=dict, init=False)
 
     @property
@@ -78,9 +78,7 @@ class Training:
 
     def __str__(self) -> str:
         """What is minimised, how far it is and where the teacher computes."""
-        roles = {v.role for v in self.program.variables.values() if v.owner == "teacher"}
-        alone = "in the step's graph" if "activation" in roles else "fed" if roles else "none"
-        where = self.stage.describe() if self.stage else alone
+        where = self.driver.describe(self.program)
         rows = ("loss", self.loss), ("terms", ", ".join(self.terms)), ("teacher", where)
         return "\n".join(f"{k:<9}{v}" for k, v in (*rows, ("steps", str(self.steps))))
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import attrs
+import numpy as np
 import paddle
 import paddle.inference
 from paddle import nn
@@ -137,12 +138,13 @@ def graph(scene: Scene, by: Reference) -> None:
 def cache(scene: Scene, by: Reference) -> None:
     with tempfile.TemporaryDirectory() as folder:
         heard = purdist.cache_teacher(scene.taught, scene.feeds, Path(folder) / "cache")
-        rows = [slice(ROWS * k, ROWS * (k + 1)) for k in range(STEPS)]
-        training = purdist.minimize(heard.distillation, sgd, seed=SEED)
-        needed = training.program.inputs
+        training = purdist.minimize(scene.taught, sgd, teacher=heard, seed=SEED)
         feeds = [
-            {name: array for name, array in {**feed, **heard[k]}.items() if name in needed}
-            for feed, k in zip(scene.feeds, rows, strict=True)
+            {
+                **{name: feed[name] for name in training.program.inputs if name in feed},
+                "teacher_sample": np.arange(ROWS * k, ROWS * (k + 1)),
+            }
+            for k, feed in enumerate(scene.feeds)
         ]
         trained_alike(training, _losses_of(training, feeds), by)
 

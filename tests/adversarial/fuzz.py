@@ -254,9 +254,12 @@ def start(
         cache = purdist.cache_teacher(
             distillation, [{"x": feed["x"]} for feed in fed], Path(folder) / "cache"
         )
-        heard = [cache[slice(k * ROWS, (k + 1) * ROWS)] for k in range(STEPS)]
-    both = [{**feed, **more} for feed, more in zip(fed, heard, strict=True)]
-    return purdist.minimize(cache.distillation, optimizer), list(both)
+        training = purdist.minimize(distillation, optimizer, teacher=cache)
+    sampled: list[Arrays] = [
+        {**feed, "teacher_sample": np.arange(k * ROWS, (k + 1) * ROWS)}
+        for k, feed in enumerate(fed)
+    ]
+    return training, sampled
 
 
 def happened(

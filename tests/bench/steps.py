@@ -78,7 +78,8 @@ def ways(pair: Pair, folder: Path) -> dict[str, Callable[[], object]]:
         "a quarter": stepping(purdist.minimize(early, momentum), labelled),
         "inference": stepping(purdist.minimize(whole, momentum, teacher="inference"), {"x": batch}),
         "cached": stepping(
-            purdist.minimize(cache.distillation, momentum), {"x": batch, **cache[:]}
+            purdist.minimize(whole, momentum, teacher=cache),
+            {"x": batch, "teacher_sample": np.arange(len(batch))},
         ),
         "dygraph": in_dygraph(pair),
     }

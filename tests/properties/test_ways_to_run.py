@@ -10,6 +10,7 @@ import paddle
 from hypothesis import given, settings
 
 from purdist import KDLoss, L2Loss, apply, cache_teacher, cut, minimize, train
+from purdist.program import Feed
 from tests.properties.pairs import Pair, computed, differing, pairs
 
 
@@ -24,14 +25,15 @@ def test_all_ways_to_run_a_teacher_train_alike(pair: Pair) -> None:
     images = pair.student.images(12, seed=3)
     order = [np.random.RandomState(k).permutation(12)[:4] for k in range(4)]
     feeds = [{"image": images[rows]} for rows in order]
+    sampled: list[Feed] = [{"image": images[rows], "teacher_sample": rows} for rows in order]
     with tempfile.TemporaryDirectory() as folder:
         batches = [{"image": images[:8]}, {"image": images[8:]}]
         cache = cache_teacher(distillation, batches, Path(folder) / "cache")
-        heard = [{**feed, **cache[rows]} for feed, rows in zip(feeds, order, strict=True)]
+        cached = minimize(distillation, sgd, seed=5, teacher=cache)
     ways = {
         "graph": train(minimize(distillation, sgd, seed=5), feeds),
         "inference": train(minimize(distillation, sgd, teacher="inference", seed=5), feeds),
-        "cache": train(minimize(cache.distillation, sgd, seed=5), heard),
+        "cache": train(cached, sampled),
     }
     losses = {way: [step.loss for step in steps] for way, steps in ways.items()}
     for way, told in losses.items():

@@ -106,8 +106,12 @@ before, after = purdist.cut(merged, ["t_logits"])
 assert_type(before, purdist.Program)
 assert_type(after, purdist.Program)
 
-cache = purdist.cache_teacher(distillation, batches(10), "teacher")
+cache = purdist.cache_teacher(distillation, batches(10), "teacher", name_prefix="t_")
 assert_type(cache, purdist.TeacherCache)
+assert_type(cache[[0, 2]], dict[str, npt.NDArray[Any]])
+for backend in (cache, purdist.InGraph(), purdist.Inference()):
+    purdist.minimize(distillation, make_optimizer, teacher=backend)
+purdist.minimize(distillation, make_optimizer, teacher={"t_": cache, "u_": "graph"})
 
 # --- layers -------------------------------------------------------------------------------
 

@@ -10,8 +10,10 @@ import paddle
 import pytest
 
 import purdist
-from purdist import engine, graphs, stages
+from purdist import engine, graphs
 from purdist.engine import Way
+from purdist.teachers import inference
+from purdist.teachers.listening import cut_out, listened
 from tests import engines
 from tests.engines import CASES, PLAIN, network
 from tests.nets import in_a_process, numbers
@@ -51,7 +53,7 @@ def test_a_teacher_that_loops_is_computed_whole(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(engine, "_PATIENCE", 15.0)
     distillation = distilled(engines.cells, (5, 6))
     output = distillation.program.variable("teacher_output").name
-    assert stages.listened(distillation.program) == (output,)
+    assert listened(distillation.program, "teacher_") == (output,)
     training = purdist.minimize(distillation, sgd, teacher="inference")
     batches = [{"x": numbers(k, 4, 5, 6)} for k in range(3)]
     staged = [step.loss for step in purdist.train(training, batches)]
@@ -74,9 +76,9 @@ def test_the_first_batch_is_compared_with_the_graph(monkeypatch: pytest.MonkeyPa
     """Random inputs may miss what the user's hit: here they are never looked at."""
     make, shape, way = CASES["RMSNorm"]
     distillation = distilled(make, shape)
-    names, teacher = stages.teacher_of(distillation.program)
-    key = engine.fingerprint(teacher, names)
-    monkeypatch.setitem(stages._CHOSEN, key, (Way(), ""))
+    cut = cut_out(distillation.program, "teacher_")
+    key = engine.fingerprint(cut.network, cut.outputs)
+    monkeypatch.setitem(inference._CHOSEN, key, (Way(), ""))
     training = purdist.minimize(distillation, sgd, teacher="inference")
     assert told(training) == "in Paddle Inference, oneDNN"
     batches = [{"x": numbers(k, 4, *shape)} for k in range(2)]
@@ -91,15 +93,15 @@ def test_a_network_that_takes_no_random_feed_is_tried_with_the_first_batch(
 ) -> None:
     make, shape, way = CASES["leaky ReLU"]
     distillation = distilled(make, shape)
-    monkeypatch.setattr(stages, "_CHOSEN", {})
-    monkeypatch.setattr(stages, "samples_of", lambda *_: [])
+    monkeypatch.setattr(inference, "_CHOSEN", {})
+    monkeypatch.setattr(inference, "samples_of", lambda *_: [])
     training = purdist.minimize(distillation, sgd, teacher="inference")
     list(purdist.train(training, [{"x": numbers(0, 4, *shape)}]))
     assert told(training) == f"in Paddle Inference, {way}"
 
 
 def test_a_teacher_that_no_way_computes_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stages, "_CHOSEN", {})
+    monkeypatch.setattr(inference, "_CHOSEN", {})
     monkeypatch.setattr(
         graphs, "tried", lambda *_, **__: graphs.Outcome(None, "ended by SIGSEGV", "")
     )
@@ -116,7 +118,8 @@ PROBE = """
     import tempfile, threading, warnings
     import numpy as np, paddle, purdist
     from paddle.static import InputSpec
-    from purdist import graphs, stages
+    from purdist import graphs
+    from purdist.teachers import inference
     from tests import engines
     from tests.unit.test_engine import distilled, sgd
     nn = paddle.nn
@@ -153,9 +156,9 @@ PROBE = """
         with tempfile.TemporaryDirectory() as folder:
             purdist.export(purdist.student_of(pair), folder + "/s", ["output"])
             cache = purdist.cache_teacher(pair, [{"x": feed}], folder + "/cache")
-            training = purdist.minimize(cache.distillation, sgd)
-            list(purdist.train(training, [{"x": feed, **cache[:]}] * 2))
-        stages._CHOSEN.clear()
+            training = purdist.minimize(pair, sgd, teacher=cache)
+            list(purdist.train(training, [{"x": feed, "teacher_sample": np.arange(3)}] * 2))
+        inference._CHOSEN.clear()
         tried, graphs.tried = graphs.tried, lambda *_, **__: graphs.Outcome(None, "refused", "")
         try:
             purdist.minimize(pair, sgd, teacher="inference")

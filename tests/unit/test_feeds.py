@@ -59,7 +59,8 @@ def in_the_engine(distillation: purdist.Distillation, feed: Feed, _: Path) -> ob
 def from_a_cache(distillation: purdist.Distillation, feed: Feed, folder: Path) -> object:
     rows = {"x": feed["x"]}
     cache = purdist.cache_teacher(distillation, [rows], folder / "cache")
-    return trained(cache.distillation, {**feed, **cache[:]}, folder)
+    training = purdist.minimize(distillation, sgd, teacher=cache)
+    return list(purdist.train(training, [{**feed, "teacher_sample": np.arange(len(cache))}]))
 
 
 def run(distillation: purdist.Distillation, feed: Feed, _: Path) -> object:
@@ -119,16 +120,16 @@ def test_feeds_that_fit_are_taken(way: Way, tmp_path: Path) -> None:
     way(distillation, {"x": nets.numbers(0, 3, 6), "label": np.array([0, 1, 3])}, tmp_path)
 
 
-def test_a_cache_of_fewer_rows_is_refused_and_nothing_moves(tmp_path: Path) -> None:
+def test_fewer_rows_of_a_cache_are_refused_and_nothing_moves(tmp_path: Path) -> None:
     distillation = distilled(KDLoss("teacher_logits", "logits"))
     x = nets.numbers(0, 8, 6)
     cache = purdist.cache_teacher(distillation, [{"x": x}], tmp_path / "cache")
-    training = purdist.minimize(cache.distillation, sgd)
+    training = purdist.minimize(distillation, sgd, teacher=cache)
     before = nets.weights(training.program)
     for rows in (1, 3):
         with pytest.raises(purdist.ShapeMismatchError) as caught:
-            next(purdist.train(training, [{"x": x, **cache[0:rows]}]))
-        assert f"teacher_logits [{rows}, 4], x [8, 6]" in str(caught.value)
+            next(purdist.train(training, [{"x": x, "teacher_sample": np.arange(rows)}]))
+        assert f"teacher_sample [{rows}], x [8, 6]" in str(caught.value)
     assert not nets.moved(before, nets.weights(training.program))
 
 

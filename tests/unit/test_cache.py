@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -77,16 +78,63 @@ def test_a_row_is_what_the_teacher_says_to_it(tmp_path: Path) -> None:
 def test_training_on_it_is_training_with_the_teacher(tmp_path: Path) -> None:
     distillation = distilled()
     cache = purdist.cache_teacher(distillation, batches(), tmp_path / "cache")
-    theirs = [v for v in cache.distillation.program.variables.values() if v.owner == "teacher"]
-    assert [(v.name, v.role) for v in theirs] == [("teacher_logits", "input")]
     order = [np.random.RandomState(k).permutation(40)[:8] for k in range(20)]
     labels = np.arange(40) % 4
     feeds: list[Feed] = [{"x": IMAGES[rows], "label": labels[rows]} for rows in order]
-    heard: list[Feed] = [{**f, **cache[rows]} for f, rows in zip(feeds, order, strict=True)]
+    sampled: list[Feed] = [
+        {**f, "teacher_sample": rows} for f, rows in zip(feeds, order, strict=True)
+    ]
+    training = purdist.minimize(distillation, momentum, seed=2, teacher=cache)
+    theirs = [v for v in training.program.variables.values() if v.owner == "teacher"]
+    assert [(v.name, v.role) for v in theirs] == [("teacher_logits", "input")]
     one = purdist.train(purdist.minimize(distillation, momentum, seed=2), feeds)
-    other = purdist.train(purdist.minimize(cache.distillation, momentum, seed=2), heard)
+    other = purdist.train(training, sampled)
     for whole, cached in zip(one, other, strict=True):
         np.testing.assert_allclose(cached.loss, whole.loss, rtol=1e-5)
+
+
+def test_a_cache_is_a_value_that_pickles(tmp_path: Path) -> None:
+    distillation = distilled()
+    cache = purdist.cache_teacher(distillation, batches(), tmp_path / "cache")
+    said = cache[[3, 1]]["teacher_logits"]
+    again = pickle.loads(pickle.dumps(cache))
+    assert len(pickle.dumps(cache)) < 2_000
+    np.testing.assert_array_equal(again[[3, 1]]["teacher_logits"], said)
+    assert str(again.path) in str(purdist.minimize(distillation, momentum, teacher=again))
+
+
+def test_rows_that_a_cache_does_not_have_are_refused(tmp_path: Path) -> None:
+    distillation = distilled()
+    cache = purdist.cache_teacher(distillation, batches(), tmp_path / "cache")
+    training = purdist.minimize(distillation, momentum, teacher=cache)
+    feed = {"x": IMAGES[:3], "label": np.arange(3)}
+    for row in (-1, 40):
+        with pytest.raises(purdist.InvalidArgumentError) as caught:
+            next(purdist.train(training, [{**feed, "teacher_sample": np.array([0, row, 1])}]))
+        assert str(caught.value) == (
+            f"Expected teacher_sample to be at least 0 and below 40, got {row} in row 1, of shape "
+            f"[3].\nThey are rows of the cache in {cache.path}, counted over all batches that it "
+            "was made from."
+        )
+    for surplus in ({}, {"teacher_sample": np.arange(3), **cache[:3]}):
+        with pytest.raises(purdist.FeedError):
+            next(purdist.train(training, [{**feed, **surplus}]))
+    with pytest.raises(purdist.DtypeMismatchError):
+        next(purdist.train(training, [{**feed, "teacher_sample": np.zeros(3, "int32")}]))
+    assert training.steps == 0
+
+
+def test_a_cache_of_another_teacher_trains_nobody(tmp_path: Path) -> None:
+    cache = purdist.cache_teacher(distilled(seed=1), batches(), tmp_path / "cache")
+    with pytest.raises(purdist.StaleCacheError, match="the teacher's graph and weights are others"):
+        purdist.minimize(distilled(seed=2), momentum, teacher=cache)
+
+
+def test_a_cache_that_is_gone_trains_nobody(tmp_path: Path) -> None:
+    cache = purdist.cache_teacher(distilled(), batches(), tmp_path / "cache")
+    (cache.path / "0.bin").unlink()
+    with pytest.raises(purdist.StaleCacheError, match="No such file"):
+        purdist.minimize(distilled(), momentum, teacher=cache)
 
 
 def test_a_finished_cache_is_read_and_nothing_is_computed(
@@ -237,11 +285,13 @@ def test_a_weight_of_the_teacher_stays_where_a_loss_reads_it(
     feeds: list[Feed] = [{"x": numbers(k, 8, 6)} for k in range(3)]
     cache = purdist.cache_teacher(distillation, feeds, tmp_path / "cache")
     assert set(cache[:1]) == {"teacher_logits"}
-    told: list[Feed] = [{**feed, **cache[8 * k : 8 * k + 8]} for k, feed in enumerate(feeds)]
+    told: list[Feed] = [
+        {**feed, "teacher_sample": np.arange(8 * k, 8 * k + 8)} for k, feed in enumerate(feeds)
+    ]
     expected = losses(purdist.minimize(distillation, momentum), feeds)
     engine = purdist.minimize(distillation, momentum, teacher="inference")
     assert losses(engine, feeds) == pytest.approx(expected, rel=1e-5)
-    training = purdist.minimize(cache.distillation, momentum)
+    training = purdist.minimize(distillation, momentum, teacher=cache)
     assert losses(training, told) == pytest.approx(expected, rel=1e-5)
     bare = purdist.student_of(training)
     assert set(bare.weights) == set(student.weights)
@@ -249,7 +299,8 @@ def test_a_weight_of_the_teacher_stays_where_a_loss_reads_it(
     assert "teacher_" not in (tmp_path / "student.json").read_text()
 
 
-def test_a_training_from_a_cache_says_that_its_teacher_is_fed(tmp_path: Path) -> None:
+def test_a_training_says_where_its_teacher_computes(tmp_path: Path) -> None:
     cache = purdist.cache_teacher(distilled(), batches(), tmp_path / "cache")
-    assert "teacher  fed\n" in str(purdist.minimize(cache.distillation, momentum))
+    training = purdist.minimize(distilled(), momentum, teacher=cache)
+    assert f"teacher  in the cache in {tmp_path / 'cache'}\n" in str(training)
     assert "teacher  in the step's graph\n" in str(purdist.minimize(distilled(), momentum))

@@ -1,20 +1,21 @@
-"""The teacher as a stage of its own, in Paddle Inference."""
+"""`Inference`: the teacher cut out, in Paddle Inference."""
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any, Literal
 
-import attrs
 import numpy as np
 import paddle
 import pytest
 
 import purdist
-from purdist import graphs, stages
+from purdist import graphs
+from purdist.engine import Engine
 from purdist.program import Feed
+from purdist.teachers.listening import listened
 from tests.nets import Array, images, linear, numbers, program, untouched
 
 
@@ -46,13 +47,13 @@ def momentum() -> paddle.optimizer.Optimizer:
 
 
 def test_it_is_cut_at_what_the_losses_listen_to() -> None:
-    assert stages.listened(distilled().program) == ("teacher_normed", "teacher_logits")
+    assert listened(distilled().program, "teacher_") == ("teacher_normed", "teacher_logits")
 
 
 def test_the_student_does_not_listen_to_its_own_input() -> None:
     one = purdist.merge(program(linear("y")), program(linear()), {"y": "x"})
     loss = purdist.L2Loss("teacher_logits", "logits")
-    assert stages.listened(purdist.apply(one, [loss]).program) == ("teacher_logits",)
+    assert listened(purdist.apply(one, [loss]).program, "teacher_") == ("teacher_logits",)
 
 
 def test_the_losses_are_those_of_one_graph() -> None:
@@ -102,8 +103,7 @@ def test_the_step_computes_before_the_teacher_takes_the_interpreter_lock(
     """Or both would compute in turn: the predictor keeps the lock until it is done."""
     training = purdist.minimize(distilled(), momentum, teacher="inference")
     list(purdist.train(training, batches(1)))  # what the teacher says first is compared
-    stage, run = training.stage, graphs.Runner.__call__
-    assert stage
+    run, compute = graphs.Runner.__call__, Engine.__call__
     log = []
 
     def late(runner: graphs.Runner, feed: Feed, **options: Any) -> list[Array]:
@@ -111,13 +111,13 @@ def test_the_step_computes_before_the_teacher_takes_the_interpreter_lock(
         log.append("student")
         return run(runner, feed, **options)
 
-    def compute(feed: Feed) -> Mapping[str, Array]:
+    def noted(engine: Engine, feed: Feed) -> dict[str, Array]:
         log.append("teacher")
-        return stage.compute(feed)
+        return compute(engine, feed)
 
     monkeypatch.setattr(graphs.Runner, "__call__", late)
-    watched = attrs.evolve(training, stage=attrs.evolve(stage, compute=compute))
-    list(purdist.train(watched, batches(3)))
+    monkeypatch.setattr(Engine, "__call__", noted)
+    list(purdist.train(training, batches(3)))
     # The first batch has nothing to overlap with; then each step begins before the teacher.
     assert log == ["teacher", "student", "teacher", "student", "teacher", "student"]
 

@@ -1,0 +1,1 @@
+"""Where a teacher computes: a backend for each way, and the one driver that serves them all."""

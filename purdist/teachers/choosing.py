@@ -1,0 +1,63 @@
+"""Which backend each teacher of a program runs in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal, TypeAlias
+
+from purdist.errors import InvalidArgumentError
+from purdist.program import Program
+from purdist.teachers.backend import Backend
+from purdist.teachers.graph import InGraph
+from purdist.teachers.inference import Inference
+from purdist.teachers.listening import heard_teachers
+
+Choice: TypeAlias = "Backend | Literal['graph', 'inference']"
+"""A backend, or the short name of one as it is by default."""
+
+_SHORT: Mapping[str, Backend] = {"graph": InGraph(), "inference": Inference()}
+
+
+def backends_of(program: Program, teacher: Choice | Mapping[str, Choice]) -> dict[str, Backend]:
+    """Prefix -> backend, of each teacher that is not in the step's graph.
+
+    Args:
+        program: Whose teachers.
+        teacher: One for all of them, or prefix -> one; what is not named runs in the graph.
+
+    Raises:
+        InvalidArgumentError: It is none, a prefix is none of a teacher, or no loss listens to it.
+    """
+    if not isinstance(teacher, Mapping):
+        backend = _backend(teacher)
+        return {} if _is_graph(backend) else dict.fromkeys(heard_teachers(program), backend)
+    backends = {prefix: _backend(choice) for prefix, choice in teacher.items()}
+    for prefix in backends:
+        if prefix not in program.teachers:
+            there = ", ".join(map(repr, program.teachers)) or "none"
+            raise InvalidArgumentError(
+                f"Expected the prefixes of teachers, got {prefix!r}.", f"There are {there}."
+            )
+    chosen = {prefix: one for prefix, one in backends.items() if not _is_graph(one)}
+    silent = chosen.keys() - set(heard_teachers(program)) if chosen else ()
+    for prefix in silent:
+        raise InvalidArgumentError(
+            f"Expected a teacher that a loss listens to, got {prefix!r}, of which nothing is read.",
+            "Leave it out of teacher=.",
+        )
+    return chosen
+
+
+def _backend(choice: object) -> Backend:
+    backend = _SHORT.get(choice) if isinstance(choice, str) else choice
+    if not isinstance(backend, Backend):
+        raise InvalidArgumentError(
+            f"Expected teacher to say how the teacher runs, got {choice!r}.",
+            "Write 'graph', 'inference', InGraph(), Inference(), a TeacherCache, or a mapping from "
+            "prefixes of teachers to these.",
+        )
+    return backend
+
+
+def _is_graph(backend: Backend) -> bool:
+    return isinstance(backend, InGraph)

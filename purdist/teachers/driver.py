@@ -1,0 +1,241 @@
+"""The teachers of a training: cut out of its program, started, and asked for each batch."""
+
+from __future__ import annotations
+
+import weakref
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from itertools import islice
+from threading import Event
+from typing import Protocol, TypeVar
+
+import attrs
+import numpy as np
+
+from purdist import graphs
+from purdist.cutting import part
+from purdist.errors import NameClashError, PurdistError
+from purdist.feeding import FeedRules
+from purdist.program import Feed, Program
+from purdist.teachers.backend import Backend, Running
+from purdist.teachers.listening import Cut, cut_out
+from purdist.variables import Variable
+
+T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
+
+
+class TakeStep(Protocol[T_co]):
+    """Takes a step on a whole feed, and calls ``starting`` right before it computes."""
+
+    def __call__(self, feed: Feed, starting: Callable[[], object] = ...) -> T_co: ...
+
+
+@attrs.frozen(eq=False)
+class Started:
+    """A teacher that computes outside of the step.
+
+    Attributes:
+        prefix: Of its names.
+        outputs: The variables that the step is fed with.
+        running: It.
+        new: What it reads that the program has no input for.
+    """
+
+    prefix: str
+    outputs: tuple[str, ...]
+    running: Running
+    new: Mapping[str, Variable]
+
+    @classmethod
+    def start(cls, cut: Cut, backend: Backend) -> Started:
+        """The teacher that was cut out, in a backend."""
+        running = backend.start(cut.network, cut.outputs)
+        new = {name: v for name, v in running.feeds.items() if name not in cut.network.inputs}
+        return cls(cut.prefix, cut.outputs, running, new)
+
+
+@attrs.frozen(eq=False)
+class Driver:
+    """The teachers of a training that are cut out of its step.
+
+    Attributes:
+        teachers: They.
+        ahead: How many batches they are asked for ahead of the step.
+    """
+
+    teachers: tuple[Started, ...]
+    ahead: int
+
+    @classmethod
+    def start(cls, program: Program, backends: Mapping[str, Backend]) -> tuple[Driver, Program]:
+        """Cuts teachers out of ``program``, and starts each in its backend.
+
+        Returns:
+            They, and the program without those that no training keeps.
+
+        Raises:
+            InvalidArgumentError: A teacher reads what the student learns.
+            NameClashError: A new input has the name of a variable.
+            PurdistError: A backend does not take its teacher.
+        """
+        cuts = [cut_out(program, prefix) for prefix in backends]
+        started = tuple(Started.start(cut, backends[cut.prefix]) for cut in cuts)
+        driver = cls(started, max((backend.ahead for backend in backends.values()), default=0))
+        weakref.finalize(driver, _close, [teacher.running for teacher in started])
+        gone = [cut for cut in cuts if not backends[cut.prefix].keeps_teacher]
+        left = _without(program, gone) if gone else program
+        for name in (name for teacher in started for name in teacher.new):
+            if name in left.variables:
+                raise NameClashError(
+                    f"Expected no variable of the name {name!r}, which is fed, got "
+                    f"{left.variables[name].spec}.",
+                    "Merge the teacher with another name_prefix.",
+                )
+        return driver, left
+
+    def forward(self, program: Program) -> graphs.Draft:
+        """The graph of a step before it has gradients, fed with what the teachers say."""
+        training = program.modes.training
+        prefixes = {teacher.prefix for teacher in self.teachers}
+        inputs = [name for name in self._outputs if program.variables[name].role != "input"]
+        with graphs.building():
+            if not inputs:
+                return training.copy()
+            rest = [name for name, v in program.variables.items() if v.network not in prefixes]
+            return graphs.cut(training, training.known(rest), inputs)
+
+    @property
+    def _outputs(self) -> frozenset[str]:
+        return frozenset(name for teacher in self.teachers for name in teacher.outputs)
+
+    def needs(self, step: Iterable[str]) -> frozenset[str]:
+        """What is to be fed for a step that reads ``step``."""
+        own = (teacher.running.feeds for teacher in self.teachers)
+        return frozenset(step).difference(self._outputs).union(*own)
+
+    def rules(self, program: Program) -> FeedRules:
+        """What is to be fed must be like that."""
+        rules = program.feed_rules
+        for teacher in self.teachers:
+            for variable in teacher.new.values():
+                rules = rules.standing_in(variable, teacher.outputs)
+        return rules
+
+    def describe(self, program: Program) -> str:
+        """Where and how each teacher of ``program`` computes."""
+        started = {teacher.prefix: str(teacher.running) for teacher in self.teachers}
+        told = {
+            prefix: started.get(prefix) or _in_graph(program, prefix) for prefix in program.teachers
+        }
+        if len(told) == 1:
+            return next(iter(told.values()))
+        return "; ".join(f"{prefix} {where}" for prefix, where in told.items()) or "none"
+
+    def steps(
+        self, batches: Iterable[Feed], check: Callable[[Feed], object], take: TakeStep[T]
+    ) -> Iterator[T]:
+        """Takes a step for each batch, fed with what the teachers say to it.
+
+        Args:
+            batches: What is fed.
+            check: Refuses a feed that does not fit.
+            take: Takes a step.
+        """
+        if self.ahead:
+            return self._beside(batches, check, take)
+        return self._in_turn(batches, check, take)
+
+    def _in_turn(
+        self, batches: Iterable[Feed], check: Callable[[Feed], object], take: TakeStep[T]
+    ) -> Iterator[T]:
+        for feed in batches:
+            check(feed)
+            yield take(self._asked(feed)() if self.teachers else feed)
+
+    def _beside(
+        self, batches: Iterable[Feed], check: Callable[[Feed], object], take: TakeStep[T]
+    ) -> Iterator[T]:
+        """Steps in a worker thread, beside which the teachers compute in this one.
+
+        ``predictor.run()`` holds the interpreter lock, and the executor does not. While both
+        compute no code of the caller's runs: the next batch is there before they start, and the
+        step is told when both are done. A batch is kept as it is then: whoever made it may use
+        its arrays for the one after.
+        """
+
+        def asked(feed: Feed) -> Callable[[], Feed]:
+            try:
+                check(feed)
+                return self._asked({name: np.array(array) for name, array in feed.items()})
+            except PurdistError as error:
+                return _raising(error)  # when its turn has come
+
+        feeds = iter(batches)
+        coming = deque(map(asked, islice(feeds, self.ahead)))
+        whole = coming.popleft()() if coming else None
+        with ThreadPoolExecutor(1) as worker:
+            while whole is not None:
+                following = [*islice(feeds, 1)]
+                step = _begun(worker, take, whole)
+                try:
+                    coming.extend(map(asked, following))
+                    whole = coming.popleft()() if coming else None
+                except PurdistError:
+                    yield step.result()  # it was taken, whatever is wrong with the next batch
+                    raise
+                yield step.result()
+
+    def _asked(self, feed: Feed) -> Callable[[], Feed]:
+        """What waits for the feed that the step takes."""
+        answers = [teacher.running.ask(feed) for teacher in self.teachers]
+
+        def whole() -> Feed:
+            told = dict(feed)
+            for answer in answers:
+                told.update(answer())
+            return told
+
+        return whole
+
+
+def _raising(error: PurdistError) -> Callable[[], Feed]:
+    def told() -> Feed:
+        raise error
+
+    return told
+
+
+def _begun(worker: ThreadPoolExecutor, take: TakeStep[T], feed: Feed) -> Future[T]:
+    """Hands a step to ``worker``, and returns once it computes, or has failed.
+
+    Before that it needs the interpreter lock, and would wait for the predictor.
+    """
+    computing = Event()
+    step = worker.submit(take, feed, computing.set)
+    step.add_done_callback(lambda _: computing.set())
+    computing.wait()
+    return step
+
+
+def _close(runnings: Iterable[Running]) -> None:
+    for running in runnings:
+        running.close()
+
+
+def _in_graph(program: Program, prefix: str) -> str:
+    own = [v.role for v in program.variables.values() if v.network == prefix]
+    return "in the step's graph" if "activation" in own else "fed"
+
+
+def _without(program: Program, cuts: Iterable[Cut]) -> Program:
+    """What is left of ``program`` without teachers: it is fed what they say.
+
+    A weight of theirs that a loss reads is the same for every batch: it stays, frozen.
+    """
+    prefixes = {cut.prefix for cut in cuts}
+    outputs = [name for cut in cuts for name in cut.outputs]
+    rest = [name for name, v in program.variables.items() if v.network not in prefixes]
+    weights = [name for name in program.weights if name not in rest]
+    return part(program, rest, outputs, names=(*rest, *outputs, *weights))

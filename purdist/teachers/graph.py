@@ -1,0 +1,23 @@
+"""`InGraph`: the teacher in the graph of the student's step."""
+
+from __future__ import annotations
+
+from typing import NoReturn
+
+import attrs
+
+from purdist.program import Program
+from purdist.teachers.backend import Backend
+
+
+@attrs.frozen
+class InGraph(Backend):
+    """The teacher in the step's own graph, beside the student: the default, short ``"graph"``."""
+
+    @property
+    def ahead(self) -> int:
+        return 0
+
+    def start(self, teacher: Program, outputs: tuple[str, ...]) -> NoReturn:
+        """There is nothing to start: the step computes the teacher."""
+        raise NotImplementedError

@@ -1,0 +1,239 @@
+"""One driver for all backends: which teacher runs where, what is read ahead, and in what order."""
+
+from __future__ import annotations
+
+import gc
+import pickle
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import attrs
+import numpy as np
+import paddle
+import pytest
+
+import purdist
+from purdist.program import Feed
+from purdist.teachers.backend import Answers
+from tests.nets import Array, linear, numbers, program
+
+ROWS = 6
+
+
+def sgd() -> paddle.optimizer.Optimizer:
+    return paddle.optimizer.SGD(0.1)
+
+
+def distilled() -> purdist.Distillation:
+    """Two teachers, the name of one the beginning of the other's."""
+    one = purdist.merge(
+        program(linear("y"), seed=1), program(linear()), {"y": "x"}, name_prefix="t_"
+    )
+    both = purdist.merge(program(linear("y"), seed=2), one, {"y": "x"}, name_prefix="t_1_")
+    return purdist.apply(
+        both, [purdist.L2Loss("t_logits", "logits"), purdist.KDLoss("t_1_logits", "logits")]
+    )
+
+
+def batches(count: int = 4) -> list[Feed]:
+    return [{"x": numbers(k, ROWS, 6)} for k in range(count)]
+
+
+def losses(training: purdist.Training, feeds: list[Feed]) -> list[float]:
+    return [step.loss for step in purdist.train(training, feeds)]
+
+
+@attrs.frozen
+class Own(purdist.Backend):
+    """A backend of a user's own, which writes down what happens."""
+
+    ahead: int = 3
+    log: list[str] = attrs.field(factory=list, eq=False)
+
+    def start(self, teacher: purdist.Program, outputs: tuple[str, ...]) -> purdist.Running:
+        return OwnRunning(teacher, outputs, self.log)
+
+
+@attrs.frozen(eq=False)
+class OwnRunning(purdist.Running):
+    teacher: purdist.Program
+    outputs: tuple[str, ...]
+    log: list[str]
+
+    @property
+    def feeds(self) -> Mapping[str, purdist.Variable]:
+        return {name: self.teacher.variables[name] for name in self.teacher.inputs}
+
+    def ask(self, feed: Feed) -> Callable[[], Answers]:
+        number = sum(line.startswith("asked") for line in self.log)
+        self.log.append(f"asked {number}")
+        told = self.teacher.run({name: feed[name] for name in self.feeds}, self.outputs)
+
+        def answer() -> Answers:
+            self.log.append(f"told {number}")
+            return told
+
+        return answer
+
+    def close(self) -> None:
+        self.log.append("closed")
+
+    def __str__(self) -> str:
+        return "at home"
+
+
+def test_each_teacher_runs_where_it_is_said(tmp_path: Path) -> None:
+    distillation = distilled()
+    expected = losses(purdist.minimize(distillation, sgd), batches())
+    own = Own()
+    cache = purdist.cache_teacher(distillation, batches(), tmp_path / "c", name_prefix="t_1_")
+    sampled: list[Feed] = [
+        {**feed, "t_1_sample": np.arange(ROWS * k, ROWS * (k + 1))}
+        for k, feed in enumerate(batches())
+    ]
+    inference = purdist.Inference()
+    ways: dict[str, tuple[Mapping[str, Any], list[Feed], str]] = {
+        "a cache beside the graph": (
+            {"t_1_": cache},
+            sampled,
+            f"t_ in the step's graph; t_1_ in the cache in {cache.path}",
+        ),
+        "a cache beside an engine": (
+            {"t_1_": cache, "t_": inference},
+            sampled,
+            f"t_ in Paddle Inference, oneDNN; t_1_ in the cache in {cache.path}",
+        ),
+        "an own one beside the graph": (
+            {"t_": own, "t_1_": "graph"},
+            batches(),
+            "t_ at home; t_1_ in the step's graph",
+        ),
+    }
+    for way, (teacher, feeds, told) in ways.items():
+        training = purdist.minimize(distillation, sgd, teacher=teacher)
+        assert f"teacher  {told}\n" in str(training), way
+        assert losses(training, feeds) == pytest.approx(expected, rel=1e-5), way
+
+
+@pytest.mark.parametrize("teacher", ["inference", purdist.Inference(), Own(), Own(0)])
+def test_one_backend_serves_all_teachers(
+    teacher: purdist.Backend | Literal["inference"],
+) -> None:
+    distillation = distilled()
+    expected = losses(purdist.minimize(distillation, sgd), batches())
+    training = purdist.minimize(distillation, sgd, teacher=teacher)
+    assert losses(training, batches()) == pytest.approx(expected, rel=1e-5)
+
+
+def test_batches_are_asked_ahead_copied_and_told_in_order() -> None:
+    own = Own(ahead=2)
+    distillation = distilled()
+    expected = losses(purdist.minimize(distillation, sgd), batches(5))
+    training = purdist.minimize(distillation, sgd, teacher={"t_": own})
+    read: list[int] = []
+
+    def reusing() -> Iterator[Feed]:
+        buffer = np.empty([ROWS, 6], np.float32)
+        for k, feed in enumerate(batches(5)):
+            read.append(k)
+            buffer[:] = feed["x"]
+            yield {"x": buffer}
+
+    seen = []
+    for step, loss in zip(purdist.train(training, reusing()), expected, strict=True):
+        assert step.loss == pytest.approx(loss, rel=1e-5)
+        seen.append(len(read))
+    assert seen == [3, 4, 5, 5, 5]
+    assert own.log == [
+        *("asked 0", "asked 1", "told 0", "asked 2", "told 1", "asked 3", "told 2"),
+        *("asked 4", "told 3", "told 4"),
+    ]
+
+
+def test_a_bad_batch_is_told_after_all_steps_before_it() -> None:
+    training = purdist.minimize(distilled(), sgd, teacher=Own(ahead=3))
+    steps = purdist.train(training, [*batches(2), {"x": numbers(0, ROWS)}, *batches(1)])
+    assert [next(steps).index, next(steps).index] == [0, 1]
+    with pytest.raises(purdist.ShapeMismatchError):
+        next(steps)
+    assert training.steps == 2
+
+
+def test_a_teacher_is_closed_with_its_training() -> None:
+    own = Own()
+    training = purdist.minimize(distilled(), sgd, teacher={"t_": own})
+    losses(training, batches())
+    assert "closed" not in own.log
+    del training
+    gc.collect()
+    assert own.log[-1] == "closed"
+
+
+def test_backends_are_values_that_pickle() -> None:
+    for backend in (purdist.InGraph(), purdist.Inference()):
+        assert pickle.loads(pickle.dumps(backend)) == backend
+        assert len({backend, type(backend)()}) == 1
+
+
+def refused(teacher: Any) -> str:
+    with pytest.raises(purdist.InvalidArgumentError) as caught:
+        purdist.minimize(distilled(), sgd, teacher=teacher)
+    return str(caught.value)
+
+
+def test_what_is_no_backend_is_refused() -> None:
+    remedy = (
+        "\nWrite 'graph', 'inference', InGraph(), Inference(), a TeacherCache, or a mapping from "
+        "prefixes of teachers to these."
+    )
+    for wrong in ("gpu", None, purdist.Inference):
+        expected = f"Expected teacher to say how the teacher runs, got {wrong!r}.{remedy}"
+        assert refused(wrong) == refused({"t_": wrong}) == expected
+    assert refused({"t": "graph"}) == (
+        "Expected the prefixes of teachers, got 't'.\nThere are 't_', 't_1_'."
+    )
+
+
+def test_a_cache_is_of_one_teacher(tmp_path: Path) -> None:
+    distillation = distilled()
+    for prefix, got in ((None, "none"), ("t", "'t'")):
+        with pytest.raises(purdist.InvalidArgumentError) as caught:
+            purdist.cache_teacher(distillation, batches(), tmp_path / "c", name_prefix=prefix)
+        assert str(caught.value) == (
+            "Expected name_prefix to be that of a teacher that the losses listen to, got "
+            f"{got}.\nThere are 't_', 't_1_'."
+        )
+    cache = purdist.cache_teacher(distillation, batches(), tmp_path / "c", name_prefix="t_")
+    assert set(cache[:1]) == {"t_logits"}
+    with pytest.raises(purdist.StaleCacheError, match="the variables are others"):
+        purdist.minimize(distillation, sgd, teacher=cache)
+
+
+def test_the_feed_of_a_cache_meets_no_variable(tmp_path: Path) -> None:
+    def student() -> dict[str, paddle.Tensor]:
+        return {"t_sample": linear()()["logits"]}
+
+    merged = purdist.merge(program(linear("y")), program(student), {"y": "x"}, name_prefix="t_")
+    distillation = purdist.apply(merged, [purdist.KDLoss("t_logits", "t_sample")])
+    cache = purdist.cache_teacher(distillation, batches(), tmp_path / "c")
+    with pytest.raises(purdist.NameClashError) as caught:
+        purdist.minimize(distillation, sgd, teacher=cache)
+    assert str(caught.value) == (
+        "Expected no variable of the name 't_sample', which is fed, got t_sample [-1, 4] "
+        "float32.\nMerge the teacher with another name_prefix."
+    )
+
+
+def test_a_training_with_a_cache_keeps_no_teacher(tmp_path: Path) -> None:
+    distillation = distilled()
+    cache = purdist.cache_teacher(distillation, batches(), tmp_path / "c", name_prefix="t_")
+    training = purdist.minimize(distillation, sgd, teacher={"t_": cache})
+    own = {name: v.role for name, v in training.program.variables.items() if v.network == "t_"}
+    assert own == {"t_logits": "input"}
+    others = [v for v in training.program.variables.values() if v.network == "t_1_"]
+    assert "parameter" in {v.role for v in others}
+    feed: dict[str, Array] = {"x": numbers(9, 3, 6)}
+    told = distillation.program.run(feed, ["t_logits", "loss"])
+    fed = {**feed, "t_logits": told["t_logits"]}
+    assert training.program.run(fed, ["loss"])["loss"] == pytest.approx(told["loss"], rel=1e-6)
