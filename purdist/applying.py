@@ -9,7 +9,7 @@ import attrs
 
 from purdist import graphs
 from purdist.distillation import Distillation
-from purdist.drafting import Draft
+from purdist.drafting import ProgramDraft
 from purdist.errors import (
     InvalidArgumentError,
     NameClashError,
@@ -51,7 +51,7 @@ def apply(program: Program, specs: Iterable[LossSpec], *, prune: bool = True) ->
     named = dict(zip(_term_names(program, specs), specs, strict=True))
     _check(program, named)
     with graphs.building():
-        draft = Draft(program)
+        draft = ProgramDraft(program)
         values = {term: draft.add_term(term, spec) for term, spec in named.items()}
         loss = _total_name(program)
         draft.add_total(loss, values, [spec.weight for spec in specs])

@@ -1,4 +1,4 @@
-"""`Draft`: a program while losses are added to it."""
+"""`ProgramDraft`: a program while losses are added to it."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from purdist.store import Store
 from purdist.variables import FLOATS, NewInput, describe_values, left_of
 
 
-class Draft:
+class ProgramDraft:
     """A copy of a program while losses are added to its training graph.
 
     Terms are built there once. The graph that infers gets the same ops by copying, so

@@ -234,8 +234,8 @@ def first_right(
 
 def _difference_of(written: Written, way: Way, samples: Sequence[Sample]) -> str:
     engine = written.compiled(way)
-    told = (difference(engine(s.feed), s.answers, written.precision) for s in samples)
-    return next(filter(None, told), "")
+    faults = (difference(engine(s.feed), s.answers, written.precision) for s in samples)
+    return next(filter(None, faults), "")
 
 
 def difference(got: Answers, expected: Answers, precision: str) -> str:

@@ -220,14 +220,14 @@ def _all_found(lookup: graphs.Lookup, looked: Array) -> bool:
 def _stranger(
     lookup: graphs.Lookup, array: Array, looked: Array, places: npt.NDArray[np.int64]
 ) -> InvalidArgumentError:
-    told = [f"{looked[tuple(place)]} in {_where(lookup, place)}" for place in places[:_SHOWN]]
+    shown = [f"{looked[tuple(place)]} in {_where(lookup, place)}" for place in places[:_SHOWN]]
     more = f" and {len(places) - _SHOWN} more" if len(places) > _SHOWN else ""
     what = "lengths are of" if lookup.length else "is looked up"
     high = f"the size of what {what}" if lookup.high is None else str(lookup.high)
     beside = "" if lookup.beside is None else f" or {lookup.beside}"
     return InvalidArgumentError(
         f"Expected {lookup.feed} to be at least {lookup.low} and below {high}{beside}, got "
-        f"{', '.join(told)}{more}, of shape {list(array.shape)}.",
+        f"{', '.join(shown)}{more}, of shape {list(array.shape)}.",
         "These are lengths: none is above the size of what was padded."
         if lookup.length
         else "Something is looked up by these numbers: classes, words and rows are counted from 0.",

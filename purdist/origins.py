@@ -46,6 +46,6 @@ class Origin:
         both = frozenset(self.taken).intersection(other.taken)
         stayed = {name for name in both if np.array_equal(self.taken[name], other.taken[name])}
         # Constants are started alike each time: a bias is zero, a scale one.
-        told = any(np.ptp(self.taken[name]) for name in stayed if self.taken[name].size)
-        overwritten = self.shared or other.shared or told or stayed == both
+        kept = any(np.ptp(self.taken[name]) for name in stayed if self.taken[name].size)
+        overwritten = self.shared or other.shared or kept or stayed == both
         return both if overwritten else frozenset()

@@ -213,11 +213,11 @@ class Program:
             except FeedError:
                 continue  # what the loss reads fails itself
             if len({array.shape for array in arrays}) > 1:
-                told = ", ".join(
+                shapes = ", ".join(
                     f"{name} {list(array.shape)}" for name, array in zip(names, arrays, strict=True)
                 )
                 return ShapeMismatchError(
-                    f"{term}: Expected variables whose sizes meet, got {told}.",
+                    f"{term}: Expected variables whose sizes meet, got {shapes}.",
                     "Those sizes were not known before. Name layers between which they stay the "
                     "same, or resize one in its network.",
                 )
@@ -266,13 +266,13 @@ class Program:
     @cached_property
     def _fed(self) -> Mapping[str, Variable]:
         """The inputs, with what a teacher that reads one knows of its sizes."""
-        values = {**self.modes.inference.values, **self.modes.training.values}
-        inputs = {values[name].id: self.variables[name] for name in self.inputs}
+        ids = {name: self.modes.value(name).id for name in self.variables}
+        inputs = {ids[name]: self.variables[name] for name in self.inputs}
         for name, variable in self.variables.items():
-            read = inputs.get(values[name].id) if variable.owner == "teacher" else None
+            read = inputs.get(ids[name]) if variable.owner == "teacher" else None
             if read is not None:
                 shape = tuple(map(max, read.shape, variable.shape))  # -1 is unknown
-                inputs[values[name].id] = attrs.evolve(read, shape=shape)
+                inputs[ids[name]] = attrs.evolve(read, shape=shape)
         return {variable.name: variable for variable in inputs.values()}
 
     def describe(self, match: str = "*") -> str:

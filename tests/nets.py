@@ -21,7 +21,7 @@ from paddle.utils import unique_name
 from paddle.utils.deprecated import VisibleDeprecationWarning
 
 import purdist
-from purdist import graphs
+from purdist.graphs.state import random_state_text
 from purdist.testing import unchanged
 
 Array = npt.NDArray[Any]
@@ -170,7 +170,7 @@ def moved(before: Mapping[str, Array], after: Mapping[str, Array]) -> set[str]:
 
 def random_state() -> str:
     """Paddle's random state, as text."""
-    return graphs.random_state_text(paddle.get_rng_state())
+    return random_state_text(paddle.get_rng_state())
 
 
 @contextmanager

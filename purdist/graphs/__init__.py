@@ -22,7 +22,7 @@ from purdist.graphs.changing import (
     to_front,
     write_to_copies,
 )
-from purdist.graphs.child import Outcome, tried
+from purdist.graphs.child import tried
 from purdist.graphs.converting import converted
 from purdist.graphs.differentiating import lost_gradients, make_gradients_whole
 from purdist.graphs.drafts import Draft, Graph
@@ -46,7 +46,6 @@ from purdist.graphs.gradients import (
 from purdist.graphs.keeping import keep_graph
 from purdist.graphs.kernels import flatten_linear_layers, has_fast_kernels, with_fast_kernels
 from purdist.graphs.layers import buffers_in, parameters_in
-from purdist.graphs.lengths import BELIEVING
 from purdist.graphs.looking import (
     PARAMETER,
     Kind,
@@ -80,7 +79,7 @@ from purdist.graphs.looking import (
     value_ids,
     written_parameters,
 )
-from purdist.graphs.lookups import INDEXING, Lookup, lookups, value_ranges
+from purdist.graphs.lookups import Lookup, lookups, value_ranges
 from purdist.graphs.loops import mend_loops, wrong_loops
 from purdist.graphs.making import (
     Prefixed,
@@ -120,7 +119,6 @@ from purdist.graphs.setting import set_in_copies
 from purdist.graphs.sizes import Agreement, Sizes, agreements, guard, guarded, must_meet
 from purdist.graphs.state import (
     Place,
-    RandomState,
     Scope,
     building,
     dynamic,
@@ -128,15 +126,12 @@ from purdist.graphs.state import (
     place_of,
     process_state,
     random_state,
-    random_state_text,
     seed_of_state,
 )
 from purdist.graphs.tracing import Call, Trace, UntraceableError, trace, untouched
 from purdist.graphs.writes import read_through_writes, unreadable_writes
 
 __all__ = [
-    "BELIEVING",
-    "INDEXING",
     "PARAMETER",
     "Agreement",
     "Call",
@@ -150,11 +145,9 @@ __all__ = [
     "NumbersError",
     "OldModel",
     "Operation",
-    "Outcome",
     "Overwriting",
     "Place",
     "Prefixed",
-    "RandomState",
     "Runner",
     "Scope",
     "Sizes",
@@ -239,7 +232,6 @@ __all__ = [
     "process_state",
     "random_operations",
     "random_state",
-    "random_state_text",
     "reachable_ids",
     "read_ids",
     "read_old_model",

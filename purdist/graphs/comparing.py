@@ -52,8 +52,8 @@ def _are_one(known: sizes.Sizes, one: object, two: object) -> bool:
     """Whether it can be told before the graph runs that two sizes, which may be, are one."""
     if not (isinstance(one, pir.Value) and isinstance(two, pir.Value)):
         return not (isinstance(one, pir.Value) or isinstance(two, pir.Value))
-    told = [known.numbers(size) for size in (one, two)]
-    a, b = ([known.now(size) for size in numbers or ()] for numbers in told)
+    both = [known.numbers(size) for size in (one, two)]
+    a, b = ([known.now(size) for size in numbers or ()] for numbers in both)
     return len(a) == 1 and a == b
 
 

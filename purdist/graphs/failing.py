@@ -11,7 +11,7 @@ import numpy.typing as npt
 from purdist.errors import FeedError, InvalidArgumentError, PurdistError
 from purdist.graphs.overwriting import NOT_THE_USERS
 
-TOLD = "purdist: "
+MARK = "purdist: "
 """What the call stack of an op begins with that fails to compute on purpose: the fault follows."""
 
 _SHOWN = 8
@@ -23,9 +23,9 @@ def failure(error: Exception, feed: Mapping[str, npt.NDArray[Any]]) -> PurdistEr
     text = str(error)
     shapes = [f"{name} {list(array.shape)}" for name, array in sorted(feed.items())]
     fed = ", ".join(shapes[:_SHOWN]) + (", ..." if len(shapes) > _SHOWN else "")
-    if TOLD in text:
-        told = text.partition(TOLD)[2].partition("\n")[0]
-        problem, _, remedy = told.partition(" | ")
+    if MARK in text:
+        fault = text.partition(MARK)[2].partition("\n")[0]
+        problem, _, remedy = fault.partition(" | ")
         return InvalidArgumentError(f"{problem}, fed {fed}.", remedy)
     where = next(_places(text), "")
     return FeedError(

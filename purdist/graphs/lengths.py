@@ -16,7 +16,7 @@ import paddle
 from paddle.base.libpaddle import pir
 
 from purdist.graphs.drafts import Draft
-from purdist.graphs.failing import TOLD
+from purdist.graphs.failing import MARK
 from purdist.graphs.looking import Operation, identity, op_of, operations, short_name
 
 Axis = tuple[int, int]
@@ -111,11 +111,11 @@ _LABELS = (
 )
 
 
-def _let_fail(op: Operation, position: int, wrong: paddle.Tensor, told: str) -> None:
+def _let_fail(op: Operation, position: int, wrong: paddle.Tensor, fault: str) -> None:
     """Lets an operand of ``op`` fail to compute where anything is ``wrong``."""
     source = op.operand_source(position)
     row = paddle.gather(source.unsqueeze(0), wrong.any().astype("int64").reshape([1]))
-    op_of(row).callstack = [f"{TOLD}{told}"]
+    op_of(row).callstack = [f"{MARK}{fault}"]
     op.operand(position).set_source(row.squeeze(0))
 
 

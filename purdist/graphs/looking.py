@@ -338,6 +338,6 @@ def _draws(op: Operation) -> bool:
     if op.name().rpartition(".")[2] not in _RANDOM:
         return False
     # A fractional pooling may be told the number that it would draw.
-    told = any(op.has_attr(name) and op.attrs()[name] for name in ("is_test", "random_u"))
+    settled = any(op.has_attr(name) and op.attrs()[name] for name in ("is_test", "random_u"))
     # A recurrent layer draws what it drops between its layers.
-    return not told and not (op.has_attr("dropout_prob") and op.attrs()["dropout_prob"] == 0)
+    return not settled and not (op.has_attr("dropout_prob") and op.attrs()["dropout_prob"] == 0)

@@ -68,8 +68,8 @@ def reduce(walk: Sizes, op: Operation) -> Sequence[Size] | None:
     attribute = op.attrs()
     axes = [n for n, _ in walk.numbers(read[1]) or ()] if len(read) > 1 else []
     if not axes and "axis" in attribute:
-        told = attribute["axis"]
-        axes = numbers_of(op, "axis") if isinstance(told, list) else [number_of(op, "axis")]
+        one_or_more = attribute["axis"]
+        axes = numbers_of(op, "axis") if isinstance(one_or_more, list) else [number_of(op, "axis")]
     gone = {axis % len(sizes) for axis in axes} if sizes else set()
     gone = gone or set(range(len(sizes)))
     if attribute.get("keepdim") or attribute.get("keepdims"):
@@ -230,10 +230,10 @@ def rows_of(walk: Sizes, op: Operation) -> Sequence[Size] | None:
     if op.has_attr("axis"):
         axis = number_of(op, "axis")
     elif len(op.operands_source()) > 2:
-        told = walk.numbers(op.operands_source()[2])
-        if told is None:
+        numbers = walk.numbers(op.operands_source()[2])
+        if numbers is None:
             return None
-        axis = told[0][0]
+        axis = numbers[0][0]
     axis %= len(sizes)
     return [*sizes[:axis], *walk.sizes(index), *sizes[axis + 1 :]]
 

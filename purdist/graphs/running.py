@@ -82,10 +82,10 @@ class Runner:
         self,
         feed: Mapping[str, npt.NDArray[np.generic]],
         *,
-        told: bool = True,
+        read: bool = True,
         starting: Callable[[], object] = lambda: None,
     ) -> list[npt.NDArray[Any]]:
-        """Runs once and returns what was asked for, in order, or nothing if not ``told``.
+        """Runs once and returns what was asked for, in order; nothing if not to be ``read``.
 
         ``starting`` is called when the feeds are there, right before the interpreter lock is
         let go.
@@ -109,7 +109,7 @@ class Runner:
                 core.set_feed_variable(self._scope, tensor, name, 0)
             starting()
             fetched = self._fetched(feed)
-        return [np.array(tensor) for tensor in fetched] if told else []
+        return [np.array(tensor) for tensor in fetched] if read else []
 
     def _fetched(self, feed: Mapping[str, npt.NDArray[np.generic]]) -> list[Any]:
         try:

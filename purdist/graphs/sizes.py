@@ -118,8 +118,8 @@ class Sizes:
         a, b = (self.now(self.sizes(value)[axis]) for value, axis in zip(values, axes, strict=True))
         if ONE in (a, b):
             return b if a == ONE else a
-        told = a == b or self._made_one(a, b) or not (a[1] or b[1])
-        if not told and op.name().removeprefix("pd_op.").rstrip("_") in BROADCASTING:
+        one = a == b or self._made_one(a, b) or not (a[1] or b[1])
+        if not one and op.name().removeprefix("pd_op.").rstrip("_") in BROADCASTING:
             self.unmet.append(Meeting(values, axes, op if self._depth else None))
         return b if a[1] and not b[1] else a
 
@@ -172,10 +172,10 @@ class Sizes:
                 self._numbers[op.result(0).id] = numbers
             if op.has_attr(_MEETING):
                 self._compare(op)
-            told = None if is_feed(op) else self._told(op, short)
+            found = None if is_feed(op) else self._found(op, short)
             for position, value in enumerate(op.results()):
                 if is_tensor(value):
-                    self._sizes[value.id] = self._settled(op, position, value, told)
+                    self._sizes[value.id] = self._settled(op, position, value, found)
 
     def _compare(self, op: Operation) -> None:
         """Two sizes that were said to be one by `must_meet`."""
@@ -184,7 +184,7 @@ class Sizes:
             one, other = op.operands_source()
             self.unmet.append(Meeting((one, other), None))
 
-    def _told(self, op: Operation, short: str) -> Sequence[Size] | None:
+    def _found(self, op: Operation, short: str) -> Sequence[Size] | None:
         handler = HANDLERS.get(short)
         read = op.operands_source()
         if handler is None or not read or not identity(read[0]):
@@ -195,18 +195,18 @@ class Sizes:
             return None  # an op of another form than is known here
 
     def _settled(
-        self, op: Operation, position: int, value: paddle.Tensor, told: Sequence[Size] | None
+        self, op: Operation, position: int, value: paddle.Tensor, found: Sequence[Size] | None
     ) -> tuple[Size, ...]:
-        """The sizes of a result: those that are known, that were told, or new ones."""
+        """The sizes of a result: those that are known, that were ``found``, or new ones."""
         shape = list(value.shape)
         if -1 not in shape:
             return tuple((size, ()) for size in shape)
         if (
-            told is not None
-            and len(told) == len(shape)
+            found is not None
+            and len(found) == len(shape)
             and (position == 0 or op.name() == "builtin.split")
         ):
-            pairs = zip(shape, told, strict=True)
+            pairs = zip(shape, found, strict=True)
             return tuple(size if known == -1 else (known, ()) for known, size in pairs)
         if is_feed(op):
             name = data_name(op)

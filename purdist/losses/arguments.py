@@ -67,8 +67,8 @@ class Number:
             "below": self.below,
             "of at most": self.most,
         }
-        told = [f"{how} {bound:g}" for how, bound in bounds.items() if math.isfinite(bound)]
-        return f"{kind} {' and '.join(told)}".rstrip()
+        said = [f"{how} {bound:g}" for how, bound in bounds.items() if math.isfinite(bound)]
+        return f"{kind} {' and '.join(said)}".rstrip()
 
 
 positive = Number(above=0)

@@ -52,10 +52,10 @@ def check_floats(variables: Mapping[str, Variable]) -> None:
         if variable.dtype not in FLOATS
     ]
     if not faults and len({v.dtype for v in variables.values()}) > 1:
-        told = ", ".join(f"{key} {variable.spec}" for key, variable in variables.items())
+        there = ", ".join(f"{key} {variable.spec}" for key, variable in variables.items())
         faults.append(
             DtypeMismatchError(
-                f"Expected variables of one dtype, got {told}.",
+                f"Expected variables of one dtype, got {there}.",
                 "Cast in one of the networks, or build both for one dtype.",
             )
         )

@@ -101,9 +101,9 @@ def check_types(loss: type, declared: Mapping[str, Any], inherited: Mapping[str,
                 f"Declare it as {_FOUR}, as one of them beside None, or as a tuple of them.",
             )
     if not any(_is_read(kind) for kind in declared.values()):
-        told = ", ".join(f"{name}: {_written(kind)}" for name, kind in declared.items())
+        there = ", ".join(f"{name}: {_written(kind)}" for name, kind in declared.items())
         raise InvalidArgumentError(
-            f"Expected {loss.__name__} to have a field that says what the loss reads, got {told}.",
+            f"Expected {loss.__name__} to have a field that says what the loss reads, got {there}.",
             f"Declare the names of variables as {_FOUR}, of purdist.",
         )
 

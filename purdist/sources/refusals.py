@@ -123,8 +123,8 @@ def reason(error: BaseException | None) -> str:
     """What an error says. Paddle wraps its text in the code that it ran."""
     kind = type(error).__name__
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    told = [line[line.index(kind) :] for line in lines if re.match(rf"([\w.]+\.)?{kind}: ", line)]
-    return told[-1] if told else ": ".join([kind, *lines[:1]])
+    said = [line[line.index(kind) :] for line in lines if re.match(rf"([\w.]+\.)?{kind}: ", line)]
+    return said[-1] if said else ": ".join([kind, *lines[:1]])
 
 
 def untraceable(

@@ -231,12 +231,12 @@ def _check_declared(main: paddle.static.Program) -> None:
         if known.setdefault(name, kind) != kind:
             raise NameClashError(
                 f"Expected what bears one name to be one feed or weight, got {name!r} as "
-                f"{_told(known[name])} and as {_told(kind)}.",
+                f"{_in_words(known[name])} and as {_in_words(kind)}.",
                 "Give each a name of its own, or make both alike: they are then one.",
             )
 
 
-def _told(kind: tuple[object, ...]) -> str:
+def _in_words(kind: tuple[object, ...]) -> str:
     op, shape, dtype, stopped = kind
     if op != graphs.PARAMETER:
         return f"a feed {shape} {dtype}"

@@ -122,7 +122,7 @@ class _Stepper:
         _set_numbers(training)
         try:
             with training.drawing(index):
-                told = self.run(feed, told=due or scheduler is not None, starting=starting)
+                told = self.run(feed, read=due or scheduler is not None, starting=starting)
         except FeedError as error:
             raise training.program.explained(error, feed) from error.__cause__
         progress.steps += 1

@@ -12,6 +12,7 @@ import pytest
 import purdist
 from purdist import engine, graphs
 from purdist.engine import Way
+from purdist.graphs.child import Outcome
 from purdist.teachers import inference
 from purdist.teachers.listening import cut_out, listened
 from tests import engines
@@ -102,9 +103,7 @@ def test_a_network_that_takes_no_random_feed_is_tried_with_the_first_batch(
 
 def test_a_teacher_that_no_way_computes_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(inference, "_CHOSEN", {})
-    monkeypatch.setattr(
-        graphs, "tried", lambda *_, **__: graphs.Outcome(None, "ended by SIGSEGV", "")
-    )
+    monkeypatch.setattr(graphs, "tried", lambda *_, **__: Outcome(None, "ended by SIGSEGV", ""))
     with pytest.raises(purdist.EngineError) as caught:
         purdist.minimize(distilled(*CASES["MLP"][:2]), sgd, teacher="inference")
     assert str(caught.value) == (
@@ -119,6 +118,7 @@ PROBE = """
     import numpy as np, paddle, purdist
     from paddle.static import InputSpec
     from purdist import graphs
+    from purdist.graphs.child import Outcome
     from purdist.teachers import inference
     from tests import engines
     from tests.unit.test_engine import distilled, sgd
@@ -159,7 +159,7 @@ PROBE = """
             training = purdist.minimize(pair, sgd, teacher=cache)
             list(purdist.train(training, [{"x": feed, "teacher_sample": np.arange(3)}] * 2))
         inference._CHOSEN.clear()
-        tried, graphs.tried = graphs.tried, lambda *_, **__: graphs.Outcome(None, "refused", "")
+        tried, graphs.tried = graphs.tried, lambda *_, **__: Outcome(None, "refused", "")
         try:
             purdist.minimize(pair, sgd, teacher="inference")
         except purdist.EngineError:

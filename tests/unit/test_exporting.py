@@ -10,6 +10,7 @@ import pytest
 
 import purdist
 from purdist import engine, graphs
+from purdist.graphs.child import Outcome
 from tests import engines, nets, risky
 from tests.engines import CASES
 from tests.nets import Array, Forward
@@ -249,9 +250,7 @@ def test_unchecked_nothing_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 def test_what_is_right_in_no_setting_is_told(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(
-        graphs, "tried", lambda *_, **__: graphs.Outcome(None, "ended by SIGSEGV", "")
-    )
+    monkeypatch.setattr(graphs, "tried", lambda *_, **__: Outcome(None, "ended by SIGSEGV", ""))
     student = nets.program(nets.linear())
     with pytest.warns(purdist.PurdistWarning) as caught:
         purdist.export(student, tmp_path / "s", ["logits"])
