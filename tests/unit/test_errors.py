@@ -437,7 +437,7 @@ def test_a_temperature_that_is_none(side: str, value: Any) -> None:
         return SoftLabelLoss("t", "s", **temperature)
 
     assert told(call, InvalidArgumentError) == (
-        f"Expected {side}_temperature to be a finite number above 0, got {value!r}.\n"
+        f"Expected {side}_temperature to be a finite number from 1e-06 to 1000, got {value!r}.\n"
         f"Write {side}_temperature=1.0 or leave it out."
     )
 
