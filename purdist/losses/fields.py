@@ -94,7 +94,7 @@ def check_types(loss: type, declared: Mapping[str, Any], inherited: Mapping[str,
                 f"{_written(kind)}.",
                 f"Leave {name} out of the class: it has it from its base.",
             )
-        if not _is_told(kind):
+        if not _is_declared(kind):
             raise InvalidArgumentError(
                 f"Expected {loss.__name__}.{name} to say what the loss reads there, got the type "
                 f"{_written(kind)}.",
@@ -108,12 +108,12 @@ def check_types(loss: type, declared: Mapping[str, Any], inherited: Mapping[str,
         )
 
 
-def _is_told(kind: object) -> bool:
+def _is_declared(kind: object) -> bool:
     """Whether what ``kind`` holds of variables can be found."""
     if _part(kind) is not None:
         return True
     if get_origin(kind) is tuple or _beside_none(kind) is not None:
-        return all(_is_told(inner) for inner in get_args(kind))
+        return all(_is_declared(inner) for inner in get_args(kind))
     return not _mentions_input(kind)
 
 

@@ -28,7 +28,6 @@ from purdist.variables import NewInput, Variable
 _LEVELS = (4, 2, 1)
 _WIDEST = 512
 
-
 _Pairs: TypeAlias = tuple[tuple[TeacherVariable, StudentVariable], ...]
 
 
