@@ -121,15 +121,12 @@ def _beside(
     student.store.hand_to(store, student.held)
     other.store.hand_to(store, other.held, frozen=not trains, rename=prefix.__add__)
     make = _as_peer if trains else _as_teacher
+    renamed = _renaming(other, student, data_name_map, prefix, make)
+    names = other.variables if trains else added.inference.values
     return Program(
         modes,
         store,
-        graphs.Prefixed(
-            student.variables,
-            other.variables if trains else added.inference.values,
-            prefix,
-            _renaming(other, student, data_name_map, prefix, make),
-        ),
+        {**student.variables, **{prefix + name: renamed(name) for name in names}},
         origins=student.origins + other.origins,
         inner=student.inner | {prefix + name for name in other.inner},
     )

@@ -82,7 +82,6 @@ from purdist.graphs.looking import (
 from purdist.graphs.lookups import Lookup, lookups, value_ranges
 from purdist.graphs.loops import mend_loops, wrong_loops
 from purdist.graphs.making import (
-    Prefixed,
     adopt,
     cut,
     mapping_between,
@@ -147,7 +146,6 @@ __all__ = [
     "Operation",
     "Overwriting",
     "Place",
-    "Prefixed",
     "Runner",
     "Scope",
     "Sizes",

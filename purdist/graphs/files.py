@@ -101,7 +101,7 @@ def read_program(path: Path) -> paddle.static.Program:
 def fetched(program: paddle.static.Program) -> list[tuple[str, paddle.Tensor]]:
     """What ``program`` puts out, in order, by the names it does so under."""
     fetches = sorted((op for op in operations(program) if op.name() == FETCH), key=_column)
-    return [(str(op.attrs()["name"]), op.operand_source(0)) for op in fetches]
+    return [(op.str_attr("name"), op.operand_source(0)) for op in fetches]
 
 
 def _column(fetch: Operation) -> int:

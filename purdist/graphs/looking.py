@@ -134,7 +134,7 @@ def op_of(value: paddle.Tensor) -> Operation:
 
 def parameter_name(op: Operation) -> str:
     """The name a `PARAMETER` op gives its weight in a scope."""
-    return str(op.attrs()["parameter_name"])
+    return op.str_attr("parameter_name")
 
 
 def is_old_parameter(variable: object) -> bool:
@@ -144,7 +144,7 @@ def is_old_parameter(variable: object) -> bool:
 
 def data_name(op: Operation) -> str:
     """The name a `DATA` op reads its feed under."""
-    return str(op.attrs()["name"])
+    return op.str_attr("name")
 
 
 def is_declared(op: Operation) -> bool:
@@ -171,7 +171,7 @@ def layouts(program: paddle.static.Program) -> set[str]:
 
 def layer_of(op: Operation) -> str:
     """The path of the layer that made ``op``, '' where Paddle kept none."""
-    return str(op.attrs()["struct_name"]).strip("/") if op.has_attr("struct_name") else ""
+    return op.str_attr("struct_name").strip("/") if op.has_attr("struct_name") else ""
 
 
 def short_name(op: Operation) -> str:

@@ -7,7 +7,6 @@ learning rate factor, its regularizer); everything here carries it over.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from typing import TypeVar
 
 import paddle
 from paddle.base.libpaddle import pir
@@ -28,8 +27,6 @@ from purdist.graphs.looking import (
     parameter_name,
     reads,
 )
-
-V = TypeVar("V")
 
 CLONE = pir.CloneOptions(True, True, True)  # noqa: FBT003 - regions, operands, successors
 
@@ -122,7 +119,7 @@ def append(
         else:
             attribute = "parameter_name" if op.name() == PARAMETER else "name"
             op.set_str_attr(attribute, prefix + name)
-    target.values = Prefixed(
+    target.values = _Prefixed(
         target.values, source.values, prefix, lambda name: mapping.look_up(source.values[name])
     )
 
@@ -139,24 +136,28 @@ def renamed(graph: Graph, rename: Callable[[str], str]) -> Draft:
     return draft
 
 
-class Prefixed(Mapping[str, V]):
-    """What ``first`` has, then ``names`` under a prefix, made when they are asked for.
+class _Prefixed(Mapping[str, paddle.Tensor]):
+    """What ``first`` has, then ``names`` under a prefix, looked up when they are asked for.
 
     No prefixed name is one of ``first``.
     """
 
     def __init__(
-        self, first: Mapping[str, V], names: Collection[str], prefix: str, make: Callable[[str], V]
+        self,
+        first: Mapping[str, paddle.Tensor],
+        names: Collection[str],
+        prefix: str,
+        look_up: Callable[[str], paddle.Tensor],
     ) -> None:
         self._first = first
         self._names = names
         self._prefix = prefix
-        self._make = make
+        self._look_up = look_up
 
-    def __getitem__(self, key: str) -> V:
+    def __getitem__(self, key: str) -> paddle.Tensor:
         name = key.removeprefix(self._prefix)
         if key.startswith(self._prefix) and name in self._names:
-            return self._make(name)
+            return self._look_up(name)
         return self._first[key]
 
     def __contains__(self, key: object) -> bool:
