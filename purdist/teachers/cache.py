@@ -18,7 +18,7 @@ from purdist.distillation import Distillation
 from purdist.errors import InvalidArgumentError, ShapeMismatchError, StaleCacheError
 from purdist.program import Feed, Program
 from purdist.teachers.backend import Answers, Backend, Running
-from purdist.teachers.listening import cut_out, heard_teachers
+from purdist.teachers.listening import cut_out, listened_teachers
 from purdist.teachers.manifest import Manifest, file_of
 from purdist.variables import Variable
 
@@ -177,15 +177,15 @@ def cache_teacher(
 
 def _chosen(program: Program, name_prefix: str | None) -> str:
     """The prefix of the teacher that is meant."""
-    heard = heard_teachers(program)
-    if name_prefix is None and len(heard) == 1:
-        return heard[0]
-    if name_prefix in heard:
+    prefixes = listened_teachers(program)
+    if name_prefix is None and len(prefixes) == 1:
+        return prefixes[0]
+    if name_prefix in prefixes:
         return name_prefix
     got = "none" if name_prefix is None else repr(name_prefix)
     raise InvalidArgumentError(
         f"Expected name_prefix to be that of a teacher that the losses listen to, got {got}.",
-        f"There are {', '.join(map(repr, heard))}.",
+        f"There are {', '.join(map(repr, prefixes))}.",
     )
 
 
@@ -210,13 +210,13 @@ def _compute(
                 _check_data(manifest, begun, folder)
                 manifest.rows = begun.rows
                 continue
-            told = teacher.run(read, manifest.names)
-            heard = [told[name] for name in manifest.names]
-            _check_rows(manifest, heard, rows=len(next(iter(read.values()))))
-            for file, array in zip(files, heard, strict=True):
+            outputs = teacher.run(read, manifest.names)
+            arrays = [outputs[name] for name in manifest.names]
+            _check_rows(manifest, arrays, rows=len(next(iter(read.values()))))
+            for file, array in zip(files, arrays, strict=True):
                 file.write(np.ascontiguousarray(array).tobytes())
                 file.flush()
-            manifest.rows += len(heard[0])
+            manifest.rows += len(arrays[0])
             manifest.write(folder)
     if manifest.batches < begun.batches:
         _check_data(manifest, begun, folder)
@@ -257,22 +257,22 @@ def _check_data(manifest: Manifest, recorded: Manifest, folder: Path) -> None:
         )
 
 
-def _check_rows(manifest: Manifest, heard: list[npt.NDArray[Any]], *, rows: int) -> None:
-    for name, array in zip(manifest.names, heard, strict=True):
+def _check_rows(manifest: Manifest, arrays: list[npt.NDArray[Any]], *, rows: int) -> None:
+    for name, array in zip(manifest.names, arrays, strict=True):
         if array.shape[:1] != (rows,):
             raise InvalidArgumentError(
                 f"Expected a variable with a row for each of the {rows} that are fed, got "
                 f"{name!r} of shape {list(array.shape)}.",
                 "Listen to a variable whose first axis is the batch.",
             )
-    shapes = [list(array.shape[1:]) for array in heard]
+    shapes = [list(array.shape[1:]) for array in arrays]
     if manifest.rows and shapes != manifest.shapes:
         raise ShapeMismatchError(
             f"Expected rows of the shapes {manifest.shapes} of {manifest.names}, got {shapes}.",
             "Bring all batches to one size.",
         )
     manifest.shapes = shapes
-    manifest.dtypes = [array.dtype.name for array in heard]
+    manifest.dtypes = [array.dtype.name for array in arrays]
 
 
 def _chained(before: str, arrays: Mapping[str, npt.NDArray[Any]]) -> str:

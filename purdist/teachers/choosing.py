@@ -10,7 +10,7 @@ from purdist.program import Program
 from purdist.teachers.backend import Backend
 from purdist.teachers.graph import InGraph
 from purdist.teachers.inference import Inference
-from purdist.teachers.listening import heard_teachers
+from purdist.teachers.listening import listened_teachers
 
 Choice: TypeAlias = "Backend | Literal['graph', 'inference']"
 """A backend, or the short name of one as it is by default."""
@@ -30,7 +30,7 @@ def backends_of(program: Program, teacher: Choice | Mapping[str, Choice]) -> dic
     """
     if not isinstance(teacher, Mapping):
         backend = _backend(teacher)
-        return {} if _is_graph(backend) else dict.fromkeys(heard_teachers(program), backend)
+        return {} if _is_graph(backend) else dict.fromkeys(listened_teachers(program), backend)
     backends = {prefix: _backend(choice) for prefix, choice in teacher.items()}
     for prefix in backends:
         if prefix not in program.teachers:
@@ -39,7 +39,7 @@ def backends_of(program: Program, teacher: Choice | Mapping[str, Choice]) -> dic
                 f"Expected the prefixes of teachers, got {prefix!r}.", f"There are {there}."
             )
     chosen = {prefix: one for prefix, one in backends.items() if not _is_graph(one)}
-    silent = chosen.keys() - set(heard_teachers(program)) if chosen else ()
+    silent = chosen.keys() - set(listened_teachers(program)) if chosen else ()
     for prefix in silent:
         raise InvalidArgumentError(
             f"Expected a teacher that a loss listens to, got {prefix!r}, of which nothing is read.",

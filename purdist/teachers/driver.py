@@ -126,12 +126,12 @@ class Driver:
     def describe(self, program: Program) -> str:
         """Where and how each teacher of ``program`` computes."""
         started = {teacher.prefix: str(teacher.running) for teacher in self.teachers}
-        told = {
+        places = {
             prefix: started.get(prefix) or _in_graph(program, prefix) for prefix in program.teachers
         }
-        if len(told) == 1:
-            return next(iter(told.values()))
-        return "; ".join(f"{prefix} {where}" for prefix, where in told.items()) or "none"
+        if len(places) == 1:
+            return next(iter(places.values()))
+        return "; ".join(f"{prefix} {where}" for prefix, where in places.items()) or "none"
 
     def steps(
         self, batches: Iterable[Feed], check: Callable[[Feed], object], take: TakeStep[T]
@@ -192,19 +192,19 @@ class Driver:
         answers = [teacher.running.ask(feed) for teacher in self.teachers]
 
         def whole() -> Feed:
-            told = dict(feed)
+            fed = dict(feed)
             for answer in answers:
-                told.update(answer())
-            return told
+                fed.update(answer())
+            return fed
 
         return whole
 
 
 def _raising(error: PurdistError) -> Callable[[], Feed]:
-    def told() -> Feed:
+    def failing() -> Feed:
         raise error
 
-    return told
+    return failing
 
 
 def _begun(worker: ThreadPoolExecutor, take: TakeStep[T], feed: Feed) -> Future[T]:

@@ -45,7 +45,7 @@ def cut_out(program: Program, prefix: str) -> Cut:
     return Cut(prefix, outputs, network)
 
 
-def heard_teachers(program: Program) -> tuple[str, ...]:
+def listened_teachers(program: Program) -> tuple[str, ...]:
     """The prefixes of the teachers that the losses listen to.
 
     Raises:

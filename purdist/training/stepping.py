@@ -122,15 +122,15 @@ class _Stepper:
         _set_numbers(training)
         try:
             with training.drawing(index):
-                told = self.run(feed, read=due or scheduler is not None, starting=starting)
+                numbers = self.run(feed, read=due or scheduler is not None, starting=starting)
         except FeedError as error:
             raise training.program.explained(error, feed) from error.__cause__
         progress.steps += 1
         if scheduler is not None:
-            _advance(scheduler, float(told[0]))
+            _advance(scheduler, float(numbers[0]))
         if not due:
             return None
-        loss, *others = told
+        loss, *others = numbers
         count = len(training.terms)
         return Step(
             index,
