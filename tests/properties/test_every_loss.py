@@ -107,10 +107,9 @@ def test_what_a_loss_reads_may_be_fed(case: Case) -> None:
         return
     arrays = case.arrays(4, normal(6))
     given = {**arrays["teacher"], **arrays["inputs"]}
-    fields = {
-        field.alias: getattr(case.spec, field.name) for field in attrs.fields(type(case.spec))
-    }
-    spec = type(case.spec)(**{name: fed(value, given) for name, value in fields.items()})
+    loss = type(case.spec)
+    fields = {field.alias: getattr(case.spec, field.name) for field in attrs.fields(loss)}
+    spec = loss(**{name: fed(value, given) for name, value in fields.items()})
 
     found = evaluate_loss(spec, student=arrays["student"], inputs=given)
 
@@ -119,12 +118,9 @@ def test_what_a_loss_reads_may_be_fed(case: Case) -> None:
     assert found.gradients.keys() == arrays["student"].keys()
     if case.at_rest is not None:  # no layers of its own, which differ from call to call
         assert_close(found, evaluated(case.spec, arrays))
-    everything = {
-        **fields,
-        **{k: fed(v, {**given, **arrays["student"]}) for k, v in fields.items()},
-    }
-    program = nets.program(nets.linear())
-    assert purdist.apply(program, [type(case.spec)(**everything)]).terms == (f"{spec.kind}_0",)
+    given.update(arrays["student"])
+    spec = loss(**{name: fed(value, given) for name, value in fields.items()})
+    assert purdist.apply(nets.program(nets.linear()), [spec]).terms == (f"{spec.kind}_0",)
 
 
 @each_case
