@@ -1,33 +1,24 @@
-"""What each op does to sizes that a graph does not know: handlers for `sizes.Sizes`."""
+"""What each op does to sizes that a graph does not know: a handler for each."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import paddle
 
+from purdist.graphs.atoms import ONE, Size, Walk, product, quotient
 from purdist.graphs.lengths import BELIEVING, sample_axes
 from purdist.graphs.looking import Operation, identity, number_of, numbers_of
 
-if TYPE_CHECKING:
-    from purdist.graphs.sizes import Sizes
-
-Size = tuple[int, tuple[int, ...]]
-"""A factor and the atoms it is multiplied with, sorted."""
-
 _Window = list[tuple[int, int]]
 
-ONE: Size = (1, ())
 
-
-def same(walk: Sizes, op: Operation) -> Sequence[Size]:
+def same(walk: Walk, op: Operation) -> Sequence[Size]:
     """The first operand's sizes."""
     return walk.sizes(op.operands_source()[0])
 
 
-def broadcast(walk: Sizes, op: Operation) -> Sequence[Size]:
+def broadcast(walk: Walk, op: Operation) -> Sequence[Size]:
     """Sizes that meet from the right."""
     read = [value for value in op.operands_source() if identity(value)]
     rank = max(len(value.shape) for value in read)
@@ -42,7 +33,7 @@ def broadcast(walk: Sizes, op: Operation) -> Sequence[Size]:
     return found
 
 
-def matmul(walk: Sizes, op: Operation) -> Sequence[Size] | None:
+def matmul(walk: Walk, op: Operation) -> Sequence[Size] | None:
     """Rows by columns; the axes before meet."""
     x, y = op.operands_source()[:2]
     if min(len(x.shape), len(y.shape)) < 2:
@@ -62,7 +53,7 @@ def matmul(walk: Sizes, op: Operation) -> Sequence[Size] | None:
     return [*before, walk.sizes(x)[row], walk.sizes(y)[column]]
 
 
-def reduce(walk: Sizes, op: Operation) -> Sequence[Size] | None:
+def reduce(walk: Walk, op: Operation) -> Sequence[Size] | None:
     """Without some axes, or with 1 in their place."""
     sizes, read = walk.sizes(op.operands_source()[0]), op.operands_source()
     attribute = op.attrs()
@@ -77,7 +68,7 @@ def reduce(walk: Sizes, op: Operation) -> Sequence[Size] | None:
     return [size for axis, size in enumerate(sizes) if axis not in gone]
 
 
-def reshape(walk: Sizes, op: Operation) -> Sequence[Size] | None:
+def reshape(walk: Walk, op: Operation) -> Sequence[Size] | None:
     """The sizes asked for; one may be what is left."""
     x, shape = op.operands_source()[:2]
     wanted, sizes = walk.numbers(shape), walk.sizes(x)
@@ -92,7 +83,7 @@ def reshape(walk: Sizes, op: Operation) -> Sequence[Size] | None:
     return [rest if size == (-1, ()) else size for size in asked]
 
 
-def flatten(walk: Sizes, op: Operation) -> Sequence[Size]:
+def flatten(walk: Walk, op: Operation) -> Sequence[Size]:
     """A run of axes as one."""
     sizes = walk.sizes(op.operands_source()[0])
     ends = (number_of(op, f"{end}_axis") for end in ("start", "stop"))
@@ -100,13 +91,13 @@ def flatten(walk: Sizes, op: Operation) -> Sequence[Size]:
     return [*sizes[:first], product(sizes[first : last + 1]), *sizes[last + 1 :]]
 
 
-def transpose(walk: Sizes, op: Operation) -> Sequence[Size]:
+def transpose(walk: Walk, op: Operation) -> Sequence[Size]:
     """The axes in another order."""
     sizes = walk.sizes(op.operands_source()[0])
     return [sizes[axis] for axis in numbers_of(op, "perm")]
 
 
-def squeeze(walk: Sizes, op: Operation) -> Sequence[Size] | None:
+def squeeze(walk: Walk, op: Operation) -> Sequence[Size] | None:
     """Without axes of size 1."""
     sizes = walk.sizes(op.operands_source()[0])
     axes = walk.numbers(op.operands_source()[1])
@@ -116,7 +107,7 @@ def squeeze(walk: Sizes, op: Operation) -> Sequence[Size] | None:
     return [size for axis, size in enumerate(sizes) if axis not in gone]
 
 
-def unsqueeze(walk: Sizes, op: Operation) -> Sequence[Size] | None:
+def unsqueeze(walk: Walk, op: Operation) -> Sequence[Size] | None:
     """With axes of size 1."""
     sizes = list(walk.sizes(op.operands_source()[0]))
     for axis, _ in walk.numbers(op.operands_source()[1]) or ():
@@ -124,7 +115,7 @@ def unsqueeze(walk: Sizes, op: Operation) -> Sequence[Size] | None:
     return sizes
 
 
-def expand(walk: Sizes, op: Operation) -> Sequence[Size] | None:
+def expand(walk: Walk, op: Operation) -> Sequence[Size] | None:
     """Axes of size 1 repeated."""
     sizes = walk.sizes(op.operands_source()[0])
     wanted = walk.numbers(op.operands_source()[1])
@@ -135,13 +126,13 @@ def expand(walk: Sizes, op: Operation) -> Sequence[Size] | None:
     return [*wanted[:before], *(there if size == (-1, ()) else size for size, there in pairs)]
 
 
-def expand_as(walk: Sizes, op: Operation) -> Sequence[Size] | None:
+def expand_as(walk: Walk, op: Operation) -> Sequence[Size] | None:
     """The sizes of another value."""
     other = op.operands_source()[1]
     return walk.sizes(other) if identity(other) else None
 
 
-def sliced(walk: Sizes, op: Operation) -> Sequence[Size] | None:
+def sliced(walk: Walk, op: Operation) -> Sequence[Size] | None:
     """Other sizes where it is cut, the same elsewhere."""
     sizes = list(walk.sizes(op.operands_source()[0]))
     starts, ends = (walk.numbers(value) for value in op.operands_source()[1:3])
@@ -157,7 +148,7 @@ def sliced(walk: Sizes, op: Operation) -> Sequence[Size] | None:
     return [size for axis, size in enumerate(sizes) if axis not in gone]
 
 
-def concat(walk: Sizes, op: Operation) -> Sequence[Size] | None:
+def concat(walk: Walk, op: Operation) -> Sequence[Size] | None:
     """All axes but one meet."""
     values = combined(op.operands_source()[0])
     axis = walk.numbers(op.operands_source()[1])
@@ -170,7 +161,7 @@ def concat(walk: Sizes, op: Operation) -> Sequence[Size] | None:
     return sizes
 
 
-def stack(walk: Sizes, op: Operation) -> Sequence[Size]:
+def stack(walk: Walk, op: Operation) -> Sequence[Size]:
     """All axes meet."""
     values = combined(op.operands_source()[0])
     sizes = list(_stacked(walk, op, values))
@@ -180,7 +171,7 @@ def stack(walk: Sizes, op: Operation) -> Sequence[Size]:
 
 
 def _stacked(
-    walk: Sizes, op: Operation, values: Sequence[paddle.Tensor], without: int = -1
+    walk: Walk, op: Operation, values: Sequence[paddle.Tensor], without: int = -1
 ) -> Iterator[Size]:
     for axis, size in enumerate(walk.sizes(values[0])):
         for other in values[1:]:
@@ -189,7 +180,7 @@ def _stacked(
         yield size
 
 
-def split(walk: Sizes, op: Operation) -> Sequence[Size] | None:
+def split(walk: Walk, op: Operation) -> Sequence[Size] | None:
     """A part of what was split: all axes but one."""
     made = op.operands_source()[0].get_defining_op()
     if made is None or made.name() not in ("pd_op.split_with_num", "pd_op.unbind"):
@@ -207,13 +198,13 @@ def split(walk: Sizes, op: Operation) -> Sequence[Size] | None:
     return sizes
 
 
-def embedding(walk: Sizes, op: Operation) -> Sequence[Size]:
+def embedding(walk: Walk, op: Operation) -> Sequence[Size]:
     """A vector for each."""
     ids = walk.sizes(op.operands_source()[0])
     return [*ids, walk.known_or(op.result(0).shape[-1], (op.result(0).id, "width"))]
 
 
-def take_along(walk: Sizes, op: Operation) -> Sequence[Size]:
+def take_along(walk: Walk, op: Operation) -> Sequence[Size]:
     """The sizes of the index; its other axes meet those of what is looked at."""
     x, index = op.operands_source()[:2]
     axis = (number_of(op, "axis") if op.has_attr("axis") else 1) % max(len(x.shape), 1)
@@ -223,7 +214,7 @@ def take_along(walk: Sizes, op: Operation) -> Sequence[Size]:
     return walk.sizes(index)
 
 
-def rows_of(walk: Sizes, op: Operation) -> Sequence[Size] | None:
+def rows_of(walk: Walk, op: Operation) -> Sequence[Size] | None:
     """The sizes of the index in place of an axis."""
     x, index = op.operands_source()[:2]
     sizes, axis = walk.sizes(x), 0
@@ -238,7 +229,7 @@ def rows_of(walk: Sizes, op: Operation) -> Sequence[Size] | None:
     return [*sizes[:axis], *walk.sizes(index), *sizes[axis + 1 :]]
 
 
-def labelled(walk: Sizes, op: Operation) -> Sequence[Size]:
+def labelled(walk: Walk, op: Operation) -> Sequence[Size]:
     """A loss to a label: all axes but that of the classes meet."""
     x, label = op.operands_source()[:2]
     rank = len(x.shape)
@@ -250,7 +241,7 @@ def labelled(walk: Sizes, op: Operation) -> Sequence[Size]:
     return walk.sizes(x)
 
 
-def mapped(walk: Sizes, op: Operation) -> Sequence[Size]:
+def mapped(walk: Walk, op: Operation) -> Sequence[Size]:
     """The same samples; in space what the window makes of it, whatever the channels."""
     x, value = op.operands_source()[0], op.result(0)
     last = str(op.attrs().get("data_format", "")).endswith("C")
@@ -264,7 +255,7 @@ def mapped(walk: Sizes, op: Operation) -> Sequence[Size]:
     return found
 
 
-def _windowed(walk: Sizes, key: _Window | None, k: int, size: Size, new: Hashable) -> Size:
+def _windowed(walk: Walk, key: _Window | None, k: int, size: Size, new: Hashable) -> Size:
     if not size[1] or key is None:  # what is known, the graph says itself
         return (1, (walk.atom(new),))
     stride, lost = key[k]
@@ -273,7 +264,7 @@ def _windowed(walk: Sizes, key: _Window | None, k: int, size: Size, new: Hashabl
     return (1, (walk.atom(("window", stride, lost, walk.now(size))),))
 
 
-def _window(walk: Sizes, op: Operation) -> _Window | None:
+def _window(walk: Walk, op: Operation) -> _Window | None:
     """For each axis in space the stride, and how much a window needs more than its place."""
     attribute = op.attrs()
     if "strides" not in attribute or attribute.get("padding_algorithm") != "EXPLICIT":
@@ -295,13 +286,13 @@ def _window(walk: Sizes, op: Operation) -> _Window | None:
     ]
 
 
-def recurrent(walk: Sizes, op: Operation) -> Sequence[Size]:
+def recurrent(walk: Walk, op: Operation) -> Sequence[Size]:
     """[T, N, width]; a length for each of N."""
     sequences(walk, op)
     return [*walk.sizes(op.operands_source()[0])[:2], (op.result(0).shape[-1], ())]
 
 
-def sequences(walk: Sizes, op: Operation) -> None:
+def sequences(walk: Walk, op: Operation) -> None:
     """Lengths and labels are as many as samples."""
     (one, axis), *others = sample_axes(op)
     for other, there in others:
@@ -315,24 +306,6 @@ def combined(value: paddle.Tensor) -> list[paddle.Tensor]:
     if made is None or made.name() != "builtin.combine":
         return [value]
     return made.operands_source()
-
-
-def product(sizes: Sequence[Size]) -> Size:
-    """All of ``sizes`` multiplied."""
-    atoms = sorted(atom for _, more in sizes for atom in more)
-    return math.prod(factor for factor, _ in sizes), tuple(atoms)
-
-
-def quotient(size: Size, divisor: Size) -> Size | None:
-    """``size`` divided, None where that cannot be told."""
-    atoms = list(size[1])
-    for atom in divisor[1]:
-        if atom not in atoms:
-            return None
-        atoms.remove(atom)
-    if not divisor[0] or size[0] % divisor[0]:
-        return None
-    return size[0] // divisor[0], tuple(atoms)
 
 
 # fmt: off
@@ -366,7 +339,7 @@ BY_DATA = frozenset((
 ))
 # fmt: on
 
-HANDLERS: Mapping[str, Callable[[Sizes, Operation], Sequence[Size] | None]] = {
+HANDLERS: Mapping[str, Callable[[Walk, Operation], Sequence[Size] | None]] = {
     **dict.fromkeys(_SAME, same),
     **dict.fromkeys(BROADCASTING, broadcast),
     **dict.fromkeys(_REDUCING, reduce),

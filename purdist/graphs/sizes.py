@@ -18,6 +18,7 @@ import attrs
 import paddle
 from paddle.base.libpaddle import pir
 
+from purdist.graphs.atoms import ONE, Size, product
 from purdist.graphs.drafts import Graph
 from purdist.graphs.looking import (
     Operation,
@@ -30,7 +31,7 @@ from purdist.graphs.looking import (
     op_of,
     operations,
 )
-from purdist.graphs.resizing import BROADCASTING, BY_DATA, HANDLERS, ONE, Size, combined, product
+from purdist.graphs.resizing import BROADCASTING, BY_DATA, HANDLERS, combined
 
 Place = tuple[str, int]
 """A feed and its axis."""
