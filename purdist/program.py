@@ -27,7 +27,7 @@ from purdist.feeding import FeedRules
 from purdist.inferring import Inferring
 from purdist.origins import Origin
 from purdist.store import Store
-from purdist.variables import Owner, Role, Variable
+from purdist.variables import Owner, Role, Variable, check_described
 
 Feed = Mapping[str, npt.NDArray[Any]]
 
@@ -63,13 +63,7 @@ class Program:
     _runners: dict[tuple[str, ...], Inferring] = attrs.field(factory=dict, init=False)
 
     def __attrs_post_init__(self) -> None:
-        """Holds the graphs against the variables: they are made in different places."""
-        for key, variable in self.variables.items():
-            mode = self.modes.mode_of(key)
-            _insist(mode == variable.mode, f"{key} is in {mode}, not in {variable.mode}")
-            if variable.role != "activation" and key == variable.name:
-                declared = self.modes.declared(key)
-                _insist(declared == {key}, f"{variable.role} {key} is declared as {declared}")
+        check_described(self.variables, self.modes)
 
     @property
     def scope(self) -> graphs.Scope:
@@ -293,8 +287,3 @@ class Program:
             f"<Program inputs={list(self.inputs)} parameters={len(self.parameters)} "
             f"variables={len(self.variables)} place={self.place}>"
         )
-
-
-def _insist(holds: bool, fault: str) -> None:  # noqa: FBT001 - as assert
-    if not holds:
-        raise RuntimeError(f"This is a mistake of purdist's own, please report it: {fault}.")

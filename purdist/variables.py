@@ -162,6 +162,26 @@ def describe_values(modes: graphs.Modes, *, owner: Owner = "student") -> dict[st
     return described
 
 
+def check_described(variables: Mapping[str, Variable], modes: graphs.Modes) -> None:
+    """Holds the graphs of a network against its variables: they are made in different places.
+
+    Raises:
+        RuntimeError: A variable is not in the mode that it says, or not what it says.
+    """
+    for key, variable in variables.items():
+        mode = modes.mode_of(key)
+        if mode != variable.mode:
+            raise _mistake(f"{key} is in {mode}, not in {variable.mode}")
+        if variable.role != "activation" and key == variable.name:
+            declared = modes.declared(key)
+            if declared != {key}:
+                raise _mistake(f"{variable.role} {key} is declared as {declared}")
+
+
+def _mistake(fault: str) -> RuntimeError:
+    return RuntimeError(f"This is a mistake of purdist's own, please report it: {fault}.")
+
+
 def left_of(variables: Mapping[str, Variable], modes: graphs.Modes) -> dict[str, Variable]:
     """Those of ``variables`` that are left in ``modes``, each in the mode that still has it."""
     found = ((name, variable, modes.mode_of(name)) for name, variable in variables.items())
