@@ -1,1 +1,1 @@
-"""The doors: what a user brings becomes a `Program` here and nowhere else."""
+"""Where networks come from: what a user brings becomes a `Program` here and nowhere else."""

@@ -75,6 +75,17 @@ def test_no_module_outside_graphs_has_a_private_name_of_paddles(file: Path) -> N
     assert list(private_names(file.read_text())) == []
 
 
+@pytest.mark.parametrize("file", OUTSIDE, ids=lambda file: str(file.relative_to(PACKAGE)))
+def test_only_a_draft_or_a_new_program_is_appended_to(file: Path) -> None:
+    """The type checker refuses a `Graph`; Paddle's guard would take the program it holds."""
+    guards = [
+        ast.unparse(node)
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.Call) and ast.unparse(node.func).endswith("program_guard")
+    ]
+    assert [guard for guard in guards if "." in guard.partition("(")[2]] == []
+
+
 @pytest.mark.parametrize(
     "source",
     [
