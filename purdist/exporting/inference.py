@@ -7,11 +7,13 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
+from purdist import graphs
 from purdist.distillation import Distillation
 from purdist.engine import Way, Written, every_way, first_right, samples_of
-from purdist.errors import InvalidArgumentError, PurdistWarning, UnknownVariableError
+from purdist.errors import InvalidArgumentError, PurdistWarning, UnknownVariableError, some
 from purdist.exporting.student import student_of
 from purdist.program import Program
+from purdist.sources.exported import from_exported
 from purdist.storing import folder_beside
 from purdist.training import Training
 
@@ -27,7 +29,9 @@ def export(
 
     ``paddle.static.load_inference_model`` and ``paddle.inference`` read them. The graph is
     the student's in inference mode, cut to the outputs. The files are written beside their
-    targets and renamed, so that a reader never sees half of one.
+    targets and renamed, so that a reader never sees half of one. Where the graph that trains cannot
+    be told from it, as with ``Dropout2D``, the file says so, and `minimize` refuses to train what
+    `from_exported` makes of it.
 
     Args:
         trained: What holds a student.
@@ -50,6 +54,7 @@ def export(
     target = Path(path)
     with folder_beside(target) as folder:
         written = Written.write(student, outputs, folder / target.name)
+        _note_training(written, student)
         found = first_right(written, every_way(), samples_of(student, outputs)) if check else None
         # The weights first: a new graph never stands beside weights it may not fit.
         for suffix in (".pdiparams", ".json"):
@@ -60,6 +65,18 @@ def export(
                 Path(f"{target}{suffix}").unlink(missing_ok=True)
     if found:
         _warn(target, *found)
+
+
+def _note_training(written: Written, student: Program) -> None:
+    """Notes in the file what of ``student`` trains otherwise than what is read of the file."""
+    read = from_exported(written.path, place=student.place)
+    with graphs.building():
+        otherwise = graphs.noted_otherwise(student.graph)
+        found = graphs.trained_otherwise(student.modes.training, read.modes.training, written.names)
+        if found:
+            otherwise.append(some(found))
+        if otherwise:
+            graphs.note_in_file(Path(f"{written.path}.json"), "; ".join(otherwise))
 
 
 def _warn(target: Path, way: Way | None, fault: str) -> None:

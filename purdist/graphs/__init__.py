@@ -111,6 +111,13 @@ from purdist.graphs.optimizers import (
     scheduler_of,
     set_option,
 )
+from purdist.graphs.otherwise import (
+    note_in_file,
+    note_otherwise,
+    noted_in_file,
+    noted_otherwise,
+    trained_otherwise,
+)
 from purdist.graphs.overwriting import Overwriting, StaleReadError, statement_of
 from purdist.graphs.precision import computes_low, in_float32_where_needed
 from purdist.graphs.running import Runner
@@ -216,6 +223,10 @@ __all__ = [
     "middle_row",
     "must_meet",
     "name_parameter",
+    "note_in_file",
+    "note_otherwise",
+    "noted_in_file",
+    "noted_otherwise",
     "op_of",
     "operations",
     "optimizer_operations",
@@ -256,6 +267,7 @@ __all__ = [
     "statement_of",
     "to_front",
     "trace",
+    "trained_otherwise",
     "translate",
     "transplant",
     "tried",

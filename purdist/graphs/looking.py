@@ -27,6 +27,9 @@ IF = "pd_op.if"
 STOPS = "stops_gradients"
 """The attribute of an op that says which of its results stop gradients for good."""
 
+OTHERWISE = "trains_otherwise"
+"""The attribute of an op that says what of its network trained otherwise before it was written."""
+
 # fmt: off
 _RANDOM = frozenset((
     "bernoulli", "binomial", "class_center_sample", "dirichlet", "dropout", "exponential",
@@ -43,7 +46,7 @@ _OPTIMIZERS = frozenset((
     "rmsprop_", "rprop_", "sgd_",
 ))
 # fmt: on
-_REMARKS = frozenset({"op_callstack", "struct_name", STOPS})
+_REMARKS = frozenset({"op_callstack", "struct_name", STOPS, OTHERWISE})
 """Attributes of an op that change nothing of what it computes."""
 
 

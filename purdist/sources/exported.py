@@ -31,11 +31,13 @@ def from_exported(
     The file holds the graph that infers; the one that trains is derived from it. The weights
     learn that learned when it was written: buffers, and what was frozen, do not. Where the file
     says so of none, all floating-point ones learn, running statistics apart. Dropout drops again
-    where the file has its op, as that of a layer in eval mode does; what an export leaves out,
-    such as ``Dropout2D``, or what a layer computes in training alone, such as the power iteration
-    of ``spectral_norm``, stays out, and a quantiser keeps its scale. A batch norm gathers
-    statistics again, unless it takes those of the batch as it infers, too: a file does not tell
-    that it was to stay with those it has (``use_global_stats=True``).
+    where the file has its op, as that of a layer in eval mode does, and a batch norm gathers
+    statistics again, unless it takes those of the batch as it infers, too. What a layer computes
+    in training alone is in no file: ``Dropout2D``, the power iteration of ``spectral_norm``, the
+    moving scale of a quantiser, or that a batch norm was to stay with the statistics it has
+    (``use_global_stats=True``). `export` finds out whether there is such, and notes it in the file:
+    `minimize` takes what is read of it as a teacher, and refuses it as a network that learns.
+    Paddle's own files tell nothing of it: what they leave out stays out.
 
     Args:
         path: Where it is, without a suffix.

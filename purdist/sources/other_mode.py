@@ -14,11 +14,17 @@ def derived(training: graphs.Draft) -> graphs.Modes:
 
 
 def derived_from_inference(inference: graphs.Draft) -> graphs.Modes:
-    """The modes of a network that infers as it stands, as a file holds it."""
+    """The modes of a network that infers as it stands, as a file holds it.
+
+    Where the file says that it trained otherwise, the graph that trains says so too.
+    """
     graphs.record_stops(inference)
     training = inference.copy()
     graphs.set_training(training)
     _let_learn(training)
+    otherwise = graphs.noted_in_file(inference.program)
+    if otherwise:
+        graphs.note_otherwise(training, otherwise)
     graphs.set_inference(inference)
     return graphs.Modes(training.finish(), inference.finish())
 

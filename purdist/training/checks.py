@@ -52,6 +52,23 @@ def check_differentiable(program: Program) -> None:
             raise fault
 
 
+def check_trains_as_before(program: Program) -> None:
+    """Refuses a network that learns, of a file that does not hold how it trained.
+
+    Raises:
+        InvalidArgumentError: It does not.
+    """
+    for otherwise in graphs.noted_otherwise(program.graph):
+        raise InvalidArgumentError(
+            "Expected networks that learn to train as they did before they were exported, got one "
+            f"from a file that holds no more than how it infers, which is otherwise for "
+            f"{otherwise}.",
+            "Trace the layer again with from_layer, and give it what save_weights wrote of the "
+            "student with load_weights; or train on before you export. As a teacher the file will "
+            "do.",
+        )
+
+
 def _loop_faults(program: Program) -> Iterator[InvalidArgumentError]:
     for layer, fault in graphs.wrong_loops(program.graph):
         yield InvalidArgumentError(

@@ -18,6 +18,7 @@ from purdist.training.checks import (
     check_differentiable,
     check_processes,
     check_seed,
+    check_trains_as_before,
 )
 from purdist.training.optimizing import own_optimizer
 from purdist.training.updating import make_step
@@ -73,7 +74,8 @@ def minimize(
             in a process that is alone; ``seed`` is no number from 0 on; ``scheduler_every`` is
             below 1; or a gradient has to go through a while loop that Paddle does not
             differentiate, or a recurrent layer with dropout that infers, or a masked_fill; or an
-            embedding that learns is ``sparse``.
+            embedding that learns is ``sparse``; or a network that learns comes from an exported
+            file that does not hold how it trained, as with ``Dropout2D``.
         EngineError: Paddle Inference computes the teacher in no way as its graph does.
         StaleCacheError: A cache is of another teacher, or of other variables.
         NameClashError: The feed of a cache has the name of a variable.
@@ -83,6 +85,7 @@ def minimize(
             optimizer's function says yes to no name.
     """
     source = distillation.program
+    check_trains_as_before(source)
     check_differentiable(source)
     check_at_least_one("scheduler_every", scheduler_every)
     check_seed(seed)

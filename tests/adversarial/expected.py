@@ -31,23 +31,15 @@ REFUSED: Mapping[tuple[str, str], str] = {
         "function.alpha_dropout | function.feature_alpha_dropout",
         ALL,
     ): "RandomInferenceError",
-}
-"""(Cases, ways) -> the error that says why."""
-
-KNOWN: Mapping[tuple[str, str], str] = {
+    # What trains otherwise than the graph that infers tells, and the file says so.
     (
         "layer.Dropout 2 | layer.Dropout2D* | layer.Dropout3D* | layer.AlphaDropout | "
-        "layer.FeatureAlphaDropout | function.dropout 1",
+        "layer.FeatureAlphaDropout | function.dropout 1 | function.batch_norm* | "
+        "function.rrelu 1 | net.spectral_norm | net.quantised",
         "reread",
-    ): "a dropout that is no op in inference is not in the file",
-    (
-        "function.batch_norm* | function.rrelu 1",
-        "reread",
-    ): "that it infers while it trains is not in the file",
-    ("net.spectral_norm", "reread"): "its power iteration is not in the file",
-    ("net.quantised", "reread"): "what moves the scales is not in the file: they stay",
+    ): "InvalidArgumentError",
 }
-"""(Cases, ways) -> why what comes from a file trains as something else, as `from_exported` says."""
+"""(Cases, ways) -> the error that says why."""
 
 LATE: Mapping[tuple[str, str], str] = {
     (

@@ -1,7 +1,7 @@
 """Which cases of the zoo are run, and what of what they come to is not as it should be.
 
 By default one case in nine is run, always the same, several in one network, and what is known to
-differ or to take long is left out; the slow profile, ``PURDIST_TESTS=slow``, runs each, on its
+take long is left out; the slow profile, ``PURDIST_TESTS=slow``, runs each, on its
 own, and layers that stand first in a network too.
 """
 
@@ -42,18 +42,18 @@ def come_to(names: Iterable[str]) -> Mapping[str, Outcomes]:
 
 def wrong(name: str, came_to: Outcomes) -> list[str]:
     """The ways in which a case came to something else than it should, and to what."""
-    refused, known = (dict(expected.of(t, name)) for t in (expected.REFUSED, expected.KNOWN))
+    refused = dict(expected.of(expected.REFUSED, name))
     return [
         f"{way}: {shown.error or 'well'}: {shown.text}"
         for way, shown in came_to.items()
-        if (not shown.error if way in known else shown.error != refused.get(way, ""))
+        if shown.error != refused.get(way, "")
     ]
 
 
 def _told(name: str) -> Iterator[tuple[str, str]]:
-    return expected.of({**expected.REFUSED, **expected.KNOWN, **expected.LATE}, name)
+    return expected.of({**expected.REFUSED, **expected.LATE}, name)
 
 
 def _ways(name: str) -> Iterator[str]:
-    later = dict(expected.of({**expected.KNOWN, **expected.LATE}, name))
+    later = dict(expected.of(expected.LATE, name))
     return (way for way in WAYS if SLOW or way not in later)

@@ -491,34 +491,6 @@ def test_a_teacher_input_that_does_not_fit(tmp_path: Path) -> None:
     )
 
 
-def test_a_quantised_student_read_again_trains_with_the_scales_it_has() -> None:
-    told = in_a_process(
-        """
-        import tempfile, numpy, paddle, purdist
-        from paddle.quantization import QAT, QuantConfig
-        from paddle.quantization.quanters import FakeQuanterWithAbsMaxObserver
-        quanter = FakeQuanterWithAbsMaxObserver(moving_rate=0.9)
-        net = QAT(QuantConfig(activation=quanter, weight=quanter)).quantize(
-            paddle.nn.Sequential(paddle.nn.Linear(4, 3)))
-        for scale in (b for name, b in net.named_buffers() if name.endswith("_scale")):
-            scale.set_value(paddle.full([1], 2.0))
-        student = purdist.from_layer(net, {"x": paddle.static.InputSpec([None, 4])})
-        path = tempfile.mkdtemp() + "/student"
-        purdist.export(student, path, ["output"])
-        again = purdist.from_exported(path)
-        x = numpy.random.RandomState(0).rand(5, 4).astype("f4")
-        value = again.run({"x": x}, ["output"])["output"]
-        assert (value == student.run({"x": x}, ["output"])["output"]).all()
-        loss = purdist.CustomLoss(lambda value: value.square().mean(), {"value": "output"})
-        training = purdist.minimize(
-            purdist.apply(again, [loss]), lambda: paddle.optimizer.SGD(0.1))
-        print([step.loss for step in purdist.train(training, [{"x": x}] * 2)])
-        """
-    )
-    first, second = map(float, told.strip().splitlines()[-1].strip("[]").split(","))
-    assert 0 < second < first
-
-
 @dynamic
 @pytest.mark.parametrize("by_paddle", [False, True])
 def test_a_buffer_and_what_was_frozen_do_not_learn_when_read_again(
