@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 
 import attrs
 
@@ -56,7 +57,26 @@ def apply(program: Program, specs: Iterable[LossSpec], *, prune: bool = True) ->
         loss = _total_name(program)
         draft.add_total(loss, values, [spec.weight for spec in specs])
         built = draft.finish((loss, *named), prune=prune)
-        return Distillation(built, loss, tuple(named), specs, program)
+        return Distillation(
+            built, loss, tuple(named), specs, program, _by_teacher(built, draft.digests)
+        )
+
+
+def _by_teacher(program: Program, digests: Collection[str]) -> Mapping[str, tuple[str, ...]]:
+    """Those of ``digests`` that a teacher computes from what is fed, by its prefix.
+
+    What it computes from weights alone, and those weights, are the same for every batch.
+    """
+    fed = graphs.fed_ids(program.graph)
+    needed = {program.variables[name].name for name in digests if name in program.variables}
+    found: dict[str, tuple[str, ...]] = {}
+    for name in filter(needed.__contains__, program.variables):
+        variable = program.variables[name]
+        computed = variable.role == "activation" and not variable.is_mapped_input
+        prefix = variable.network if computed else None
+        if prefix in program.teachers and program.modes.training.values[name].id in fed:
+            found[prefix] = (*found.get(prefix, ()), name)
+    return MappingProxyType(found)
 
 
 def _as_tuple(specs: Iterable[LossSpec]) -> tuple[LossSpec, ...]:

@@ -23,6 +23,8 @@ class Distillation:
         terms: The names of the terms, unweighted, in the order of their specs.
         specs: What each of them is.
         source: The program that `apply` was given, nothing of it pruned.
+        digests: Prefix of a teacher -> the variables that the terms need of it, computed on its
+            own side (`LossSpec.digest`).
     """
 
     program: Program
@@ -30,6 +32,7 @@ class Distillation:
     terms: tuple[str, ...]
     specs: tuple[LossSpec, ...] = attrs.field(repr=False)
     source: Program = attrs.field(repr=False)
+    digests: Mapping[str, tuple[str, ...]] = attrs.field(repr=False)
 
     @cached_property
     def schedules(self) -> Mapping[str, Schedule]:

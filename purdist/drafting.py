@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import attrs
 import paddle
 
 from purdist import graphs, scopes
-from purdist.building import Term, build_term, is_ours
+from purdist.building import (
+    Additions,
+    Digest,
+    Term,
+    build_term,
+    digests_of,
+    is_ours,
+    name_under,
+)
 from purdist.distillation import weight_name
-from purdist.errors import NameClashError
+from purdist.errors import ShapeMismatchError
 from purdist.losses.schedule import Schedule
 from purdist.losses.spec import LossSpec
 from purdist.program import Program
@@ -24,43 +32,91 @@ class ProgramDraft:
 
     Terms are built there once. The graph that infers gets the same ops by copying, so
     that a function with side effects runs once and a layer it makes exists once.
+
+    Attributes:
+        digests: The names of what the losses that were added need of their teachers.
     """
 
     def __init__(self, source: Program) -> None:
         self._source = source
         self._draft = source.modes.training.copy()
-        self._seen = {op.id() for op in self._operations()}
-        self._new_operations: list[graphs.Operation] = []
-        self._new_values: dict[str, paddle.Tensor] = {}
+        self._added = Additions(self._draft, source.variables)
         self._read: set[str] = set()
         self._inputs: dict[str, paddle.Tensor] = {}
-        self._computed: dict[tuple[object, ...], graphs.Operation] = {}
         self._moving: set[str] = set()
         self._store = Store.at(source.place)
         self._sizes = graphs.Sizes()
-        self._sizes.follow(self._operations())
+        self._sizes.follow(self._draft.operations())
         self._guarded_terms: list[str] = []
+        self.digests: set[str] = set()
 
     def add_term(self, term: str, spec: LossSpec) -> paddle.Tensor:
         """Builds one spec under its name and initialises its parameters."""
+        teachers = self._teachers_of(spec)
         with self._draft.appending():
             values = {
-                key: _with_digits(self._value(name, detached=spec.part(key) == "teacher"))
+                key: _with_digits(self._value(name, detached=key in teachers))
                 for key, name in spec.variables.items()
             }
-        built = self._built(term, spec, values)
+        built = self._built(term, spec, values, teachers)
         mapping = graphs.mapping_of((built.feeds[key], value) for key, value in values.items())
         ops = graphs.operations(built.program)
         graphs.transplant((op for op in ops if not graphs.is_feed(op)), mapping, self._draft)
-        result = self._take(term, self._guarded(term, spec, mapping.look_up(built.result)))
-        graphs.rename_parameters(graphs.Draft(built.startup), lambda name: _name_under(term, name))
+        self._take_digests(
+            term,
+            spec,
+            [(d, mapping.look_up(d.value)) for d in digests_of(term, built, teachers)],
+        )
+        result = self._added.take(term, self._guarded(term, spec, mapping.look_up(built.result)))
+        graphs.rename_parameters(graphs.Draft(built.startup), lambda name: name_under(term, name))
         scopes.initialise(self._store.scope, built.startup, self._store.place)
         return result
+
+    def _teachers_of(self, spec: LossSpec) -> dict[str, str | None]:
+        """The keys that go through the digest -> the prefix of the teacher whose variable it is.
+
+        None is for what no teacher computes on its own.
+        """
+        found: dict[str, str | None] = {}
+        for key, wanted in spec.variables.items():
+            name = _name_of(wanted)
+            variable = self._source.variables.get(name)
+            if variable and variable.owner == "teacher" and not self._source.takes_gradient(name):
+                found[key] = variable.network
+            elif spec.part(key) == "teacher":
+                found[key] = None
+        return found
+
+    def _take_digests(
+        self, term: str, spec: LossSpec, digests: Sequence[tuple[Digest, paddle.Tensor]]
+    ) -> None:
+        """Accepts what runs with a teacher, under the name of what it is computed from."""
+        identities = [value.id for _, value in digests]
+        gone: dict[str, paddle.Tensor] = {}
+        for (digest, value), identity in zip(digests, identities, strict=True):
+            name = _name_of(spec.variables[digest.reads[0]])
+            if digest.computed and digest.teacher is not None:
+                result = gone.get(identity, value)
+                self._refuse_unmet(f"{term}: Expected the digest {digest.key!r}", result)
+                name, merged = self._added.take_digest(
+                    f"{name}/{digest.key}", result, digest.teacher
+                )
+                gone |= merged
+            self.digests.add(name)
+
+    def _refuse_unmet(self, expected: str, digest: paddle.Tensor) -> None:
+        self._sizes.unmet.clear()
+        self._sizes.follow(graphs.upstream(self._added.unseen(), digest))
+        if self._sizes.unmet:
+            raise ShapeMismatchError(
+                f"{expected} to be of sizes that are known to meet, got some that nobody knows.",
+                "Compute it in build, or build the teacher with known sizes.",
+            )
 
     def _guarded(self, term: str, spec: LossSpec, result: paddle.Tensor) -> paddle.Tensor:
         """``result``, which fails to compute where sizes that nobody knows do not meet."""
         self._sizes.unmet.clear()
-        self._sizes.follow(self._unseen())
+        self._sizes.follow(self._added.unseen())
         if not self._sizes.unmet:
             return result
         self._guarded_terms.append(term)
@@ -68,11 +124,17 @@ class ProgramDraft:
         with self._draft.appending():
             return result * graphs.guard(self._sizes.unmet, result, [term, *names])
 
-    def _built(self, term: str, spec: LossSpec, values: Mapping[str, paddle.Tensor]) -> Term:
+    def _built(
+        self,
+        term: str,
+        spec: LossSpec,
+        values: Mapping[str, paddle.Tensor],
+        taught: Collection[str],
+    ) -> Term:
         if is_ours(spec) or all(-1 not in value.shape for value in values.values()):
-            return build_term(term, spec, values)
-        with rehearsed(term, spec, values, self._source.place) as compare:
-            built = build_term(term, spec, values)
+            return build_term(term, spec, values, taught)
+        with rehearsed(term, spec, values, taught, self._source.place) as compare:
+            built = build_term(term, spec, values, taught)
             compare(built)
         return built
 
@@ -105,19 +167,21 @@ class ProgramDraft:
             for guarded in self._guarded_terms:
                 # No update then comes before all of them are computed.
                 total = total * graphs.op_of(terms[guarded]).operands_source()[1].astype(dtype)
-            self._take(name, total)
+            self._added.take(name, total)
         scopes.initialise(self._store.scope, startup, self._store.place)
 
     def finish(self, losses: Sequence[str], *, prune: bool) -> Program:
         """The program with what was added, in both modes."""
         source = self._source
         inference = self._inference()
-        self._draft.values = {**self._draft.values, **self._new_values}
+        self._draft.values = {**self._draft.values, **self._added.values}
         modes = graphs.Modes(self._draft.finish(), inference)
-        added = describe_values(modes.named(self._new_values), owner="loss")
+        added = describe_values(modes.named(self._added.values), owner="loss")
         variables = {**source.variables, **added}
         for name in self._moving:
             variables[name] = attrs.evolve(variables[name], role="buffer")
+        for name, prefix in self._added.networks.items():
+            variables[name] = attrs.evolve(variables[name], network=prefix)
         if prune:
             kept = [k for k, v in variables.items() if v.learns and v.role != "input"]
             kept += [*self._moving, *losses]
@@ -141,16 +205,10 @@ class ProgramDraft:
             return source  # a loss on what only training computes
         draft = source.copy()
         mapping = graphs.mapping_between(self._draft, draft, self._read)
-        graphs.set_inference(draft, graphs.transplant(self._new_operations, mapping, draft))
-        new = {name: mapping.look_up(value) for name, value in self._new_values.items()}
+        graphs.set_inference(draft, graphs.transplant(self._added.operations, mapping, draft))
+        new = {name: mapping.look_up(value) for name, value in self._added.values.items()}
         draft.values = {**draft.values, **graphs.without_unset(new)}
         return draft.finish()
-
-    def _operations(self) -> list[graphs.Operation]:
-        return list(graphs.operations(self._draft.program))
-
-    def _unseen(self) -> list[graphs.Operation]:
-        return [op for op in self._operations() if op.id() not in self._seen]
 
     def _value(self, name: str | NewInput, *, detached: bool) -> paddle.Tensor:
         if isinstance(name, NewInput):
@@ -166,32 +224,9 @@ class ProgramDraft:
             self._inputs[new.name] = paddle.static.data(new.name, list(new.shape), new.dtype)
         return self._inputs[new.name]
 
-    def _take(self, name: str, result: paddle.Tensor) -> paddle.Tensor:
-        """Accepts what was built since the last time; ``result`` of it is called ``name``.
 
-        What an earlier loss has computed already is not computed again.
-        """
-        new = self._unseen()
-        self._name_parameters(name, new)
-        graphs.record_stops(self._draft, new)
-        identity = result.id
-        result = graphs.merge_twins(self._draft, new, self._computed).get(identity, result)
-        new = self._unseen()
-        self._new_values.update(graphs.made_names(new, {name: result}, prefix=f"{name}/"))
-        self._new_values.setdefault(name, result)  # a value that was there before
-        self._new_operations += new
-        self._seen.update(op.id() for op in new)
-        return result
-
-    def _name_parameters(self, term: str, new: Sequence[graphs.Operation]) -> None:
-        for name in graphs.parameter_names(new):
-            if name in self._source.variables:
-                raise NameClashError(
-                    f"{term}: Expected the name of a new parameter, got "
-                    f"ParamAttr(name={name!r}), which the program has.",
-                    "Leave the name out: what a loss makes lives under the loss's name.",
-                )
-        graphs.rename_parameters(self._draft, lambda name: _name_under(term, name), new)
+def _name_of(wanted: str | NewInput) -> str:
+    return wanted if isinstance(wanted, str) else wanted.name
 
 
 def _number_in_scope(name: str, dtype: paddle.dtype | str, value: float) -> paddle.Tensor:
@@ -204,14 +239,6 @@ def _number_in_scope(name: str, dtype: paddle.dtype | str, value: float) -> padd
     )
     parameter.stop_gradient = True
     return parameter
-
-
-def _name_under(term: str, name: str) -> str:
-    """``term/name``. Paddle has put ``term/`` before the names it made, once or twice."""
-    below = f"{term}/"
-    while name.startswith(below):
-        name = name.removeprefix(below)
-    return below + name
 
 
 def _with_digits(value: paddle.Tensor) -> paddle.Tensor:

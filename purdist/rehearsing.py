@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -32,7 +32,11 @@ Arrays = Mapping[str, npt.NDArray[Any]]
 
 @contextmanager
 def rehearsed(
-    name: str, spec: LossSpec, variables: Mapping[str, paddle.Tensor], place: graphs.Place
+    name: str,
+    spec: LossSpec,
+    variables: Mapping[str, paddle.Tensor],
+    taught: Collection[str],
+    place: graphs.Place,
 ) -> Iterator[Callable[[Term], None]]:
     """Yields what compares the term that is built inside with the same at known sizes.
 
@@ -53,7 +57,7 @@ def rehearsed(
             for rows, size in _SIZES:
                 _set_random_states(before)
                 # Gradients are most of the cost, and one size tells what the graph does to them.
-                known = _known(name, spec, variables, place, rows, size, gradients=not runs)
+                known = _known(name, spec, variables, taught, place, rows, size, gradients=not runs)
                 if known is not None:
                     runs = runs or [_Run(term, place)]
                     _compare(name, runs[0], *known)
@@ -67,6 +71,7 @@ def _known(
     name: str,
     spec: LossSpec,
     variables: Mapping[str, paddle.Tensor],
+    taught: Collection[str],
     place: graphs.Place,
     rows: int,
     size: int,
@@ -79,7 +84,9 @@ def _known(
         return [n if n != -1 else (size if axis else rows) for axis, n in enumerate(shape)]
 
     try:
-        run = _Run(build_term(name, spec, variables, sizes), place, gradients=gradients)
+        run = _Run(
+            build_term(name, spec, variables, taught, sizes=sizes), place, gradients=gradients
+        )
         feed = _feed(run.term)
         return run, feed, run(feed)
     except Exception:

@@ -33,7 +33,8 @@ class Variable:
             ``"activation"`` is everything that is computed.
         trainable: Whether an optimizer may write it.
         network: The prefix of the network whose it is: ``""``, ``"teacher_"``, ``"peer_"``; None
-            for what a loss made. Of a network that was merged, all is one network.
+            for what a loss made, save that a digest is computed where its teacher is. Of a
+            network that was merged, all is one network.
         owner: What that network is: every one is a ``"student"`` until `merge` makes it a
             ``"teacher"`` or `join` a ``"peer"``; what `apply` adds is the ``"loss"``'s.
         op: The op that computes it.

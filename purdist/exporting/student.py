@@ -39,7 +39,11 @@ def student_of(
             f"Expected the prefix of a network of the program, got {name_prefix!r}.",
             f"There are {there}. Leave name_prefix out for the student.",
         )
-    own = [name for name, v in source.variables.items() if v.network == name_prefix]
+    own = [
+        name
+        for name, v in source.variables.items()
+        if v.network == name_prefix and v.owner != "loss"
+    ]
     others = {source.variables[n].given_name for n in source.weights if n not in own}
     alone = part(source, own, _mapped(source, own), names=own)
     return without_prefix(alone, name_prefix, others)

@@ -53,6 +53,7 @@ from purdist.graphs.looking import (
     array_dtype,
     attributes,
     declared_name,
+    draws,
     dtype_name,
     has_sizes,
     identity,
@@ -123,6 +124,7 @@ from purdist.graphs.precision import computes_low, in_float32_where_needed
 from purdist.graphs.running import Runner
 from purdist.graphs.setting import set_in_copies
 from purdist.graphs.sizes import Agreement, Sizes, agreements, guard, guarded, must_meet
+from purdist.graphs.slices import fed_ids, upstream
 from purdist.graphs.state import (
     Place,
     Scope,
@@ -178,10 +180,12 @@ __all__ = [
     "declare_once",
     "declared_name",
     "derive_gradients",
+    "draws",
     "drop_scope",
     "dtype_name",
     "dynamic",
     "erase",
+    "fed_ids",
     "fetched",
     "flatten_linear_layers",
     "freeing_in_bulk",
@@ -273,6 +277,7 @@ __all__ = [
     "tried",
     "unreadable_writes",
     "untouched",
+    "upstream",
     "value_ids",
     "value_ranges",
     "with_fast_kernels",

@@ -337,6 +337,13 @@ def random_operations(program: paddle.static.Program) -> list[tuple[str, str]]:
     ]
 
 
+def draws(op: Operation) -> bool:
+    """Whether ``op``, or one in its regions, draws random numbers."""
+    blocks = op.blocks() if op.num_regions() else ()
+    inner = (one for block in blocks for one in _block_operations(block, regions=True))
+    return _draws(op) or any(map(_draws, inner))
+
+
 def _draws(op: Operation) -> bool:
     if op.name().rpartition(".")[2] not in _RANDOM:
         return False

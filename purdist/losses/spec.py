@@ -132,12 +132,32 @@ class LossSpec(ABC):
             PurdistError: What does not hold.
         """
 
+    def digest(self, teacher: Mapping[str, paddle.Tensor]) -> Mapping[str, paddle.Tensor]:
+        """What the loss needs of its teacher: the variables themselves, if nothing else is said.
+
+        It is computed where the teacher is: a cache keeps it, and an engine answers it, and no
+        more. One of one's own has the batch on axis 0, makes no parameter, draws no random number
+        and is computed from one teacher::
+
+            def digest(self, teacher):
+                return {"classes": teacher["teacher_var"].argmax(-1)}
+
+        Args:
+            teacher: By the keys of `variables`, those of a teacher that nothing trainable lies
+                upstream of, and each `TeacherVariable` whoever's it is. No gradient goes there.
+
+        Returns:
+            What `build` gets of them, by keys of its own.
+        """
+        return teacher
+
     @abstractmethod
     def build(self, values: Mapping[str, paddle.Tensor]) -> paddle.Tensor:
         """The term as graph.
 
         Args:
-            values: The value of each of `variables`, by the same keys.
+            values: What `digest` returned, and the value of each other of `variables`, by the
+                same keys.
 
         Returns:
             One scalar, unweighted.

@@ -18,7 +18,7 @@ from purdist.distillation import Distillation
 from purdist.errors import InvalidArgumentError, ShapeMismatchError, StaleCacheError
 from purdist.program import Feed, Program
 from purdist.teachers.backend import Answers, Backend, Running
-from purdist.teachers.listening import cut_out, listened_teachers
+from purdist.teachers.cut import cut_out, needed_teachers
 from purdist.teachers.manifest import Manifest, file_of
 from purdist.variables import Variable
 
@@ -157,7 +157,7 @@ def cache_teacher(
         PurdistError: A feed that does not fit, as in `Program.run`.
     """
     program = distillation.program
-    cut = cut_out(program, _chosen(program, name_prefix))
+    cut = cut_out(distillation, _chosen(distillation, name_prefix))
     teacher = cut.network
     target = Path(path)
     draft = target.with_name(target.name + ".part")
@@ -175,9 +175,9 @@ def cache_teacher(
     return TeacherCache(target, cut.prefix, manifest)
 
 
-def _chosen(program: Program, name_prefix: str | None) -> str:
+def _chosen(distillation: Distillation, name_prefix: str | None) -> str:
     """The prefix of the teacher that is meant."""
-    prefixes = listened_teachers(program)
+    prefixes = needed_teachers(distillation)
     if name_prefix is None and len(prefixes) == 1:
         return prefixes[0]
     if name_prefix in prefixes:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal, TypeAlias
 
+from purdist.distillation import Distillation
 from purdist.errors import InvalidArgumentError
-from purdist.program import Program
 from purdist.teachers.backend import Backend
+from purdist.teachers.cut import needed_teachers
 from purdist.teachers.graph import InGraph
 from purdist.teachers.inference import Inference
-from purdist.teachers.listening import listened_teachers
 
 Choice: TypeAlias = "Backend | Literal['graph', 'inference']"
 """A backend, or the short name of one as it is by default."""
@@ -18,11 +18,13 @@ Choice: TypeAlias = "Backend | Literal['graph', 'inference']"
 _SHORT: Mapping[str, Backend] = {"graph": InGraph(), "inference": Inference()}
 
 
-def backends_of(program: Program, teacher: Choice | Mapping[str, Choice]) -> dict[str, Backend]:
+def backends_of(
+    distillation: Distillation, teacher: Choice | Mapping[str, Choice]
+) -> dict[str, Backend]:
     """Prefix -> backend, of each teacher that is not in the step's graph.
 
     Args:
-        program: Whose teachers.
+        distillation: Whose teachers.
         teacher: One for all of them, or prefix -> one; what is not named runs in the graph.
 
     Raises:
@@ -30,16 +32,17 @@ def backends_of(program: Program, teacher: Choice | Mapping[str, Choice]) -> dic
     """
     if not isinstance(teacher, Mapping):
         backend = _backend(teacher)
-        return {} if _is_graph(backend) else dict.fromkeys(listened_teachers(program), backend)
+        return {} if _is_graph(backend) else dict.fromkeys(needed_teachers(distillation), backend)
+    teachers = distillation.program.teachers
     backends = {prefix: _backend(choice) for prefix, choice in teacher.items()}
     for prefix in backends:
-        if prefix not in program.teachers:
-            there = ", ".join(map(repr, program.teachers)) or "none"
+        if prefix not in teachers:
+            there = ", ".join(map(repr, teachers)) or "none"
             raise InvalidArgumentError(
                 f"Expected the prefixes of teachers, got {prefix!r}.", f"There are {there}."
             )
     chosen = {prefix: one for prefix, one in backends.items() if not _is_graph(one)}
-    silent = chosen.keys() - set(listened_teachers(program)) if chosen else ()
+    silent = chosen.keys() - set(needed_teachers(distillation)) if chosen else ()
     for prefix in silent:
         raise InvalidArgumentError(
             f"Expected a teacher that a loss listens to, got {prefix!r}, of which nothing is read.",

@@ -15,11 +15,12 @@ import numpy as np
 
 from purdist import graphs
 from purdist.cutting import part
+from purdist.distillation import Distillation
 from purdist.errors import NameClashError, PurdistError
 from purdist.feeding import FeedRules
 from purdist.program import Feed, Program
 from purdist.teachers.backend import Backend, Running
-from purdist.teachers.listening import Cut, cut_out
+from purdist.teachers.cut import Cut, cut_out
 from purdist.variables import Variable
 
 T = TypeVar("T")
@@ -69,8 +70,10 @@ class Driver:
     ahead: int
 
     @classmethod
-    def start(cls, program: Program, backends: Mapping[str, Backend]) -> tuple[Driver, Program]:
-        """Cuts teachers out of ``program``, and starts each in its backend.
+    def start(
+        cls, distillation: Distillation, backends: Mapping[str, Backend]
+    ) -> tuple[Driver, Program]:
+        """Cuts teachers out of a program, and starts each in its backend.
 
         Returns:
             They, and the program without those that no training keeps.
@@ -80,12 +83,12 @@ class Driver:
             NameClashError: A new input has the name of a variable.
             PurdistError: A backend does not take its teacher.
         """
-        cuts = [cut_out(program, prefix) for prefix in backends]
+        cuts = [cut_out(distillation, prefix) for prefix in backends]
         started = tuple(Started.start(cut, backends[cut.prefix]) for cut in cuts)
         driver = cls(started, max((backend.ahead for backend in backends.values()), default=0))
         weakref.finalize(driver, _close, [teacher.running for teacher in started])
         gone = [cut for cut in cuts if not backends[cut.prefix].keeps_teacher]
-        left = _without(program, gone) if gone else program
+        left = _without(distillation.program, gone) if gone else distillation.program
         for name in (name for teacher in started for name in teacher.new):
             if name in left.variables:
                 raise NameClashError(

@@ -226,7 +226,8 @@ def by_purdist(example: Example, expected: Reference, answers: list[Array]) -> N
     training, fed = started(merged)
     losses = []
     for step, feed in enumerate(fed):
-        needed = {k: v for k, v in feed.items() if k in training.program.inputs}
+        known = {*training.program.inputs, "teacher_sample"}
+        needed = {name: array for name, array in feed.items() if name in known}
         losses += [told.loss for told in purdist.train(training, [needed])]
         for event in example.between[step : step + 1]:
             training = happened(

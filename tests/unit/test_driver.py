@@ -116,6 +116,39 @@ def test_each_teacher_runs_where_it_is_said(tmp_path: Path) -> None:
         assert losses(training, feeds) == pytest.approx(expected, rel=1e-5), way
 
 
+def test_a_teacher_that_another_reads_runs_where_it_is_said(tmp_path: Path) -> None:
+    first, second = program(linear("y"), seed=1), program(linear("z", (4, 4)), seed=2)
+    one = purdist.merge(first, program(linear()), {"y": "x"}, name_prefix="t_")
+    chain = purdist.merge(second, one, {"z": "t_logits"}, name_prefix="u_")
+    distillation = purdist.apply(
+        chain, [purdist.L2Loss("t_logits", "logits"), purdist.KDLoss("u_logits", "logits")]
+    )
+    expected = losses(purdist.minimize(distillation, sgd), batches())
+    caches = {
+        prefix: purdist.cache_teacher(
+            distillation, batches(), tmp_path / prefix, name_prefix=prefix
+        )
+        for prefix in ("t_", "u_")
+    }
+    sampled: list[Feed] = [
+        {**feed, **{f"{prefix}sample": np.arange(ROWS * k, ROWS * (k + 1)) for prefix in caches}}
+        for k, feed in enumerate(batches())
+    ]
+    chosen: list[dict[str, Any]] = [
+        {"t_": Own()},
+        {"u_": Own()},
+        {"t_": caches["t_"]},
+        {"u_": caches["u_"]},
+        {"t_": Own(), "u_": caches["u_"]},
+        caches,
+    ]
+    for teacher in chosen:
+        training = purdist.minimize(distillation, sgd, teacher=teacher)
+        known = {"x", *(f"{p}sample" for p, one in teacher.items() if one in caches.values())}
+        feeds: list[Feed] = [{k: v for k, v in feed.items() if k in known} for feed in sampled]
+        assert losses(training, feeds) == pytest.approx(expected, rel=1e-5), teacher
+
+
 @pytest.mark.parametrize("teacher", ["inference", purdist.Inference(), Own(), Own(0)])
 def test_one_backend_serves_all_teachers(
     teacher: purdist.Backend | Literal["inference"],

@@ -14,7 +14,7 @@ from purdist import engine, graphs
 from purdist.engine import Way
 from purdist.graphs.child import Outcome
 from purdist.teachers import inference
-from purdist.teachers.listening import cut_out, listened
+from purdist.teachers.cut import cut_out
 from tests import engines
 from tests.engines import CASES, PLAIN, network
 from tests.nets import in_a_process, numbers
@@ -54,7 +54,7 @@ def test_a_teacher_that_loops_is_computed_whole(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(engine, "_PATIENCE", 15.0)
     distillation = distilled(engines.cells, (5, 6))
     output = distillation.program.variable("teacher_output").name
-    assert listened(distillation.program, "teacher_") == (output,)
+    assert distillation.digests == {"teacher_": (output,)}
     training = purdist.minimize(distillation, sgd, teacher="inference")
     batches = [{"x": numbers(k, 4, 5, 6)} for k in range(3)]
     staged = [step.loss for step in purdist.train(training, batches)]
@@ -77,7 +77,7 @@ def test_the_first_batch_is_compared_with_the_graph(monkeypatch: pytest.MonkeyPa
     """Random inputs may miss what the user's hit: here they are never looked at."""
     make, shape, way = CASES["RMSNorm"]
     distillation = distilled(make, shape)
-    cut = cut_out(distillation.program, "teacher_")
+    cut = cut_out(distillation, "teacher_")
     key = engine.fingerprint(cut.network, cut.outputs)
     monkeypatch.setitem(inference._CHOSEN, key, (Way(), ""))
     training = purdist.minimize(distillation, sgd, teacher="inference")

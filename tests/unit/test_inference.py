@@ -15,7 +15,6 @@ import purdist
 from purdist import graphs
 from purdist.engine import Engine
 from purdist.program import Feed
-from purdist.teachers.listening import listened
 from tests.nets import Array, images, linear, numbers, program, untouched
 
 
@@ -46,14 +45,14 @@ def momentum() -> paddle.optimizer.Optimizer:
     return paddle.optimizer.Momentum(0.05)
 
 
-def test_it_is_cut_at_what_the_losses_listen_to() -> None:
-    assert listened(distilled().program, "teacher_") == ("teacher_normed", "teacher_logits")
+def test_it_is_cut_at_what_the_losses_need() -> None:
+    assert distilled().digests == {"teacher_": ("teacher_normed", "teacher_logits")}
 
 
-def test_the_student_does_not_listen_to_its_own_input() -> None:
+def test_no_teacher_is_needed_for_what_the_student_is_fed() -> None:
     one = purdist.merge(program(linear("y")), program(linear()), {"y": "x"})
     loss = purdist.L2Loss("teacher_logits", "logits")
-    assert listened(purdist.apply(one, [loss]).program, "teacher_") == ("teacher_logits",)
+    assert purdist.apply(one, [loss]).digests == {"teacher_": ("teacher_logits",)}
 
 
 def test_the_losses_are_those_of_one_graph() -> None:

@@ -6,7 +6,7 @@ gets are feeds that stand in for their variables. What it built is copied once i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import attrs
@@ -14,6 +14,7 @@ import paddle
 from paddle.utils import unique_name
 
 from purdist import graphs
+from purdist.building.code import Build, Code
 from purdist.errors import (
     BuildError,
     DtypeMismatchError,
@@ -27,8 +28,6 @@ from purdist.losses.custom import CustomLoss
 from purdist.losses.spec import LossSpec
 from purdist.variables import FLOATS
 
-Build = Callable[[Mapping[str, paddle.Tensor]], object]
-
 
 @attrs.frozen(eq=False)
 class Term:
@@ -38,12 +37,14 @@ class Term:
         program: It alone, with a feed for each variable.
         startup: Sets its parameters.
         feeds: What the feeds are: by the keys of the spec's variables.
+        digests: What a `LossSpec.digest` of the spec's own returned.
         result: The scalar.
     """
 
     program: paddle.static.Program
     startup: paddle.static.Program
     feeds: Mapping[str, paddle.Tensor]
+    digests: Mapping[str, paddle.Tensor]
     result: paddle.Tensor
 
 
@@ -51,54 +52,52 @@ def build_term(
     name: str,
     spec: LossSpec,
     variables: Mapping[str, paddle.Tensor],
+    taught: Collection[str] = (),
+    *,
     sizes: Callable[[Sequence[int]], list[int]] = list,
 ) -> Term:
-    """Calls ``spec.build`` with stand-ins for ``variables``, of the shapes that ``sizes`` makes.
+    """Calls the code of ``spec`` with stand-ins for ``variables``, of the shapes of ``sizes``.
 
     Where it asks for numbers, in an if or a loop, it is converted and called again.
+
+    Args:
+        name: What the term is called.
+        spec: What builds it.
+        variables: By the keys of the spec's variables.
+        taught: The keys of those that go through `LossSpec.digest`.
+        sizes: Makes the shape of a stand-in of that of a variable.
 
     Raises:
         BuildError: It raised; what it raised is the cause.
         DtypeMismatchError: It returned no floating-point number.
         ForeignValueError: It used or returned what is not of its program.
-        InvalidArgumentError: It added gradients or an optimizer.
+        InvalidArgumentError: It added gradients or an optimizer, or its digest is no mapping of
+            keys of its own.
         ShapeMismatchError: It returned no scalar.
     """
     try:
-        return _build(name, spec.build, variables, sizes, ours=is_ours(spec))
+        return _build(Code.of(name, spec, taught), variables, sizes, ours=is_ours(spec))
     except BuildError as error:
         if not isinstance(error.__cause__, graphs.NumbersError):
             raise
         asked = error
-    with _converted(spec) as build:
-        if build is None:
+    with Code.converted(name, spec, taught) as code:
+        if code is None:
             raise asked
         try:
-            return _build(name, build, variables, sizes, ours=False)
+            return _build(code, variables, sizes, ours=False)
         except BuildError:
             raise asked from asked.__cause__
 
 
-@contextmanager
-def _converted(spec: LossSpec) -> Iterator[Build | None]:
-    """The code of ``spec`` with its ifs and loops over values as ops, None if it cannot be."""
-    if isinstance(spec, CustomLoss) and type(spec).build is CustomLoss.build:
-        with graphs.converted(spec.function) as function:
-            yield function and (lambda values: function(**values))
-    else:
-        with graphs.converted(spec.build) as build:
-            yield build
-
-
 def _build(
-    name: str,
-    build: Build,
+    code: Code,
     variables: Mapping[str, paddle.Tensor],
     sizes: Callable[[Sequence[int]], list[int]],
     *,
     ours: bool,
 ) -> Term:
-    draft, startup = graphs.Draft(), paddle.static.Program()
+    name, draft, startup = code.name, graphs.Draft(), paddle.static.Program()
     if not ours:  # whose values somebody may keep
         graphs.keep_graph(draft.program)
         graphs.keep_graph(startup)
@@ -106,16 +105,16 @@ def _build(
         feeds = {key: _stand_in(key, value, sizes(value.shape)) for key, value in variables.items()}
         with unique_name.guard(f"{name}/"):
             if ours:
-                result = _own(name, draft, build(feeds))
+                result = _own(name, draft, code(feeds))
             else:
                 overwriting = graphs.Overwriting()
-                result = _own(name, draft, _called(name, build, feeds, overwriting))
+                result = _own(name, draft, _called(name, code, feeds, overwriting))
                 result = _newest(name, draft, result, overwriting)
             result = _scalar(name, result)
     _check(name, draft)
     graphs.mend_loops(draft)
     _tie(draft)
-    return Term(draft.finish().program, startup, feeds, result)
+    return Term(draft.finish().program, startup, feeds, code.digests, result)
 
 
 _KNOWN = (
