@@ -9,8 +9,13 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
-from tests.nets import ROOT
+import paddle
+import pytest
+
+import purdist
+from tests.nets import ROOT, linear, numbers, program
 
 PAGE = ROOT / "purdist" / "README.md"
 FILE = re.compile(
@@ -71,3 +76,19 @@ def test_a_new_loss_is_what_the_recipe_says(tmp_path: Path) -> None:
     passed = re.search(r"(\d+) passed", done.stdout)
     assert passed
     assert int(passed[1]) > 20
+
+
+def test_a_new_backend_is_what_the_recipe_says() -> None:
+    (code,) = re.findall(r"```python\n(.*?)^```", recipe("A new backend"), re.MULTILINE | re.DOTALL)
+    names: dict[str, Any] = {}
+    exec(code, names)
+    merged = purdist.merge(program(linear("y"), seed=1), program(linear()), {"y": "x"})
+    distillation = purdist.apply(merged, [purdist.KDLoss("teacher_logits", "logits")])
+    feeds = [{"x": numbers(k, 6, 6)} for k in range(4)]
+    graph, at_home = (
+        purdist.minimize(distillation, lambda: paddle.optimizer.SGD(0.1), teacher=teacher)
+        for teacher in ("graph", names["AtHome"]())
+    )
+    assert "teacher  at home\n" in str(at_home)
+    losses = [[step.loss for step in purdist.train(one, feeds)] for one in (graph, at_home)]
+    assert losses[1] == pytest.approx(losses[0], rel=1e-6)
