@@ -23,7 +23,10 @@ class Running(ABC):
     @property
     @abstractmethod
     def feeds(self) -> Mapping[str, Variable]:
-        """What it reads of a feed: inputs of the program, or new ones that stand for them."""
+        """What it reads of a feed: inputs of the teacher, or new ones.
+
+        A training with new ones keeps no teacher: they stand for it, row by row.
+        """
 
     @abstractmethod
     def ask(self, feed: Feed) -> Callable[[], Answers]:
@@ -52,11 +55,6 @@ class Backend(ABC):
 
         What is read ahead is copied. With 0 it answers right before the step.
         """
-
-    @property
-    def keeps_teacher(self) -> bool:
-        """Whether the program of a training keeps the teacher, to be run and looked at."""
-        return True
 
     @abstractmethod
     def start(self, teacher: Program, outputs: tuple[str, ...]) -> Running:

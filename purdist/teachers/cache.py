@@ -49,10 +49,6 @@ class TeacherCache(Backend):
     def ahead(self) -> int:
         return 0
 
-    @property
-    def keeps_teacher(self) -> bool:
-        return False
-
     def start(self, teacher: Program, outputs: tuple[str, ...]) -> Running:
         """Opens it.
 

@@ -6,6 +6,7 @@ import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import ExitStack
 from itertools import islice
 from threading import Event
 from typing import Protocol, TypeVar
@@ -84,18 +85,17 @@ class Driver:
             PurdistError: A backend does not take its teacher.
         """
         cuts = [cut_out(distillation, prefix) for prefix in backends]
-        started = tuple(Started.start(cut, backends[cut.prefix]) for cut in cuts)
-        driver = cls(started, max((backend.ahead for backend in backends.values()), default=0))
-        weakref.finalize(driver, _close, [teacher.running for teacher in started])
-        gone = [cut for cut in cuts if not backends[cut.prefix].keeps_teacher]
-        left = _without(distillation.program, gone) if gone else distillation.program
-        for name in (name for teacher in started for name in teacher.new):
-            if name in left.variables:
-                raise NameClashError(
-                    f"Expected no variable of the name {name!r}, which is fed, got "
-                    f"{left.variables[name].spec}.",
-                    "Merge the teacher with another name_prefix.",
-                )
+        with ExitStack() as opened:
+            teachers: list[Started] = []
+            for cut in cuts:
+                teachers.append(Started.start(cut, backends[cut.prefix]))
+                opened.callback(teachers[-1].running.close)
+            gone = [cut for cut, teacher in zip(cuts, teachers, strict=True) if teacher.new]
+            left = _without(distillation.program, gone) if gone else distillation.program
+            _check_new(teachers, left)
+            ahead = max((backend.ahead for backend in backends.values()), default=0)
+            driver = cls(tuple(teachers), ahead)
+            weakref.finalize(driver, opened.pop_all().close)
         return driver, left
 
     def forward(self, program: Program) -> graphs.Draft:
@@ -222,9 +222,14 @@ def _begun(worker: ThreadPoolExecutor, take: TakeStep[T], feed: Feed) -> Future[
     return step
 
 
-def _close(runnings: Iterable[Running]) -> None:
-    for running in runnings:
-        running.close()
+def _check_new(teachers: Iterable[Started], program: Program) -> None:
+    for name in (name for teacher in teachers for name in teacher.new):
+        if name in program.variables:
+            raise NameClashError(
+                f"Expected no variable of the name {name!r}, which is fed, got "
+                f"{program.variables[name].spec}.",
+                "Merge the teacher with another name_prefix.",
+            )
 
 
 def _in_graph(program: Program, prefix: str) -> str:

@@ -203,6 +203,14 @@ def test_a_teacher_is_closed_with_its_training() -> None:
     assert own.log[-1] == "closed"
 
 
+def test_a_teacher_is_closed_where_another_does_not_start(tmp_path: Path) -> None:
+    own, other = Own(), distilled()
+    cache = purdist.cache_teacher(other, batches(), tmp_path / "c", name_prefix="t_")
+    with pytest.raises(purdist.StaleCacheError):
+        purdist.minimize(other, sgd, teacher={"t_": own, "t_1_": cache})
+    assert own.log == ["closed"]
+
+
 def test_backends_are_values_that_pickle() -> None:
     for backend in (purdist.InGraph(), purdist.Inference()):
         assert pickle.loads(pickle.dumps(backend)) == backend
