@@ -42,12 +42,13 @@ def backends_of(
                 f"Expected the prefixes of teachers, got {prefix!r}.", f"There are {there}."
             )
     chosen = {prefix: one for prefix, one in backends.items() if not _is_graph(one)}
-    silent = chosen.keys() - set(needed_teachers(distillation)) if chosen else ()
-    for prefix in silent:
-        raise InvalidArgumentError(
-            f"Expected a teacher that a loss listens to, got {prefix!r}, of which nothing is read.",
-            "Leave it out of teacher=.",
-        )
+    needed = needed_teachers(distillation) if chosen else ()
+    for prefix in chosen:
+        if prefix not in needed:
+            raise InvalidArgumentError(
+                f"Expected a teacher that a loss listens to, got {prefix!r}, which none reads.",
+                "Leave it out of teacher=.",
+            )
     return chosen
 
 

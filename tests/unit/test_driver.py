@@ -236,6 +236,21 @@ def test_what_is_no_backend_is_refused() -> None:
     )
 
 
+def test_a_teacher_that_no_loss_reads_is_refused() -> None:
+    whole = distilled().source
+    distillation = purdist.apply(whole, [purdist.KDLoss("t_logits", "logits")], prune=False)
+    with pytest.raises(purdist.InvalidArgumentError) as caught:
+        purdist.minimize(distillation, sgd, teacher={"t_": "inference", "t_1_": "inference"})
+    assert str(caught.value) == (
+        "Expected a teacher that a loss listens to, got 't_1_', which none reads.\n"
+        "Leave it out of teacher=."
+    )
+    expected = losses(purdist.minimize(distillation, sgd), batches())
+    training = purdist.minimize(distillation, sgd, teacher=Own())
+    assert "t_ at home; t_1_ in the step's graph" in str(training)
+    assert losses(training, batches()) == pytest.approx(expected, rel=1e-5)
+
+
 def test_a_cache_is_of_one_teacher(tmp_path: Path) -> None:
     distillation = distilled()
     for prefix, got in ((None, "none"), ("t", "'t'")):
