@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 
+from tests.adversarial.around import Group, Named
 from tests.adversarial.battery import Shown, shown
-from tests.adversarial.cases import Group, Named
 from tests.adversarial.children import Children
 from tests.adversarial.zoo import zoo
 

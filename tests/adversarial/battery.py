@@ -18,7 +18,8 @@ from paddle import nn
 
 import purdist
 from purdist.training.values import batch_seed
-from tests.adversarial.cases import ROWS, Group, Named
+from tests.adversarial.around import Group, Named
+from tests.adversarial.cases import ROWS
 from tests.adversarial.reference import (
     Arrays,
     DiffersError,

@@ -11,9 +11,10 @@ import os
 from collections.abc import Iterable, Iterator, Mapping
 
 from tests.adversarial import expected
+from tests.adversarial.around import Named
 from tests.adversarial.asking import Outcomes, outcomes
 from tests.adversarial.battery import WAYS
-from tests.adversarial.cases import Named, Of
+from tests.adversarial.cases import Of
 from tests.adversarial.zoo import zoo
 
 SLOW = "slow" in os.environ.get("PURDIST_TESTS", "")

@@ -8,7 +8,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from tests.adversarial.children import Children
-from tests.adversarial.fuzz import Example, differs, examples
+from tests.adversarial.examples import Example, examples
+from tests.adversarial.fuzz import differs
 from tests.adversarial.judging import SLOW
 
 

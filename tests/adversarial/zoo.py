@@ -8,7 +8,8 @@ from typing import Any
 
 import attrs
 
-from tests.adversarial.cases import Case, Cases, Named, Of, call, new, x
+from tests.adversarial.around import Named
+from tests.adversarial.cases import Case, Cases, Of, call, new, x
 from tests.adversarial.tables.functions import FUNCTIONS
 from tests.adversarial.tables.layers import LAYERS
 from tests.adversarial.tables.methods import METHODS, PADDLE
