@@ -1,8 +1,8 @@
 """Which cases of the zoo are run, and what of what they come to is not as it should be.
 
 By default one case in nine is run, always the same, several in one network, and what is known to
-take long is left out; the slow profile, ``PURDIST_TESTS=slow``, runs each, on its
-own, and layers that stand first in a network too.
+take long is left out; the slow profile, ``PURDIST_TESTS=slow``, runs each, on its own, and layers
+that stand first in a network too.
 """
 
 from __future__ import annotations
