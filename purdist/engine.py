@@ -225,7 +225,7 @@ def first_right(
         if hangs and _FOLDING not in way.without:
             continue  # each would cost as long
         outcome = graphs.tried(_difference_of, written, way, samples, seconds=seconds)
-        fault = outcome.failure or outcome.value
+        fault = graphs.said(outcome.failure) if outcome.failure else outcome.value
         if not fault:
             return way, first
         first, hangs = first or str(fault), hangs or outcome.late

@@ -6,6 +6,8 @@ catches ``ValueError`` or ``KeyError`` keeps working.
 
 from __future__ import annotations
 
+import inspect
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
 
@@ -129,6 +131,14 @@ def together(faults: Sequence[PurdistError]) -> PurdistError:
     error = kind(f"{len(faults)} faults:\n{text}")
     error.faults = tuple(faults)
     return error
+
+
+def warn(text: str) -> None:
+    """Warns with a `PurdistWarning` of the line that called purdist, however deep it is found."""
+    level, frame = 1, inspect.currentframe()
+    while frame and str(frame.f_globals.get("__name__")).partition(".")[0] == "purdist":
+        level, frame = level + 1, frame.f_back
+    warnings.warn(text, PurdistWarning, stacklevel=level)
 
 
 def some(things: Iterable[object], limit: int = 3) -> str:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
 from purdist import graphs
 from purdist.distillation import Distillation
 from purdist.engine import Way, Written, every_way, first_right, samples_of
-from purdist.errors import InvalidArgumentError, PurdistWarning, UnknownVariableError, some
+from purdist.errors import InvalidArgumentError, UnknownVariableError, some, warn
 from purdist.exporting.student import student_of
 from purdist.program import Program
 from purdist.sources.exported import from_exported
@@ -91,11 +90,9 @@ def _warn(target: Path, way: Way | None, fault: str) -> None:
         remedy = "Before paddle.inference.create_predictor(config), write " + "; ".join(
             way.settings
         )
-    warnings.warn(
+    warn(
         f"Expected Paddle Inference to compute {target} as the student does, got, as its Config is "
-        f"by default: {fault}.\n{remedy}",
-        PurdistWarning,
-        stacklevel=3,
+        f"by default: {fault.rstrip('.')}.\n{remedy}"
     )
 
 

@@ -16,12 +16,14 @@ from purdist.comparing import Holder
 from purdist.errors import (
     CorruptFileError,
     DtypeMismatchError,
+    InvalidArgumentError,
     MissingFileError,
     together,
 )
 from purdist.program import Program
 from purdist.store import Store
 from purdist.storing import replacing
+from purdist.training import Training
 
 L = TypeVar("L", bound=paddle.nn.Layer)
 
@@ -40,18 +42,28 @@ _DTYPES = {
 }
 
 
-def save_weights(program: Program, path: str | os.PathLike[str]) -> None:
+def save_weights(source: Program | Training, path: str | os.PathLike[str]) -> None:
     """Writes the weights of a program, running statistics included, as safetensors.
 
     The file is written beside its target and renamed: a reader never sees half of one.
 
     Args:
-        program: Whose weights. That of a `Training` has the weights as they are now.
+        source: Whose weights: those of all its networks and losses. Of a `Training` they are
+            written as they are now; ``student_of(training)`` has the student's alone.
         path: Where to. The folder must exist.
 
     Raises:
+        InvalidArgumentError: It is neither, such as a `Distillation`, which never trains.
         DtypeMismatchError: The format has no such dtype as one of the weights.
     """
+    program = source.program if isinstance(source, Training) else source
+    if not isinstance(program, Program):
+        kind = type(source).__name__
+        raise InvalidArgumentError(
+            f"Expected a Program or a Training to save the weights of, got {kind}.",
+            "Give what minimize returned, which holds the weights that train changes: a "
+            "Distillation keeps those from before.",
+        )
     for variable in program.held:
         if variable.dtype not in _DTYPES.values():
             raise DtypeMismatchError(

@@ -26,6 +26,7 @@ from purdist.graphs.child import tried
 from purdist.graphs.converting import converted
 from purdist.graphs.differentiating import lost_gradients, make_gradients_whole
 from purdist.graphs.drafts import Draft, Graph
+from purdist.graphs.failing import said
 from purdist.graphs.files import (
     OldModel,
     fetched,
@@ -45,7 +46,7 @@ from purdist.graphs.gradients import (
 )
 from purdist.graphs.keeping import keep_graph
 from purdist.graphs.kernels import flatten_linear_layers, has_fast_kernels, with_fast_kernels
-from purdist.graphs.layers import buffers_in, parameters_in
+from purdist.graphs.layers import buffers_in, parameters_in, parameters_listed
 from purdist.graphs.looking import (
     PARAMETER,
     Kind,
@@ -239,6 +240,7 @@ __all__ = [
     "parameter_name",
     "parameter_names",
     "parameters_in",
+    "parameters_listed",
     "place_in_source",
     "place_of",
     "plain_attributes",
@@ -255,6 +257,7 @@ __all__ = [
     "record_stops",
     "refresh_gradients",
     "rename_parameters",
+    "said",
     "save_inference",
     "scheduler_of",
     "seed_of_state",

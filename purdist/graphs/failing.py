@@ -39,9 +39,10 @@ def failure(error: Exception, feed: Mapping[str, npt.NDArray[Any]]) -> PurdistEr
 
 def said(text: str) -> str:
     """The line of Paddle's error that says what is wrong, with its hint."""
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    shown = (line.partition("(at /paddle/")[0].strip() for line in text.splitlines())
+    lines = list(filter(None, shown))
     wrong = [line for line in lines if "Error: " in line.split(" ", 1)[0] + " "]
-    hints = [line.partition("(at ")[0].strip() for line in lines if line.startswith("[Hint")]
+    hints = [line for line in lines if line.startswith("[Hint")]
     return " ".join([*(wrong[-1:] or lines[-1:] or ["nothing"]), *hints[-1:]])
 
 

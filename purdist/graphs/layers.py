@@ -6,9 +6,13 @@ touch: a parameter of a program that is gone.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 import paddle
+from paddle.nn.layer import layers
+
+from purdist.graphs.asking import replaced
 
 
 def parameters_in(layer: paddle.nn.Layer) -> Mapping[str, paddle.Tensor | None]:
@@ -19,6 +23,13 @@ def parameters_in(layer: paddle.nn.Layer) -> Mapping[str, paddle.Tensor | None]:
 def buffers_in(layer: paddle.nn.Layer) -> Mapping[str, paddle.Tensor | None]:
     """The buffers of ``layer`` itself by name."""
     return layer._buffers
+
+
+@contextmanager
+def parameters_listed() -> Iterator[None]:
+    """Inside, ``parameters()`` and ``named_parameters()`` list a dygraph layer's in static mode."""
+    with replaced(layers, {"ValueSet": set}):  # which takes values of graphs alone
+        yield
 
 
 def has_hooks(layer: paddle.nn.Layer) -> bool:

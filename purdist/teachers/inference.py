@@ -6,7 +6,6 @@ On its own it may be run with fusions and kernels that a training program cannot
 from __future__ import annotations
 
 import tempfile
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -14,6 +13,7 @@ from pathlib import Path
 import attrs
 import paddle
 
+from purdist import graphs
 from purdist.engine import (
     REFUSALS,
     Engine,
@@ -27,7 +27,7 @@ from purdist.engine import (
     samples_of,
     ways_for,
 )
-from purdist.errors import EngineError, PurdistWarning
+from purdist.errors import EngineError, warn
 from purdist.program import Feed, Program
 from purdist.teachers.backend import Answers, Backend, Running
 from purdist.variables import Variable
@@ -121,7 +121,7 @@ class _Compiled(Running):
         try:
             return difference(self.engine(sample.feed), sample.answers, precision)
         except REFUSALS as error:
-            return str(error).strip()
+            return graphs.said(str(error))
 
     def _answer(self, feed: Feed) -> Answers:
         try:
@@ -147,7 +147,7 @@ def _compile(
         if way is None:
             raise EngineError(
                 f"Expected Paddle Inference to compute what the teacher's graph does, got another "
-                f"answer in each way of compiling it: {fault}.",
+                f"answer in each way of compiling it: {fault.rstrip('.')}.",
                 "Use teacher='graph', which runs it beside the student.",
             )
         try:
@@ -156,18 +156,16 @@ def _compile(
             raise _refused(error) from error
     if not way.onednn and isinstance(network.place, paddle.CPUPlace):
         why = fault or "oneDNN is wrong at networks in NHWC, NLC or NDHWC"
-        warnings.warn(
+        warn(
             f"Expected Paddle Inference to compute the teacher with oneDNN, got a teacher that it "
-            f"computes rightly only without: {why}.\n"
-            "The numbers are those of the graph; teacher='graph' may be as fast.",
-            PurdistWarning,
-            stacklevel=7,
+            f"computes rightly only without: {why.rstrip('.')}.\n"
+            "The numbers are those of the graph; teacher='graph' may be as fast."
         )
     return engine, way, fault
 
 
 def _refused(error: Exception) -> EngineError:
     return EngineError(
-        f"Expected Paddle Inference to take the teacher, got: {str(error).strip()}",
+        f"Expected Paddle Inference to take the teacher, got: {graphs.said(str(error))}",
         "Use teacher='graph', which runs it beside the student.",
     )

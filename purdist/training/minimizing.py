@@ -46,11 +46,13 @@ def minimize(
                     schedule = paddle.optimizer.lr.CosineAnnealingDecay(1e-3, T_max=1000)
                     return paddle.optimizer.Adam(schedule)
 
-            What it asks by name (AdamW's ``apply_decay_param_fun``; Lamb's
+            It is called in static mode, where ``layer.named_parameters()`` works as ever and
+            tensors have no numbers. What it asks by name (AdamW's ``apply_decay_param_fun``; Lamb's
             ``exclude_from_weight_decay_fn``, which is handed the parameter) is asked with
             `Variable.given_name`, a layer's ``p.name``. A function that says the same to all of
             those and not to all paths, such as ``layer1.fc.weight``, knows paths, and these
-            count. One that says yes to none is told in a `PurdistWarning`.
+            count; a bias that a loss made has one such as ``hint_0/conv2d_0.bias`` too. One that
+            says yes to none is told in a `PurdistWarning`.
         teacher: Where the teacher computes: `InGraph` or ``"graph"``, beside the student, in one
             graph; `Inference` or ``"inference"``, in Paddle Inference, on the next batch while
             the student trains on this one; a `TeacherCache`, nowhere any more. One for all

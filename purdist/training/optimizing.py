@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import copy
+import functools
+import itertools
 import numbers
+import re
 import traceback
-import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -14,7 +16,7 @@ import paddle
 from paddle.optimizer import ASGD, Optimizer
 
 from purdist import graphs
-from purdist.errors import InvalidArgumentError, PurdistWarning
+from purdist.errors import InvalidArgumentError, warn
 
 _WRITE = "Write minimize(distillation, lambda: paddle.optimizer.Adam(1e-3))."
 
@@ -97,7 +99,9 @@ def _check_options(optimizer: Optimizer, kind: str) -> None:
 
 def _made(make_optimizer: Callable[[], Optimizer]) -> Optimizer:
     try:
-        return make_optimizer()
+        # Where somebody computes there, Paddle may end the process.
+        with graphs.asking(lambda _: None), graphs.parameters_listed():
+            return make_optimizer()
     except Exception as error:
         frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
         for kind in [type(frame.f_locals.get("self")).__name__ for frame in frames]:
@@ -109,7 +113,8 @@ def _made(make_optimizer: Callable[[], Optimizer]) -> Optimizer:
             f"{type(error).__name__}: {str(error).strip()}",
             "Leave lr_ratio out, and make the weight with ParamAttr(learning_rate=0.5)."
             if ratio
-            else "Make one of paddle.optimizer, with arguments that it takes.",
+            else "Make one of paddle.optimizer, with arguments that it takes. The function is "
+            "called in static mode: compute outside of it what it needs numbers for.",
         ) from error
 
 
@@ -121,6 +126,9 @@ def _refusal(kind: str) -> InvalidArgumentError:
 
 
 # --- names ------------------------------------------------------------------------------
+
+_ENDING, _ENDINGS = re.compile(r"\.([wb])_\d+$"), {"w": ".weight", "b": ".bias"}
+"""How Paddle ends the name of a parameter that it names, and how the layer calls that."""
 
 
 @attrs.frozen(eq=False)
@@ -135,7 +143,10 @@ class _Named:
 
 
 def ask_by_names(
-    optimizer: Optimizer, parameters: Sequence[paddle.Tensor], given: Mapping[str, str]
+    optimizer: Optimizer,
+    parameters: Sequence[paddle.Tensor],
+    given: Mapping[str, str],
+    of_losses: Collection[str] = (),
 ) -> None:
     """Lets what ``optimizer`` asks by name be asked with names that the user knows.
 
@@ -146,18 +157,19 @@ def ask_by_names(
         optimizer: Ours. It is changed.
         parameters: What it trains.
         given: Path of a parameter -> the name that its maker gave it.
+        of_losses: The paths of those that losses made.
     """
+    readable = _readable(of_losses)
+    picked_by = functools.partial(_picked, parameters=parameters, given=given, readable=readable)
     function = graphs.option(optimizer, "apply_decay_param_fun")
     if function is not None:
-        picked = _picked("apply_decay_param_fun", lambda _, name: function(name), parameters, given)
+        picked = picked_by("apply_decay_param_fun", lambda _, name: function(name))
         graphs.set_option(optimizer, "apply_decay_param_fun", picked.__contains__)
     exclude = graphs.option(optimizer, "exclude_from_weight_decay_fn")
     if exclude is not None:
-        excluded = _picked(
+        excluded = picked_by(
             "exclude_from_weight_decay_fn",
             lambda parameter, name: exclude(_Named(parameter, name)),
-            parameters,
-            given,
         )
         graphs.set_option(
             optimizer,
@@ -166,13 +178,15 @@ def ask_by_names(
         )
     parts = graphs.option(optimizer, "exclude_from_weight_decay")
     if parts:
-        without = _picked(
-            "exclude_from_weight_decay",
-            lambda _, name: any(part in name for part in parts),
-            parameters,
-            given,
+        without = picked_by(
+            "exclude_from_weight_decay", lambda _, name: any(part in name for part in parts)
         )
         graphs.decay_all_but(optimizer, without)
+
+
+def _readable(paths: Iterable[str]) -> dict[str, str]:
+    """Path of what a loss made -> the same as a layer's: ``hint_0/conv2d_0.bias`` for ``.b_0``."""
+    return {path: _ENDING.sub(lambda end: _ENDINGS[end[1]], path) for path in paths}
 
 
 def _picked(
@@ -180,26 +194,36 @@ def _picked(
     says: Callable[[paddle.Tensor, str], object],
     parameters: Sequence[paddle.Tensor],
     given: Mapping[str, str],
+    readable: Mapping[str, str],
 ) -> frozenset[str]:
     """The paths of the ``parameters`` to which ``argument``, a function of the user's, says yes."""
     paths = [parameter.name for parameter in parameters]
     names = [given.get(path) or path for path in paths]
-    by_name, by_path = (
-        [bool(says(parameter, name)) for parameter, name in zip(parameters, asked, strict=True)]
-        for asked in (names, paths)
-    )
+
+    def by_path_of(parameter: paddle.Tensor, path: str) -> bool:
+        read = readable.get(path, path)
+        answer = bool(says(parameter, read))
+        if read == path or answer != bool(says(parameter, f"{read.rpartition('.')[0]}.?")):
+            return answer
+        return bool(says(parameter, path))  # a list of paths knows this one alone
+
+    by_name = [bool(says(p, name)) for p, name in zip(parameters, names, strict=True)]
+    by_path = [by_path_of(p, path) for p, path in zip(parameters, paths, strict=True)]
+    both = (by_name, by_path)
+    networks = [k for k, path in enumerate(paths) if path not in readable]
     answers = next(
-        (those for those in (by_name, by_path) if len(set(those)) > 1),
-        [one or other for one, other in zip(by_name, by_path, strict=True)],
+        itertools.chain(
+            # What a loss made has no name that a layer of the user's gave.
+            (those for those in both if len({those[k] for k in networks}) > 1),
+            (those for those in both if len(set(those)) > 1),
+        ),
+        [one or other for one, other in zip(*both, strict=True)],
     )
     if not any(answers):
         some = ", ".join(f"{n} ({p})" for n, p in zip(names[:3], paths[:3], strict=True))
-        warnings.warn(
-            PurdistWarning(
-                f"{argument} says yes to none of the {len(paths)} parameters, by name or by path: "
-                f"{some}{', ...' if len(paths) > 3 else ''}. Names are those of the layer's "
-                "parameters, p.name; paths those of named_parameters()."
-            ),
-            stacklevel=6,
+        warn(
+            f"{argument} says yes to none of the {len(paths)} parameters, by name or by path: "
+            f"{some}{', ...' if len(paths) > 3 else ''}. Names are those of the layer's "
+            "parameters, p.name; paths those of named_parameters()."
         )
     return frozenset(path for path, yes in zip(paths, answers, strict=True) if yes)

@@ -95,4 +95,5 @@ def _name_parameters(optimizer: Optimizer, step: graphs.Draft, program: Program)
     own = graphs.own_names(graphs.operations(step.program))
     learning = [v for v in own.values() if graphs.is_parameter(v) and not v.stop_gradient]
     given = {name: program.variables[name].given_name for name in program.parameters}
-    ask_by_names(optimizer, learning, given)
+    made = [name for name in program.parameters if program.variables[name].owner == "loss"]
+    ask_by_names(optimizer, learning, given, made)

@@ -36,7 +36,7 @@ def wrong_order(
     purdist.train(distillation, [])  # E: arg-type
     purdist.cache_teacher(program, [], "cache")  # E: arg-type
     purdist.student_of(program.graph)  # E: arg-type
-    purdist.save_weights(training, "weights")  # E: arg-type
+    purdist.save_weights(distillation, "weights")  # E: arg-type
     print(next(purdist.train(training, [])).program)  # E: attr-defined
     print(program.loss)  # E: attr-defined
     distillation.run({}, [])  # E: attr-defined

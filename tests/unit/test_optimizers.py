@@ -14,6 +14,7 @@ from paddle.optimizer import lr
 from paddle.static import InputSpec
 
 import purdist
+from purdist import scopes
 from tests.nets import in_a_process, numbers, weights
 
 pytestmark = pytest.mark.usefixtures("dynamic")
@@ -216,6 +217,39 @@ def test_what_cannot_run_is_refused_with_what_to_write_instead() -> None:
     ]
 
 
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_parameters_of_a_layer_are_to_be_left_out(name: str) -> None:
+    layer = network()
+    with pytest.raises(purdist.InvalidArgumentError) as caught:
+        purdist.minimize(
+            distillation(layer), lambda: OPTIMIZERS[name](0.1, parameters=layer.parameters())
+        )
+    assert str(caught.value) == (
+        f"Expected an optimizer without parameters=, got {name}(parameters=...), which would train "
+        "nothing of this program.\n"
+        f"Leave parameters= out: lambda: paddle.optimizer.{name}(...). It trains every trainable "
+        "parameter of the student and of the losses."
+    )
+
+
+def test_what_needs_numbers_is_to_be_computed_outside() -> None:
+    rate, layer = paddle.to_tensor(0.1), network()
+    made = distillation(layer)
+    computed: list[Callable[[], Any]] = [
+        lambda: rate + 1.0,
+        lambda: paddle.to_tensor(0.1),
+        lambda: layer(paddle.ones([2, 6])).mean(),
+        lambda: sum(parameter.sum() for parameter in layer.parameters()),
+    ]
+    for number in computed:  # which ended the process
+        with pytest.raises(purdist.InvalidArgumentError) as caught:
+            purdist.minimize(made, lambda: paddle.optimizer.SGD(float(number())))  # noqa: B023
+        assert caught.value.remedy == (
+            "Make one of paddle.optimizer, with arguments that it takes. The function is called in "
+            "static mode: compute outside of it what it needs numbers for."
+        )
+
+
 # --- names ------------------------------------------------------------------------------
 
 
@@ -266,6 +300,56 @@ def test_adamw_is_asked_by_the_names_that_the_layer_gave_or_by_paths() -> None:
             )
             == WEIGHTS
         )
+
+
+def test_the_names_of_a_layer_are_read_in_the_function_too() -> None:
+    layer = filled()
+
+    def make() -> paddle.optimizer.Optimizer:
+        names = names_of(layer, "weight")
+        assert len(layer.parameters()) == 6
+        assert len(layer.parameters(include_sublayers=False)) == 0
+        return paddle.optimizer.AdamW(
+            0.1, weight_decay=0.5, apply_decay_param_fun=names.__contains__
+        )
+
+    assert decayed(make, layer) == WEIGHTS
+
+
+HINT = {"hint_0/linear_0.w_0": True, "hint_0/linear_0.b_0": False}
+
+
+@pytest.mark.parametrize(
+    ("function", "ours"),
+    [
+        (lambda name: not name.endswith("bias"), HINT),
+        (lambda name: name.endswith("weight"), HINT),
+        (lambda name: ".b_" not in name, HINT),
+        ((WEIGHTS | {"hint_0/linear_0.w_0"}).__contains__, HINT),
+        ((WEIGHTS | {"hint_0/linear_0.b_0"}).__contains__, {k: not v for k, v in HINT.items()}),
+        (WEIGHTS.__contains__, dict.fromkeys(HINT, False)),
+        (lambda name: name in WEIGHTS or "hint" in name, dict.fromkeys(HINT, True)),
+    ],
+)
+def test_the_parameters_of_a_loss_are_asked_for_by_paths_as_a_network_has_them(
+    function: Callable[[str], bool], ours: dict[str, bool]
+) -> None:
+    program = purdist.from_layer(filled(), {"x": InputSpec([None, 6])})
+    spec = purdist.CustomLoss(
+        lambda answer: 0.0 * nn.Linear(4, 3)(answer).mean(), {"answer": "output"}, name="hint_0"
+    )
+    training = purdist.minimize(
+        purdist.apply(program, [spec]),
+        lambda: paddle.optimizer.AdamW(0.1, weight_decay=0.5, apply_decay_param_fun=function),
+    )
+    for name in HINT:
+        shape = training.program.variables[name].shape
+        scopes.put(training.program.scope, name, np.full(shape, 0.5, "float32"), paddle.CPUPlace())
+    before = weights(training.program)
+    list(purdist.train(training, [FEED]))
+    after = weights(training.program)
+    moved = {path for path in before if np.abs(after[path] - before[path]).max() > 0}
+    assert moved == WEIGHTS | {name for name, yes in ours.items() if yes}
 
 
 def test_lamb_is_handed_parameters_with_those_names() -> None:

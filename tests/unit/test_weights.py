@@ -64,7 +64,7 @@ def test_saved_and_loaded_are_equal_to_the_bit(dtype: str, tmp_path: Path) -> No
 def test_the_weights_of_a_training_as_they_are_now(tmp_path: Path) -> None:
     network = nets.program(nets.images())
     training = one_step(network, ["logits"], {"x": numbers(0, 3, 1, 4, 4)})
-    purdist.save_weights(training.program, tmp_path / "w")
+    purdist.save_weights(training, tmp_path / "w")
     loaded = purdist.load_weights(network, tmp_path / "w")
     assert moved(weights(network), weights(loaded)) == set(network.weights)
     assert moved(weights(training.program), weights(loaded)) == set()
@@ -72,6 +72,21 @@ def test_the_weights_of_a_training_as_they_are_now(tmp_path: Path) -> None:
     assert merged.run({"x": numbers(0, 3, 1, 4, 4)}, ["teacher_logits"])["teacher_logits"].any()
     with safe_open(tmp_path / "w", framework="np") as file:
         assert set(file.keys()) == set(network.weights)
+
+
+def test_what_never_trains_is_refused(tmp_path: Path) -> None:
+    network = nets.program(nets.linear())
+    loss = purdist.CrossEntropyLoss("logits", purdist.NewInput("label"))
+    for other in (purdist.apply(network, [loss]), network.graph):
+        with pytest.raises(purdist.InvalidArgumentError) as caught:
+            purdist.save_weights(other, tmp_path / "w")  # type: ignore[arg-type]
+        assert str(caught.value) == (
+            "Expected a Program or a Training to save the weights of, got "
+            f"{type(other).__name__}.\n"
+            "Give what minimize returned, which holds the weights that train changes: a "
+            "Distillation keeps those from before."
+        )
+    assert not [*tmp_path.iterdir()]
 
 
 def test_a_name_that_is_there_is_replaced_whole(tmp_path: Path) -> None:

@@ -1,0 +1,1 @@
+ValueSet: type

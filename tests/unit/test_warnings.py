@@ -1,0 +1,105 @@
+"""What is warned of points at the line of who called, and says in one line what is wrong."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import paddle
+import pytest
+
+import purdist
+from purdist import graphs
+from purdist.engine import Way
+from purdist.graphs.child import Outcome
+from purdist.teachers import inference
+from tests import engines
+from tests.nets import numbers
+from tests.unit.test_engine import distilled, sgd
+
+LAYER_NORM = """ValueError: In user code:
+
+
+    InvalidArgumentError: MKL-DNN Layer Norm supports only last logical axis:3.
+      [Hint: Expected begin_norm_axis == 3.] (at /paddle/paddle/phi/kernels/onednn/a.cc:90)
+      [operator < onednn_kernel.phi_kernel > error]"""
+"""What Paddle raises."""
+
+TOLD = (
+    "InvalidArgumentError: MKL-DNN Layer Norm supports only last logical axis:3. "
+    "[Hint: Expected begin_norm_axis == 3.]"
+)
+
+
+@contextmanager
+def warned_here(count: int = 1) -> Iterator[list[warnings.WarningMessage]]:
+    """What is warned of inside, ``count`` times, by lines of this file."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        yield caught
+    ours = [w for w in caught if issubclass(w.category, purdist.PurdistWarning)]
+    assert [Path(w.filename) for w in ours] == [Path(__file__)] * count
+    lines = Path(__file__).read_text().splitlines()
+    assert all("# warns" in lines[w.lineno - 1] for w in ours)
+
+
+@pytest.fixture
+def no_onednn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Paddle Inference raises with oneDNN."""
+
+    def tried(_: object, __: object, way: Way, *___: object, **____: object) -> Outcome:
+        return Outcome(None, LAYER_NORM, "") if way.onednn else Outcome("", "", "")
+
+    monkeypatch.setattr(inference, "_CHOSEN", {})
+    monkeypatch.setattr(graphs, "tried", tried)
+
+
+def test_of_a_function_that_never_says_yes() -> None:
+    distillation = distilled(*engines.CASES["MLP"][:2])
+    make: Callable[[], paddle.optimizer.Optimizer] = lambda: paddle.optimizer.AdamW(  # noqa: E731
+        0.1, apply_decay_param_fun=lambda _: False
+    )
+    with warned_here():
+        purdist.minimize(distillation, make)  # warns
+
+
+@pytest.mark.usefixtures("no_onednn")
+def test_of_a_teacher_that_onednn_computes_wrongly() -> None:
+    distillation = distilled(*engines.CASES["MLP"][:2])
+    with warned_here() as caught:
+        purdist.minimize(distillation, sgd, teacher="inference")  # warns
+    assert str(caught[-1].message) == (
+        "Expected Paddle Inference to compute the teacher with oneDNN, got a teacher that it "
+        f"computes rightly only without: {TOLD}.\n"
+        "The numbers are those of the graph; teacher='graph' may be as fast."
+    )
+
+
+@pytest.mark.usefixtures("no_onednn")
+def test_of_a_teacher_that_is_tried_with_the_first_batch(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inference, "samples_of", lambda *_: [])
+    make, shape, _ = engines.CASES["MLP"]
+    distillation = distilled(make, shape)
+    with warned_here(2):
+        training = purdist.minimize(distillation, sgd, teacher="inference")  # warns
+        list(purdist.train(training, [{"x": numbers(0, 4, *shape)}] * 2))  # warns
+
+
+@pytest.mark.usefixtures("no_onednn")
+def test_of_an_export(tmp_path: Path) -> None:
+    make, shape, _ = engines.CASES["MLP"]
+    student = engines.network(make, "x", shape)
+    with warned_here() as caught:
+        purdist.export(student, tmp_path / "s", ["output"])  # warns
+    assert str(caught[-1].message) == (
+        f"Expected Paddle Inference to compute {tmp_path / 's'} as the student does, got, as its "
+        f"Config is by default: {TOLD}.\n"
+        "Before paddle.inference.create_predictor(config), write config.disable_mkldnn()"
+    )
+
+
+def test_no_module_warns_of_a_line_of_its_own() -> None:
+    modules = [*Path(purdist.__file__).parent.rglob("*.py")]
+    assert {m.name for m in modules if "warnings.warn(" in m.read_text()} == {"errors.py"}
