@@ -191,6 +191,7 @@ class ProgramDraft:
             self._store,
             left_of(variables, modes),
             origins=source.origins,
+            tensors=source.tensors,
             inner=source.inner,
         )
         source.store.hand_to(

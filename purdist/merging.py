@@ -20,6 +20,7 @@ from purdist.errors import (
     some,
     together,
 )
+from purdist.origins import Tensors, check_own_scopes, check_untied
 from purdist.program import Program
 from purdist.store import Store
 from purdist.variables import Owner, Variable, check_name, shapes_agree
@@ -39,8 +40,9 @@ def merge(
     The teacher is in inference mode in both modes of the result, does not learn and shares its
     weights; all its names get ``name_prefix``. The student's graph and what can change of its
     weights are copied, and its names stay. A second teacher is a second ``merge``, with another
-    prefix. Gradients pass through a teacher that reads what the student computes, such as the
-    images of a generator.
+    prefix. Both may come from one layer, or from layers with a part in common: the teacher stays
+    as it was when `from_layer` read it. Gradients pass through a teacher that reads what the
+    student computes, such as the images of a generator.
 
     Args:
         teacher: Who is listened to.
@@ -92,6 +94,8 @@ def join(
         keep_inputs: Peer inputs that stay feeds, under their prefixed names.
 
     Raises:
+        InvalidArgumentError: Both come from layers that have a part in common which learns, or
+            from one layer: here it would be two.
         PurdistError: What `merge` raises.
     """
     return _beside(peer, student, data_name_map, place, name_prefix, keep_inputs, owner="peer")
@@ -108,11 +112,13 @@ def _beside(
     owner: Literal["teacher", "peer"],
 ) -> Program:
     check_name(prefix, "the other network's variables, name_prefix,")
-    _check_origins(other, student)
+    check_own_scopes(other.origins, student.origins)
+    trains = owner == "peer"
+    if trains:
+        check_untied(_tensors_that_change(other), _tensors_that_change(student))
     _check_map(other, student, dict(data_name_map), keep_inputs)
     _check_prefix(other, student, prefix)
     place = student.place if place is None else graphs.place_of(place)
-    trains = owner == "peer"
     added = other.modes if trains else other.modes.inferring()
     own_names = other.inputs + other.weights
     with graphs.building():
@@ -128,6 +134,7 @@ def _beside(
         store,
         {**student.variables, **{prefix + name: renamed(name) for name in names}},
         origins=student.origins + other.origins,
+        tensors={**student.tensors, **{prefix + n: t for n, t in other.tensors.items()}},
         inner=student.inner | {prefix + name for name in other.inner},
     )
 
@@ -166,19 +173,9 @@ def _renaming(
     return renamed
 
 
-def _check_origins(teacher: Program, student: Program) -> None:
-    for theirs in teacher.origins:
-        for ours in student.origins:
-            met = sorted(theirs.met(ours))
-            if met:
-                raise NameClashError(
-                    f"Expected teacher and student to own different parameters, got {len(met)} "
-                    f"names that both own in one scope: {some(met)}. The startup program that ran "
-                    "last overwrote the other network's weights.",
-                    "Give each network a scope of its own: run its startup program under "
-                    "paddle.static.scope_guard(paddle.static.Scope()) and pass that scope= to "
-                    "from_static.",
-                )
+def _tensors_that_change(program: Program) -> Tensors:
+    changing = (variable.name for variable in program.held if variable.changes)
+    return {name: program.tensors[name] for name in changing if name in program.tensors}
 
 
 def _check_map(

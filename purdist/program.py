@@ -25,7 +25,7 @@ from purdist.errors import (
 )
 from purdist.feeding import FeedRules
 from purdist.inferring import Inferring
-from purdist.origins import Origin
+from purdist.origins import Origin, Tensors
 from purdist.store import Store
 from purdist.variables import Owner, Role, Variable, check_described
 
@@ -52,6 +52,7 @@ class Program:
         store: Where the weights are. It is this program's own.
         variables: Name -> what is known of it, in the order they are computed.
         origins: Where the weights came from.
+        tensors: Of which tensors of a layer they are copies.
         inner: Names inside while and if regions, which nobody can reach.
     """
 
@@ -59,6 +60,7 @@ class Program:
     store: Store
     variables: Mapping[str, Variable] = attrs.field(converter=_read_only)
     origins: tuple[Origin, ...] = ()
+    tensors: Tensors = MappingProxyType({})
     inner: frozenset[str] = frozenset()
     _runners: dict[tuple[str, ...], Inferring] = attrs.field(factory=dict, init=False)
 

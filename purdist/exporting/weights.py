@@ -121,7 +121,7 @@ def load_weights(program: Program, path: str | os.PathLike[str]) -> Program:
     faults = [*file.faults(program.held, kinds), *file.surplus(program.held, kinds)]
     if faults:
         raise together(faults)
-    loaded = attrs.evolve(program, store=Store.at(program.place), origins=())
+    loaded = attrs.evolve(program, store=Store.at(program.place), origins=(), tensors={})
     for name, (shape, dtype) in kinds.items():
         array = np.frombuffer(entries[name]["data"], graphs.array_dtype(dtype)).reshape(shape)
         scopes.put(loaded.scope, name, array, program.place)

@@ -130,6 +130,7 @@ def _traced(
         share=share,
         inner=training.inner | inference.inner,
         given_names=weights.given_names(),
+        tensors=weights.tensors(),
     )
     if check:
         with weights.renamed():

@@ -20,7 +20,7 @@ from purdist.errors import (
     some,
     together,
 )
-from purdist.origins import Origin
+from purdist.origins import Origin, Tensors
 from purdist.program import Program
 from purdist.sources import legacy, other_mode
 from purdist.store import Store
@@ -114,6 +114,7 @@ def enter(
     *,
     share: bool,
     origins: tuple[Origin, ...] = (),
+    tensors: Tensors = MappingProxyType({}),
     inner: frozenset[str] = frozenset(),
     given_names: Mapping[str, str] = MappingProxyType({}),
 ) -> Program:
@@ -148,6 +149,7 @@ def enter(
         Store.at(place),
         {key: named[variable.name] for key, variable in described.items()},
         origins=origins,
+        tensors=tensors,
         inner=inner,
     )
     weights = [name for name in program.weights if name not in scratch]

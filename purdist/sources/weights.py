@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -10,6 +11,7 @@ import paddle
 
 from purdist import graphs, scopes
 from purdist.errors import UninitializedWeightsError, some
+from purdist.origins import Tensors
 from purdist.sources.names import free
 
 
@@ -116,6 +118,10 @@ class Weights:
     def given_names(self) -> dict[str, str]:
         """What the layer calls its weights: ``p.name``, by their names here."""
         return {weight.names[0]: weight.tensor.name for weight in self._known.values()}
+
+    def tensors(self) -> Tensors:
+        """Where they are in the layer, by their names here."""
+        return {weight.names[0]: weakref.ref(weight.tensor) for weight in self._known.values()}
 
     def scope(self) -> graphs.Scope:
         """A scope in which the names stand for the memory of the layer."""
