@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import logging
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,10 +17,29 @@ from paddle.jit import dy2static
 from paddle.jit.dy2static import convert_operators, program_translator
 from paddle.utils import unique_name
 
-from purdist.graphs.asking import sizes_of
+from purdist.graphs.asking import replaced, sizes_of
 from purdist.graphs.looking import dtype_name, is_feed, operations
 
 Function = Callable[..., Any]
+
+
+@contextmanager
+def reading_sizes(shape: Function) -> Iterator[None]:
+    """Paddle's conversion takes ``shape`` for what reads the shape of a value.
+
+    While it converts it evaluates pieces of the source, to see whether they are Paddle's: what they
+    call may be converted in turn, under a lock that the thread has already.
+    """
+
+    def reading(value: Any) -> Any:
+        return shape(value)
+
+    reading.__module__ = convert_operators.__name__  # or it would be converted itself
+    with (
+        replaced(dy2static, {"Shape": reading}),
+        replaced(program_translator, {"_CACHE_LOCK": threading.RLock()}),
+    ):
+        yield
 
 
 @contextmanager
@@ -41,13 +61,12 @@ def converted(function: Function) -> Iterator[Function | None]:
     def shape(value: Any) -> Any:
         return sizes_of(value) if isinstance(value, pir.Value) else value.shape
 
-    found = program_translator._FUNCTION_CACHE, dy2static.Shape, paddle.static.nn.while_loop
-    to_static = convert_operators.to_static_variable
+    loop, to_static = paddle.static.nn.while_loop, convert_operators.to_static_variable
 
     def while_loop(condition: Any, body: Any, carried: Any, **others: Any) -> Any:
         # Paddle takes for constant what starts as one, whatever a round adds to it.
         carried = paddle.utils.map_structure(_learning, carried)
-        return found[2](condition, _of_one_dtype(body), carried, **others)
+        return loop(condition, _of_one_dtype(body), carried, **others)
 
     def number(thing: Any, dtype: Any = None) -> Any:
         # A number of Python's takes its dtype from what it meets; Paddle makes it float64.
@@ -55,18 +74,16 @@ def converted(function: Function) -> Iterator[Function | None]:
 
     logger = logging.getLogger("Dynamic-to-Static")
     disabled = logger.disabled
-    program_translator._FUNCTION_CACHE = Cache()
-    setattr(dy2static, "Shape", shape)  # noqa: B010 - it is a function there
-    setattr(paddle.static.nn, "while_loop", while_loop)  # noqa: B010
-    setattr(convert_operators, "to_static_variable", number)  # noqa: B010
     logger.disabled = True
     try:
-        yield _converted(function)
+        with (
+            reading_sizes(shape),
+            replaced(program_translator, {"_FUNCTION_CACHE": Cache()}),
+            replaced(paddle.static.nn, {"while_loop": while_loop}),
+            replaced(convert_operators, {"to_static_variable": number}),
+        ):
+            yield _converted(function)
     finally:
-        program_translator._FUNCTION_CACHE = found[0]
-        setattr(dy2static, "Shape", found[1])  # noqa: B010
-        setattr(paddle.static.nn, "while_loop", found[2])  # noqa: B010
-        setattr(convert_operators, "to_static_variable", to_static)  # noqa: B010
         logger.disabled = disabled
         for file in files:
             Path(file).unlink(missing_ok=True)

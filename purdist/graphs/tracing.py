@@ -14,13 +14,13 @@ from typing import Any
 import attrs
 import paddle
 from paddle.base.dygraph import base as dygraph_base
-from paddle.jit import dy2static
 from paddle.jit.dy2static import parameter_recorder
 from paddle.nn.functional import common
 
-from purdist.graphs.asking import asking, replaced
+from purdist.graphs.asking import asking
 from purdist.graphs.casting import casting_as_in_dygraph
 from purdist.graphs.comparing import compared_sizes_of, guessed_sizes_of
+from purdist.graphs.converting import reading_sizes
 from purdist.graphs.drafts import Draft
 from purdist.graphs.keeping import keep_graph, keep_graph_for
 from purdist.graphs.layers import has_hooks
@@ -101,7 +101,7 @@ def trace(
         untouched(layer),
         _alpha_dropout_of_any_size(),
         asking(shape=shape),
-        replaced(dy2static, {"Shape": shape}),
+        reading_sizes(shape),
         casting_as_in_dygraph(),
         writes_as_in_dygraph(),
         _nothing_recorded_of_failures(),
