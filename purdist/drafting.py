@@ -30,8 +30,8 @@ from purdist.variables import FLOATS, NewInput, describe_values, left_of
 class ProgramDraft:
     """A copy of a program while losses are added to its training graph.
 
-    Terms are built there once. The graph that infers gets the same ops by copying, so
-    that a function with side effects runs once and a layer it makes exists once.
+    Terms are built there once. The graph that infers gets the same ops by copying, so that a
+    layer that a loss makes exists once.
 
     Attributes:
         digests: The names of what the losses that were added need of their teachers.

@@ -7,7 +7,6 @@ sizes, and its value on random numbers is compared at two, its gradients at the 
 
 from __future__ import annotations
 
-import random
 import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ import paddle
 
 from purdist import graphs, scopes
 from purdist.building import Term, build_term
+from purdist.building.chance import same_chance
 from purdist.errors import BuildError
 from purdist.losses.spec import LossSpec
 from purdist.trying import agree, random_feed
@@ -48,23 +48,19 @@ def rehearsed(
     Raises:
         BuildError: The two differ, or one runs and the other does not. (What is yielded.)
     """
-    before = _random_states()
+    with same_chance() as again:
 
-    def compare(term: Term) -> None:
-        after = _random_states()
-        runs: list[_Run] = []
-        try:
+        def compare(term: Term) -> None:
+            runs: list[_Run] = []
             for rows, size in _SIZES:
-                _set_random_states(before)
+                again()
                 # Gradients are most of the cost, and one size tells what the graph does to them.
                 known = _known(name, spec, variables, taught, place, rows, size, gradients=not runs)
                 if known is not None:
                     runs = runs or [_Run(term, place)]
                     _compare(name, runs[0], *known)
-        finally:
-            _set_random_states(after)
 
-    yield compare
+        yield compare
 
 
 def _known(
@@ -84,9 +80,8 @@ def _known(
         return [n if n != -1 else (size if axis else rows) for axis, n in enumerate(shape)]
 
     try:
-        run = _Run(
-            build_term(name, spec, variables, taught, sizes=sizes), place, gradients=gradients
-        )
+        term = build_term(name, spec, variables, taught, sizes=sizes, again=False)
+        run = _Run(term, place, gradients=gradients)
         feed = _feed(run.term)
         return run, feed, run(feed)
     except Exception:
@@ -202,12 +197,3 @@ class _Run:
         self, program: paddle.static.Program, values: Mapping[str, paddle.Tensor]
     ) -> graphs.Runner:
         return graphs.Runner(graphs.Graph(program, values), tuple(values), self._scope, self._place)
-
-
-def _random_states() -> tuple[Any, Any]:
-    return random.getstate(), np.random.get_state()
-
-
-def _set_random_states(states: tuple[Any, Any]) -> None:
-    random.setstate(states[0])
-    np.random.set_state(states[1])

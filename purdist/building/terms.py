@@ -6,14 +6,15 @@ gets are feeds that stand in for their variables. What it built is copied once i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import functools
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 import attrs
 import paddle
 from paddle.utils import unique_name
 
 from purdist import graphs
+from purdist.building.chance import same_chance
 from purdist.building.code import Build, Code
 from purdist.errors import (
     BuildError,
@@ -55,6 +56,7 @@ def build_term(
     taught: Collection[str] = (),
     *,
     sizes: Callable[[Sequence[int]], list[int]] = list,
+    again: bool = True,
 ) -> Term:
     """Calls the code of ``spec`` with stand-ins for ``variables``, of the shapes of ``sizes``.
 
@@ -65,18 +67,22 @@ def build_term(
         spec: What builds it.
         variables: By the keys of the spec's variables.
         taught: The keys of those that go through `LossSpec.digest`.
+        again: Call code of a user's once more, which must do the same.
         sizes: Makes the shape of a stand-in of that of a variable.
 
     Raises:
         BuildError: It raised; what it raised is the cause.
         DtypeMismatchError: It returned no floating-point number.
         ForeignValueError: It used or returned what is not of its program.
-        InvalidArgumentError: It added gradients or an optimizer, or its digest is no mapping of
-            keys of its own.
+        InvalidArgumentError: It added gradients or an optimizer, its digest is no mapping of
+            keys of its own, or it remembers something from call to call.
         ShapeMismatchError: It returned no scalar.
     """
+    if is_ours(spec):
+        return _build(Code.of(name, spec, taught), variables, sizes, ours=True)
+    built = _built_twice if again else functools.partial(_build, ours=False)
     try:
-        return _build(Code.of(name, spec, taught), variables, sizes, ours=is_ours(spec))
+        return built(Code.of(name, spec, taught), variables, sizes)
     except BuildError as error:
         if not isinstance(error.__cause__, graphs.NumbersError):
             raise
@@ -85,9 +91,29 @@ def build_term(
         if code is None:
             raise asked
         try:
-            return _build(code, variables, sizes, ours=False)
+            return built(code, variables, sizes)
         except BuildError:
             raise asked from asked.__cause__
+
+
+def _built_twice(
+    code: Code,
+    variables: Mapping[str, paddle.Tensor],
+    sizes: Callable[[Sequence[int]], list[int]],
+) -> Term:
+    """What code of a user's builds, if it builds the same when it is called again."""
+    with same_chance() as again:
+        term = _build(code, variables, sizes, ours=False)
+        digests = code.digests
+        again()
+        try:
+            other = _build(code, variables, sizes, ours=False)
+        except ForeignValueError:
+            raise _remembering(code.name, "one that meets a value of the call before") from None
+        code.digests = digests
+    if graphs.signature(term.program) != graphs.signature(other.program):
+        raise _remembering(code.name, "one that computes something else when it is called again")
+    return term
 
 
 def _build(
@@ -101,7 +127,7 @@ def _build(
     if not ours:  # whose values somebody may keep
         graphs.keep_graph(draft.program)
         graphs.keep_graph(startup)
-    with _only(draft), draft.appending(startup):
+    with draft.appending(startup):
         feeds = {key: _stand_in(key, value, sizes(value.shape)) for key, value in variables.items()}
         with unique_name.guard(f"{name}/"):
             if ours:
@@ -153,6 +179,8 @@ def _called(
             "sizes, and a for over range(x.shape[0]) that adds up to one tensor, from 0.0 on, work "
             "as well; rows have no end that zip, list or a comprehension could come to.",
         ) from error
+    except graphs.OutsideWriteError as error:
+        raise _remembering(name, f"{error} in {graphs.place_in_source(error)}") from error
     except Exception as error:
         if foreign:
             raise _foreign(name, foreign[0]) from error
@@ -203,22 +231,6 @@ def _said(error: BaseException) -> str:
     return (hints or lines or ["nothing"])[0 if len(lines) < 2 else -1]
 
 
-@contextmanager
-def _only(draft: graphs.Draft) -> Iterator[None]:
-    """Takes out of ``draft``, on an error, ops that read another program's values.
-
-    They would crash when it is dropped. Others stay: whoever looks at the traceback may look
-    at their values.
-    """
-    try:
-        yield
-    except Exception:
-        ops = draft.operations()
-        if not graphs.value_ids(ops).issuperset(graphs.read_ids(ops)):
-            graphs.erase(draft, ops)
-        raise
-
-
 def _scalar(name: str, value: paddle.Tensor) -> paddle.Tensor:
     """``value`` if it is a floating-point scalar, with its axes of size 1 taken off."""
     if any(size != 1 for size in value.shape):
@@ -257,6 +269,15 @@ def _tie(draft: graphs.Draft) -> None:
             continue
         op.replace_all_uses_with(first.results())
         graphs.erase(draft, [op])
+
+
+def _remembering(name: str, what: str) -> InvalidArgumentError:
+    return InvalidArgumentError(
+        f"{name}: Expected a loss that computes the same at each call, got {what}. Its code is "
+        "called while the graph is built, and not at each step.",
+        "Feed what changes from step to step (a NewInput), let a Schedule weigh the term, or keep "
+        "it in a buffer of the student, which forward writes.",
+    )
 
 
 def _foreign(name: str, what: str) -> ForeignValueError:

@@ -4,7 +4,7 @@ It knows graphs, values, executors and Paddle's process-wide state; it knows not
 teachers, students or losses.
 """
 
-from purdist.graphs.asking import NumbersError, asking, place_in_source
+from purdist.graphs.asking import NumbersError, OutsideWriteError, asking, place_in_source
 from purdist.graphs.calling import as_it_is, call, generators, generators_put_back, plain_attributes
 from purdist.graphs.changing import (
     declare_once,
@@ -154,6 +154,7 @@ __all__ = [
     "NumbersError",
     "OldModel",
     "Operation",
+    "OutsideWriteError",
     "Overwriting",
     "Place",
     "Runner",

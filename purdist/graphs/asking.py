@@ -52,12 +52,24 @@ _FATAL = ("__getitem__", "__iter__", "clone", "detach")
 """What else of a tensor of dynamic mode ends the process in static mode."""
 
 
+_WRITING = (
+    "set_value",
+    "__setitem__",
+    *(name for name in dir(paddle.Tensor) if name.endswith("_") and not name.startswith("_")),
+)
+"""The methods that write to a tensor of dynamic mode."""
+
+
 def _rows(tensor: paddle.Tensor) -> Iterator[paddle.Tensor]:
     return (tensor[k] for k in range(len(tensor)))
 
 
 _ITERATING = {"__iter__": _rows}
 """What Python does for a tensor of dynamic mode, which has no method for it."""
+
+
+class OutsideWriteError(TypeError):
+    """A tensor that was made outside is written, which happens once, while the graph is built."""
 
 
 class NumbersError(TypeError):
@@ -158,7 +170,10 @@ def asking(
         **{name: _beside(name, become) for name in _OPERATORS},
         **{name: _indexed(name, become) for name in ("__getitem__", "__setitem__")},
     }
-    tensors = {name: _as_constant(name, here, become) for name in (*_OPERATORS, *_FATAL)}
+    tensors = {
+        **{name: _as_constant(name, here, become) for name in (*_OPERATORS, *_FATAL)},
+        **{name: _written(name, here) for name in _WRITING},
+    }
     with ExitStack() as stack:
         stack.enter_context(replaced(pir.Value, values))
         stack.enter_context(branches_as_in_dygraph())
@@ -169,6 +184,7 @@ def asking(
         if foreign is not None:
             stack.enter_context(replaced(paddle.Tensor, tensors))
             stack.enter_context(replaced(core, {"switch_main_program": _no_other(here)}))
+            stack.enter_context(replaced(paddle, {"assign": _assigned(paddle.assign, here)}))
             stack.enter_context(replaced(base, {"in_to_static_mode": _is_mode()}))
             stack.enter_context(static_op_arg_cast_guard(become))
         stack.enter_context(warnings.catch_warnings())
@@ -326,6 +342,27 @@ def _as_constant(
         return found(self, *others)
 
     return operate
+
+
+def _written(name: str, here: Callable[[], bool]) -> Callable[..., Any]:
+    """A method that writes to a tensor of dynamic mode."""
+    found = getattr(paddle.Tensor, name)
+
+    def write(self: Any, *others: Any, **kwargs: Any) -> Any:
+        if here() and not paddle.in_dynamic_mode() and not is_paddles(sys._getframe(1)):
+            raise OutsideWriteError(f"{name} of a tensor from outside")
+        return found(self, *others, **kwargs)
+
+    return write
+
+
+def _assigned(found: Callable[..., Any], here: Callable[[], bool]) -> Callable[..., Any]:
+    def assign(x: Any, output: Any = None) -> Any:
+        if here() and isinstance(output, paddle.Tensor) and not paddle.in_dynamic_mode():
+            raise OutsideWriteError("paddle.assign to a tensor from outside")
+        return found(x, output)
+
+    return assign
 
 
 def _is_mode() -> Callable[[], bool]:

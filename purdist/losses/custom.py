@@ -58,9 +58,10 @@ class CustomLoss(LossSpec):
     """A term computed by a function of yours.
 
     The function is called while the graph is built, with a value for each variable by
-    parameter name, and returns one scalar. Where a size is unknown it is called twice more, at
-    known sizes, and what it says to random numbers is compared, which takes a second for a
-    hundred and fifty ops. It may make layers, such as the
+    parameter name, and returns one scalar. It is called twice, and must do the same both times:
+    what it would remember from step to step, no graph does. Where a size is unknown it is called
+    twice more, at known sizes, and what it says to random numbers is compared, which takes a second
+    for a hundred and fifty ops. It may make layers, such as the
     1x1 convolution that adapts the student's channels to the teacher's: their parameters
     are initialised, trained with the student, and live under the term's name, so that
     they meet no other::
@@ -87,7 +88,8 @@ class CustomLoss(LossSpec):
         BuildError: The function raised, or asked for numbers; what it raised is the cause. Or it
             computes something else where a size is unknown (in `apply`).
         InvalidArgumentError: It has other parameters, reads what it has written over
-            through a view, or adds gradients or an optimizer (in `apply`).
+            through a view, adds gradients or an optimizer, or remembers something from call to
+            call, such as a count or a running mean (in `apply`).
         ForeignValueError: The function used a layer or value made outside it (in `apply`).
         NameClashError: It made a parameter whose ``ParamAttr`` name exists (in `apply`).
         ShapeMismatchError: It returned no scalar (in `apply`).

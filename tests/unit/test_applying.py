@@ -228,8 +228,8 @@ def test_a_custom_loss_may_call_a_layer_without_parameters(merged: purdist.Progr
     assert value(merged, spec)["loss"] == pytest.approx(np.maximum(out, 0).mean(), rel=1e-6)
 
 
-@pytest.mark.parametrize(("batch", "rows"), [(5, [5]), (None, [None, 4, 6])])
-def test_the_function_of_a_custom_loss_is_called_once_and_at_known_sizes(
+@pytest.mark.parametrize(("batch", "rows"), [(5, [5, 5]), (None, [None, None, 4, 6])])
+def test_the_function_of_a_custom_loss_is_called_twice_and_at_known_sizes(
     batch: int | None, rows: list[int | None]
 ) -> None:
     calls: list[int | None] = []

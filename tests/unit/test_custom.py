@@ -12,6 +12,7 @@ import paddle
 import pytest
 from paddle.jit.dy2static import program_translator
 from paddle.jit.dy2static.utils import get_temp_dir
+from paddle.static import InputSpec
 
 import purdist
 from purdist import CustomLoss
@@ -373,16 +374,10 @@ def test_a_loss_that_draws_draws_anew_at_each_step() -> None:
     assert len(losses) == 4
 
 
-def counting() -> Loss:
-    calls = iter(range(1, 9))
-    return lambda s: s.mean() * next(calls)
-
-
 WRONG: dict[str, Callable[[], Loss]] = {
     "trapezoid": lambda: lambda s: P.trapezoid(s, axis=0).sum(),
     "tensor_split": lambda: lambda s: P.tensor_split(s, 2, axis=0)[0].sum(),
     "cumulative_trapezoid": lambda: lambda s: P.cumulative_trapezoid(s, axis=0).sum(),
-    "a function that counts": counting,
 }
 
 
@@ -611,3 +606,82 @@ def test_what_a_loss_keeps_may_be_looked_at_afterwards() -> None:
         """
     )
     assert printed.strip().endswith("touched")
+
+
+# --- what a loss remembers -------------------------------------------------------------------
+
+CENTRE = paddle.to_tensor(np.zeros(3, "float32"))
+SEEN: list[paddle.Tensor] = []
+CALLS = iter(range(1, 99))
+
+
+class Centring:
+    """The centre of the teacher's answers, moved at each call, as DINO has it."""
+
+    def __init__(self) -> None:
+        self.centre = paddle.zeros([3])
+
+    def __call__(self, s: paddle.Tensor) -> paddle.Tensor:
+        loss = (s - self.centre).square().mean()
+        self.centre = 0.9 * self.centre + 0.1 * s.detach().mean(0)
+        return loss
+
+
+def assigning(s: paddle.Tensor) -> paddle.Tensor:
+    paddle.assign(s.mean(0), CENTRE)
+    return (s - CENTRE).square().mean()
+
+
+def adding(s: paddle.Tensor) -> paddle.Tensor:
+    CENTRE.add_(s.mean(0))
+    return (s - CENTRE).square().mean()
+
+
+def setting(s: paddle.Tensor) -> paddle.Tensor:
+    CENTRE.set_value(s.mean(0))
+    return (s - CENTRE).square().mean()
+
+
+def setting_items(s: paddle.Tensor) -> paddle.Tensor:
+    CENTRE[:] = s.mean(0)
+    return (s - CENTRE).square().mean()
+
+
+def listing(s: paddle.Tensor) -> paddle.Tensor:
+    SEEN.append(s)
+    return (s - SEEN[0]).square().mean() + s.mean()
+
+
+def counting(s: paddle.Tensor) -> paddle.Tensor:
+    return s.square().mean() * next(CALLS)
+
+
+CENTRING = Centring()
+MEETS = "got one that meets a value of the call before"
+REMEMBERING: dict[str, tuple[Callable[..., paddle.Tensor], str]] = {
+    "a centre in an attribute": (lambda s: Centring.__call__(CENTRING, s), MEETS),
+    "values in a list": (listing, MEETS),
+    "a count": (counting, "got one that computes something else when it is called again"),
+    "assign": (assigning, "got paddle.assign to a tensor from outside in 'paddle.assign(s.mean(0)"),
+    "a method in place": (adding, "got add_ of a tensor from outside in 'CENTRE.add_(s.mean(0))'"),
+    "set_value": (setting, "got set_value of a tensor from outside"),
+    "items": (setting_items, "got __setitem__ of a tensor from outside in 'CENTRE[:] = s.mean(0)'"),
+}
+
+
+@pytest.mark.usefixtures("dynamic")
+@pytest.mark.parametrize("batch", [None, 4])
+@pytest.mark.parametrize("case", REMEMBERING)
+def test_a_loss_that_remembers_from_call_to_call_is_refused(case: str, batch: int | None) -> None:
+    """Its graph would hold what one call happened to have."""
+    loss, told = REMEMBERING[case]
+    network = purdist.from_layer(paddle.nn.Linear(6, 3), {"x": InputSpec([batch, 6])})
+    SEEN.clear()
+    CENTRING.centre = paddle.zeros([3])
+    with pytest.raises(purdist.InvalidArgumentError) as caught:
+        purdist.apply(network, [purdist.CustomLoss(loss, {"s": "output"})])
+    assert "Expected a loss that computes the same at each call, " in str(caught.value)
+    assert told in str(caught.value)
+    assert not CENTRE.numpy().any()
+    with pytest.raises(purdist.PurdistError):  # what that attempt left behind ends no process
+        purdist.apply(network, [purdist.CustomLoss(loss, {"s": "output"})])

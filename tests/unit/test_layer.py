@@ -9,13 +9,14 @@ from collections.abc import Mapping
 import numpy as np
 import paddle
 import pytest
+from paddle.static import InputSpec
 
 import purdist
 from purdist import graphs
 from purdist.sources.weights import held_by
 from tests import layers
 from tests.layers import CASES
-from tests.nets import Array, read
+from tests.nets import Array, numbers, read
 
 pytestmark = pytest.mark.usefixtures("dynamic")
 
@@ -95,3 +96,33 @@ def test_a_step_changes_weights_and_statistics_as_in_dygraph(
         elif not parameter and tensor._is_initialized():
             np.testing.assert_allclose(after[path], tensor.numpy(), rtol=1e-6, atol=1e-6)
     assert compared > 0
+
+
+class Made(paddle.nn.Layer):
+    """Calls chained on what Paddle makes of sizes that are read within."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.linear = paddle.nn.Linear(6, 6)
+
+    def forward(self, x: paddle.Tensor) -> paddle.Tensor:
+        h = self.linear(x) * paddle.full([x.shape[1]], 2.0).sqrt()
+        h = h + paddle.arange(x.shape[0]).astype("float32").unsqueeze(-1)
+        h = h * paddle.ones([x.shape[0], 1]).exp() + paddle.eye(x.shape[0]).sum()
+        h = h + paddle.linspace(0, 1, x.shape[0]).unsqueeze(-1)
+        grid = paddle.meshgrid(paddle.arange(x.shape[0]), paddle.arange(6))[0].astype("float32")
+        rows: paddle.Tensor = h + grid + paddle.zeros([len(x.shape), 6]).sum()
+        return rows
+
+
+@pytest.mark.usefixtures("dynamic")
+def test_a_call_may_be_chained_on_one_that_reads_sizes() -> None:
+    """Paddle evaluates such source while it converts, which stopped for good."""
+    layer = Made()
+    program = purdist.from_layer(layer, {"x": InputSpec([None, 6])})
+    for rows in (2, 5):
+        x = numbers(0, rows, 6)
+        expected = layer(paddle.to_tensor(x)).numpy()
+        np.testing.assert_allclose(
+            program.run({"x": x}, ["output"])["output"], expected, rtol=1e-5, atol=1e-5
+        )
