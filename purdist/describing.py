@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from difflib import get_close_matches
 
 from purdist.variables import Variable
 
 _SHOWN = 200
 """How many variables are shown where nobody says which."""
+
+_PREFIX = "teacher_"
+"""What the names of a teacher begin with, unless `merge` is told otherwise."""
 
 
 def table(variables: Mapping[str, Variable], names: Iterable[str]) -> str:
@@ -33,3 +37,36 @@ def overview(variables: Mapping[str, Variable]) -> str:
     left = len(variables) - len(shown)
     more = f"\n... and {left} more. describe(match='layer1.*') shows any." if left else ""
     return table(variables, shown) + more
+
+
+def suggestion(variables: Mapping[str, Variable], name: str) -> str:
+    """What to do about ``name``, which none bears: the keys that are near, each variable once."""
+    near = [*_once(variables, get_close_matches(name, variables, n=20, cutoff=0.6))][:3]
+    near.sort(key=lambda key: _is_weight(variables[key]))
+    if not near and name:
+        # 's2' is the whole of no name, and the beginning of 's2.tmp_1'.
+        near = [*_once(variables, (key for key in variables if name in key))]
+        near = sorted(near, key=lambda key: _is_weight(variables[key]))[:5]
+    taught = any(v.owner == "teacher" for v in variables.values())
+    if name.startswith(_PREFIX) and not taught and not any(k.startswith(_PREFIX) for k in near):
+        return (
+            "No teacher is merged into this program: give the one that merge(teacher, student, "
+            "{...}) returned."
+        )
+    if not near:
+        return "print(program) lists the variables."
+    specs = (f"{k} {list(variables[k].shape)} {variables[k].dtype}" for k in near)
+    return f"Did you mean {' or '.join(specs)}?"
+
+
+def _once(variables: Mapping[str, Variable], keys: Iterable[str]) -> Iterator[str]:
+    """The first of the ``keys`` of each variable."""
+    known: set[str] = set()
+    for key in keys:
+        if variables[key].name not in known:
+            known.add(variables[key].name)
+            yield key
+
+
+def _is_weight(variable: Variable) -> bool:
+    return variable.role in ("parameter", "buffer")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fnmatch
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from difflib import get_close_matches
 from functools import cached_property
 from types import MappingProxyType
 from typing import Any
@@ -14,7 +13,7 @@ import numpy.typing as npt
 import paddle
 
 from purdist import graphs
-from purdist.describing import overview, table
+from purdist.describing import overview, suggestion, table
 from purdist.errors import (
     FeedError,
     InvalidArgumentError,
@@ -148,16 +147,9 @@ class Program:
                 "Values inside a region cannot be reached: return it from the region and name "
                 "what comes out.",
             )
-        # 's2' is the whole of no name, and the beginning of 's2.tmp_1'.
-        near = get_close_matches(name, self.variables, n=3, cutoff=0.6)
-        near = near or [known for known in self.variables if name and name in known][:5]
-        if near:
-            remedy = "Did you mean " + " or ".join(self.variables[n].spec for n in near) + "?"
-        else:
-            remedy = "print(program) lists the variables."
         return UnknownVariableError(
             f"Expected the name of a variable, got {name!r}, which the program does not have.",
-            remedy,
+            suggestion(self.variables, name),
         )
 
     def run(self, feed: Feed, fetch: Sequence[str]) -> dict[str, npt.NDArray[Any]]:

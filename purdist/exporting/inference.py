@@ -49,7 +49,7 @@ def export(
         InvalidArgumentError: There are no outputs, or one stands twice.
     """
     student = student_of(trained)
-    _check_outputs(student, trained if isinstance(trained, Program) else trained.program, outputs)
+    _check_outputs(student, trained, outputs)
     target = Path(path)
     with folder_beside(target) as folder:
         written = Written.write(student, outputs, folder / target.name)
@@ -96,7 +96,24 @@ def _warn(target: Path, way: Way | None, fault: str) -> None:
     )
 
 
-def _check_outputs(student: Program, source: Program, outputs: Sequence[str]) -> None:
+def _alone(
+    trained: Program | Distillation | Training, source: Program, outputs: Sequence[str]
+) -> str:
+    """How to export the one network whose ``outputs`` all are, '' if it cannot be."""
+    known = [source.variables[name] for name in outputs if name in source.variables]
+    prefix = next((v.network for v in known if v.owner in ("teacher", "peer")), None)
+    if not prefix or not all(v.network == prefix and v.owner != "loss" for v in known):
+        return ""
+    own = ", ".join(f'"{name.removeprefix(prefix)}"' for name in outputs)
+    holder = type(trained).__name__.lower()
+    network = f'student_of({holder}, name_prefix="{prefix}")'
+    return f"Only the student is exported. For that network write export({network}, path, [{own}])."
+
+
+def _check_outputs(
+    student: Program, trained: Program | Distillation | Training, outputs: Sequence[str]
+) -> None:
+    source = trained if isinstance(trained, Program) else trained.program
     if isinstance(outputs, str) or not outputs:
         raise InvalidArgumentError(
             f"Expected a list of at least one output, got {outputs!r}.",
@@ -108,7 +125,8 @@ def _check_outputs(student: Program, source: Program, outputs: Sequence[str]) ->
             "Expected variables of the student, got "
             + ", ".join(f"{name!r} (owner: {source.variables[name].owner})" for name in others)
             + ".",
-            "Only the student is exported. print(student_of(...)) lists its variables.",
+            _alone(trained, source, outputs)
+            or "Only the student is exported. print(student_of(...)) lists its variables.",
         )
     student.check_fetch(outputs, student.modes.inference, "inference")
     values = [student.modes.inference.values[name].id for name in outputs]

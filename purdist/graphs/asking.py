@@ -188,8 +188,6 @@ def asking(
             stack.enter_context(replaced(base, {"in_to_static_mode": _is_mode()}))
             stack.enter_context(static_op_arg_cast_guard(become))
         stack.enter_context(warnings.catch_warnings())
-        # Which is as it should be: a value of a graph lies nowhere yet.
-        warnings.filterwarnings("ignore", "Tensor do not have '.*' interface for pir")
         # An if that returns in one of its branches, converted.
         warnings.filterwarnings("ignore", "Return results from different branches in cond")
         warnings.filterwarnings("ignore", "Return results has maybe unbound local variable")

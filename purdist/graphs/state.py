@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import threading
+import warnings
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, TypeAlias
@@ -49,6 +50,7 @@ def building() -> Iterator[None]:
         paddle.pir_utils.IrGuard(),
         unique_name.guard(),
         _layer_paths(),
+        _silent_of_building(),
         paddle.static.program_guard(paddle.static.Program(), paddle.static.Program()),
     ):
         yield
@@ -63,6 +65,16 @@ def _layer_paths() -> Iterator[None]:
         yield
     finally:
         framework._name_struct = found
+
+
+@contextmanager
+def _silent_of_building() -> Iterator[None]:
+    """Paddle does not warn inside of what is as it should be."""
+    with warnings.catch_warnings():
+        # A value of a graph lies nowhere yet, and a batch normalisation that trains gathers.
+        warnings.filterwarnings("ignore", "Tensor do not have '.*' interface for pir")
+        warnings.filterwarnings("ignore", "When training, we now always track global mean and")
+        yield
 
 
 @contextmanager

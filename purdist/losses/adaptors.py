@@ -14,10 +14,16 @@ import paddle
 from paddle import nn
 
 from purdist.errors import ShapeMismatchError
-from purdist.losses.checks import check_known, check_rank, check_same_axes
+from purdist.losses.checks import (
+    check_known,
+    check_rank,
+    check_same_axes,
+    check_same_batch,
+    check_same_shape,
+)
 from purdist.variables import Variable
 
-__all__ = ["Adaptor", "adapted", "check_adaptable", "layers_of", "normalised"]
+__all__ = ["Adaptor", "adapted", "check_adaptable", "check_unadapted", "layers_of", "normalised"]
 
 Adaptor: TypeAlias = Literal["conv", "conv_bn_relu", "linear"]
 """What stands between features of the student and those of the teacher."""
@@ -61,6 +67,29 @@ def check_adaptable(variables: Mapping[str, Variable], adaptor: Adaptor) -> None
             f"{student.spec} and {teacher.spec}.",
             "Name layers that fit better, or resize one map in a CustomLoss.",
         )
+
+
+def check_unadapted(variables: Mapping[str, Variable], advice: str) -> None:
+    """Refuses ``teacher_var`` and ``student_var`` of two shapes.
+
+    Args:
+        variables: The two.
+        advice: What to write where an adaptor brings them together, which is put in for ``{}``.
+
+    Raises:
+        ShapeMismatchError: They are of two shapes.
+    """
+    kinds: tuple[Adaptor, ...] = ("conv", "linear")
+    for adaptor in kinds:
+        try:
+            check_adaptable(variables, adaptor)
+            check_same_batch(variables, "teacher_var", "student_var")
+        except ShapeMismatchError:
+            continue
+        otherwise = advice.format(f'adaptor="{adaptor}"')
+        check_same_shape(variables, "teacher_var", "student_var", otherwise=otherwise)
+        return
+    check_same_shape(variables, "teacher_var", "student_var")
 
 
 def adapted(student: paddle.Tensor, teacher: paddle.Tensor, adaptor: Adaptor) -> paddle.Tensor:

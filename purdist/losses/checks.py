@@ -108,7 +108,13 @@ def check_rank(
         raise together(faults)
 
 
-def check_same_shape(variables: Mapping[str, Variable], one: str, other: str) -> None:
+def check_same_shape(
+    variables: Mapping[str, Variable],
+    one: str,
+    other: str,
+    *,
+    otherwise: str = "adapt one to the other in a CustomLoss",
+) -> None:
     """Refuses two variables whose shapes cannot be equal.
 
     Raises:
@@ -119,7 +125,7 @@ def check_same_shape(variables: Mapping[str, Variable], one: str, other: str) ->
         raise ShapeMismatchError(
             f"Expected {one} and {other} to have the same shape, got {a.spec} and {b.spec}: "
             f"{_differing(a.shape, b.shape)}.",
-            "Name variables of the same shape, or adapt one to the other in a CustomLoss.",
+            f"Name variables of the same shape, or {otherwise}.",
         )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from typing import TypeAlias
 
@@ -69,14 +68,11 @@ def _make_ready(forward: graphs.Draft, place: graphs.Place) -> None:
 
 def _update(optimizer: Optimizer, loss: paddle.Tensor, *, data_parallel: bool) -> list[Gradient]:
     """Adds the gradients and the optimizer's ops to the default program."""
-    with warnings.catch_warnings():
-        # Paddle warns of itself: its optimizers ask each graph value where it is.
-        warnings.filterwarnings("ignore", "Tensor do not have 'place' interface")
-        if data_parallel:
-            gradients = _averaged(optimizer.backward(loss))
-            optimizer.apply_gradients(gradients)
-        else:
-            _, gradients = optimizer.minimize(loss)
+    if data_parallel:
+        gradients = _averaged(optimizer.backward(loss))
+        optimizer.apply_gradients(gradients)
+    else:
+        _, gradients = optimizer.minimize(loss)
     return gradients
 
 

@@ -69,7 +69,21 @@ ROWS = [
                 purdist.HintLoss("t", "s"),
                 {"t": "8 4 3 3", "s": "8 5 3 3"},
                 "Expected teacher_var and student_var to have the same shape, got t [8, 4, 3, 3] float32 "
-                f"and s [8, 5, 3, 3] float32: axis 1 is 4 against 5.{SAME}",
+                "and s [8, 5, 3, 3] float32: axis 1 is 4 against 5.\nName variables of the same shape, or "
+                'write adaptor="conv", which adapts the student to the teacher.',
+            ),
+            Refusal(
+                purdist.HintLoss("t", "s"),
+                {"t": "-1 4", "s": "-1 5"},
+                "Expected teacher_var and student_var to have the same shape, got t [-1, 4] float32 and "
+                "s [-1, 5] float32: axis 1 is 4 against 5.\nName variables of the same shape, or write "
+                'adaptor="linear", which adapts the student to the teacher.',
+            ),
+            Refusal(
+                purdist.HintLoss("t", "s"),
+                {"t": "-1 4 7", "s": "-1 5 7"},
+                "Expected teacher_var and student_var to have the same shape, got t [-1, 4, 7] float32 "
+                f"and s [-1, 5, 7] float32: axis 1 is 4 against 5.{SAME}",
             ),
             Refusal(
                 purdist.HintLoss("t", "s", adaptor="conv"),

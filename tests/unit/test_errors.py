@@ -554,7 +554,8 @@ APPLYING: dict[str, Case] = {
         "3 faults:\n"
         "1. l2_0: Expected teacher_var and student_var to have the same shape, got "
         "teacher_flat [-1, 10] float32 and column [-1, 1] float32: axis 1 is 10 against 1.\n"
-        f"{UNLIKE}\n"
+        "Name variables of the same shape, or adapt the student to the teacher in a HintLoss with "
+        'adaptor="linear".\n'
         "2. soft_label_0: Expected teacher_var and student_var to have the same shape, got "
         "teacher_flat [-1, 10] float32 and column [-1, 1] float32: axis 1 is 10 against 1.\n"
         f"{UNLIKE}\n"
@@ -925,11 +926,11 @@ def test_layers_of_programs_that_are_gone_abort_nothing() -> None:
 # --- minimize ---------------------------------------------------------------------------
 
 
-def used_elsewhere() -> paddle.optimizer.Optimizer:
+def in_use() -> object:
     optimizer, net = paddle.optimizer.Adam(0.1), Net.of(nets.linear())
     with paddle.static.program_guard(net.main, net.startup):
         optimizer.minimize(net.names["logits"].mean())
-    return optimizer
+    return minimized(lambda: optimizer)
 
 
 def minimized(make_optimizer: object) -> object:
@@ -970,7 +971,7 @@ MINIMIZING: dict[str, Case] = {
         "parameter of the student and of the losses.",
     ),
     "an optimizer in use": (
-        lambda: minimized(used_elsewhere),
+        in_use,
         InvalidArgumentError,
         "Expected a new optimizer, got Adam, which another program uses.\n"
         "Make it in the function: lambda: paddle.optimizer.Adam(...).",

@@ -261,3 +261,24 @@ def test_what_is_right_in_no_setting_is_told(
         "Executor."
     )
     assert by_executor(tmp_path / "s", feed((6,)))[0].shape == (3, 4)
+
+
+def test_what_is_another_networks_is_exported_by_its_prefix(tmp_path: Path) -> None:
+    peer, student = nets.program(nets.linear("y"), seed=1), nets.program(nets.linear(), seed=2)
+    joined = purdist.join(peer, student, {"y": "x"})
+    distillation = purdist.apply(joined, [purdist.MutualLoss("peer_logits", "logits")])
+    training = purdist.minimize(distillation, lambda: paddle.optimizer.SGD(0.1))
+    merged = purdist.merge(peer, student, {"y": "x"})
+    for holder, prefix in ((training, "peer_"), (joined, "peer_"), (merged, "teacher_")):
+        with pytest.raises(purdist.UnknownVariableError) as caught:
+            purdist.export(holder, tmp_path / "s", [f"{prefix}logits"])
+        kind = "training" if holder is training else "program"
+        assert caught.value.remedy == (
+            "Only the student is exported. For that network write "
+            f'export(student_of({kind}, name_prefix="{prefix}"), path, ["logits"]).'
+        )
+        alone = purdist.student_of(holder, name_prefix=prefix)
+        purdist.export(alone, tmp_path / prefix, ["logits"], check=False)
+    with pytest.raises(purdist.UnknownVariableError) as caught:
+        purdist.export(joined, tmp_path / "s", ["peer_logits", "logits"])
+    assert "print(student_of(...))" in caught.value.remedy

@@ -7,8 +7,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import numpy as np
 import paddle
 import pytest
+from paddle import nn
+from paddle.static import InputSpec
 
 import purdist
 from purdist import graphs
@@ -103,3 +106,52 @@ def test_of_an_export(tmp_path: Path) -> None:
 def test_no_module_warns_of_a_line_of_its_own() -> None:
     modules = [*Path(purdist.__file__).parent.rglob("*.py")]
     assert {m.name for m in modules if "warnings.warn(" in m.read_text()} == {"errors.py"}
+
+
+# --- Paddle's own -------------------------------------------------------------------------
+
+
+class Normalised(nn.Layer):
+    def __init__(self) -> None:
+        super().__init__()
+        self.convolution, self.norm = nn.Conv2D(3, 4, 3), nn.BatchNorm2D(4)
+        self.head = nn.Linear(4, 5)
+
+    def forward(self, x: paddle.Tensor) -> tuple[paddle.Tensor, paddle.Tensor]:
+        features: paddle.Tensor = self.norm(self.convolution(x))
+        return features, self.head(features.mean([2, 3]))
+
+
+@pytest.mark.usefixtures("dynamic")
+def test_paddle_does_not_warn_of_what_is_as_it_should_be(tmp_path: Path) -> None:
+    maps, logits = ("teacher_output.0", "output.0"), ("teacher_output.1", "output.1")
+    label = purdist.NewInput("label")
+    specs = [
+        purdist.KDLoss(*logits),
+        purdist.DKDLoss(*logits, label),
+        purdist.DISTLoss(*logits),
+        purdist.SphericalKDLoss(*logits),
+        purdist.RKDAngleLoss(*logits),
+        purdist.RKDDistanceLoss(*logits),
+        purdist.ContrastiveLoss(*logits),
+        purdist.SimilarityPreservingLoss(*logits),
+        purdist.CrossEntropyLoss("output.1", label),
+        purdist.HintLoss(*maps, adaptor="conv_bn_relu"),
+        purdist.CustomLoss(
+            lambda t, s: paddle.where(t > 0, s, paddle.zeros_like(s)).mean(),
+            dict(zip("ts", logits, strict=True)),
+        ),
+    ]
+    layers = Normalised(), Normalised()
+    with warned_here(0) as caught:
+        teacher, student = (
+            purdist.from_layer(layer, {"x": InputSpec([None, 3, 6, 6])}) for layer in layers
+        )
+        merged = purdist.merge(teacher, student, {"x": "x"})
+        distillation = purdist.apply(merged, specs)
+        training = purdist.minimize(distillation, lambda: paddle.optimizer.Adam(0.1))
+        feed = {"x": numbers(0, 4, 3, 6, 6), "label": np.arange(4) % 5}
+        list(purdist.train(training, [feed]))
+        training.program.run(feed, ["loss"])
+        purdist.export(training, tmp_path / "s", ["output.1"], check=False)
+    assert [str(w.message) for w in caught] == []

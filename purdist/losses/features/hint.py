@@ -9,8 +9,8 @@ import attrs
 import paddle
 
 from purdist.errors import InvalidArgumentError
-from purdist.losses.adaptors import Adaptor, adapted, check_adaptable
-from purdist.losses.checks import check_same_batch, check_same_shape
+from purdist.losses.adaptors import Adaptor, adapted, check_adaptable, check_unadapted
+from purdist.losses.checks import check_same_batch
 from purdist.losses.rows import mean_of_rows
 from purdist.losses.spec import PairLoss
 from purdist.variables import Variable
@@ -60,7 +60,7 @@ class HintLoss(PairLoss):
     def check(self, variables: Mapping[str, Variable]) -> None:
         super().check(variables)
         if self.adaptor is None:
-            check_same_shape(variables, "teacher_var", "student_var")
+            check_unadapted(variables, "write {}, which adapts the student to the teacher")
         else:
             check_adaptable(variables, self.adaptor)
             check_same_batch(variables, "teacher_var", "student_var")

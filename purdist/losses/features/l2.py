@@ -8,7 +8,7 @@ from typing import ClassVar
 import attrs
 import paddle
 
-from purdist.losses.checks import check_same_shape
+from purdist.losses.adaptors import check_unadapted
 from purdist.losses.rows import mean_of_rows
 from purdist.losses.spec import PairLoss
 from purdist.variables import Variable
@@ -36,7 +36,7 @@ class L2Loss(PairLoss):
 
     def check(self, variables: Mapping[str, Variable]) -> None:
         super().check(variables)
-        check_same_shape(variables, "teacher_var", "student_var")
+        check_unadapted(variables, "adapt the student to the teacher in a HintLoss with {}")
 
     def build(self, values: Mapping[str, paddle.Tensor]) -> paddle.Tensor:
         return mean_of_rows((values["student_var"] - values["teacher_var"]).square())
