@@ -54,12 +54,15 @@ class FeedRules:
             tuple(lookup for lookup in self.lookups if lookup.feed not in names),
         )
 
-    def check(self, feed: Mapping[str, Array], needed: Collection[str]) -> None:
+    def check(self, feed: Mapping[str, Array], needed: Collection[str]) -> Mapping[str, Array]:
         """Refuses a ``feed`` that does not fit the inputs, all faults told together.
+
+        Returns:
+            What to run: the feed, in which all that was no array, such as a list, is one.
 
         Raises:
             FeedError: It is no mapping, one of ``needed`` is missing, or a name is none of an
-                input.
+                input; or a value is a masked array, or nothing that numpy makes an array of.
             ShapeMismatchError: Another rank, another size on a known axis, or sizes of two feeds
                 that meet and differ.
             DtypeMismatchError: Another dtype.
@@ -72,10 +75,12 @@ class FeedRules:
                 f"Make it a dict with {_listed(sorted(needed))}.",
             )
         if self.fits(feed, needed):
-            return
-        found = list(self._each(feed, needed)) or list(self.faults(feed, needed))
+            return feed
+        arrays, found = _arrays_of(feed)
+        found = found or list(self._each(arrays, needed)) or list(self.faults(arrays, needed))
         if found:
             raise together(found)
+        return arrays
 
     def fits(self, feed: Mapping[str, Array], needed: Collection[str]) -> bool:
         """Whether there is nothing to say against ``feed``: a matter of microseconds."""
@@ -113,7 +118,7 @@ class FeedRules:
             )
         for name, array in feed.items():
             if name in self.inputs:
-                yield from _unlike(self.inputs[name], np.asarray(array))
+                yield from _unlike(self.inputs[name], array)
             else:
                 yield FeedError(
                     f"Expected feeds for {_listed(self.inputs)}, got one for {name!r}, which the "
@@ -132,16 +137,48 @@ class FeedRules:
                 yield _disagreement(agreement, {name: np.shape(feed[name]) for name, _ in fed})
         for lookup in self.lookups:
             if lookup.feed in needed and lookup.feed in feed:
-                yield from _strangers(_bounded(lookup, feed), np.asarray(feed[lookup.feed]))
+                yield from _strangers(_bounded(lookup, feed), feed[lookup.feed])
+
+
+def _arrays_of(feed: Mapping[str, Any]) -> tuple[dict[str, Array], list[PurdistError]]:
+    """What is fed as arrays of no special kind, and what is wrong with those that cannot be."""
+    arrays: dict[str, Array] = {}
+    faults: list[PurdistError] = []
+    for name, value in feed.items():
+        parts = value if isinstance(value, list | tuple) else [value]
+        if any(isinstance(part, np.ma.MaskedArray) for part in parts):
+            fault = FeedError(
+                f"Expected an array as the feed {name!r}, got a masked one: what is under the mask "
+                "would be computed with.",
+                f"Feed {name!r} with .filled(0), and the mask as an input of its own.",
+            )
+            faults.append(fault)
+            continue
+        try:
+            arrays[name] = np.asarray(value)
+        except Exception as error:
+            what = str(error).partition("\n")[0]
+            fault = FeedError(
+                f"Expected an array as the feed {name!r}, got {type(value).__name__}, of which "
+                f"numpy makes none: {what}",
+                "Feed an array, or nested lists of equal lengths.",
+            )
+            fault.__cause__ = error
+            faults.append(fault)
+    return arrays, faults
 
 
 def _unlike(variable: Variable, array: npt.NDArray[Any]) -> Iterator[PurdistError]:
     """What keeps ``array`` from being fed as ``variable``."""
-    expected = graphs.array_dtype(variable.dtype).name
-    if array.dtype.name != expected:
+    expected = graphs.array_dtype(variable.dtype)
+    if array.dtype != expected:
+        swapped = array.dtype.name == expected.name
+        order = f" in the byte order {array.dtype.byteorder!r}" if swapped else ""
         yield DtypeMismatchError(
-            f"Expected the feed {variable.spec}, got an array of {array.dtype.name}.",
-            f"Feed {variable.name!r} with .astype({expected!r}).",
+            f"Expected the feed {variable.spec}, got an array of {array.dtype.name}{order}.",
+            f"Feed its bits: paddle.to_tensor({variable.name}).astype('bfloat16').numpy()."
+            if variable.dtype == "bfloat16" and not swapped
+            else f"Feed {variable.name!r} with .astype({expected.name!r}).",
         )
     if array.ndim != len(variable.shape):
         yield ShapeMismatchError(

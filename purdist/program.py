@@ -159,7 +159,8 @@ class Program:
         loss draws what it would after ``paddle.seed(0)``: one feed has one answer.
 
         Args:
-            feed: Input name -> array, of the rank, known sizes and dtype of the input.
+            feed: Input name -> array, of the rank, known sizes and dtype of the input; or a list or
+                tensor that numpy makes such an array of.
             fetch: The names of the variables to compute.
 
         Returns:
@@ -167,8 +168,8 @@ class Program:
 
         Raises:
             UnknownVariableError: A fetched name is none of a variable.
-            FeedError: A feed is missing, or is none of an input; or it is no mapping; or Paddle
-                fails at what is fed, its own error being the cause.
+            FeedError: A feed is missing, is none of an input or a masked array; or it is no
+                mapping; or Paddle fails at what is fed, its own error being the cause.
             ShapeMismatchError: A feed has another rank, or another size on a known axis, or two
                 have not the same number of rows.
             DtypeMismatchError: A feed has another dtype.
@@ -178,7 +179,7 @@ class Program:
         self.check_fetch(fetch, self.modes.inference, "inference")
         names = tuple(dict.fromkeys(fetch))
         compiled = self._compiled(names)
-        self.check_feed(feed, compiled.feeds)
+        feed = self.check_feed(feed, compiled.feeds)
         try:
             return dict(zip(names, compiled(feed), strict=True))
         except FeedError as error:
@@ -242,9 +243,9 @@ class Program:
             f"in one mode alone.{others}",
         )
 
-    def check_feed(self, feed: Feed, needed: Collection[str]) -> None:
-        """Refuses a ``feed`` that does not fit: `FeedRules.check` says how."""
-        self.feed_rules.check(feed, needed)
+    def check_feed(self, feed: Feed, needed: Collection[str]) -> Feed:
+        """``feed`` in arrays, refused if it does not fit: `FeedRules.check` says how."""
+        return self.feed_rules.check(feed, needed)
 
     @cached_property
     def feed_rules(self) -> FeedRules:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from typing import Any
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from typing import Any, TypeAlias
 
 import paddle
-from paddle.nn import ClipGradByValue
+from paddle.nn import ClipGradByGlobalNorm, ClipGradByValue
 from paddle.optimizer import Optimizer
 from paddle.optimizer.lr import LRScheduler
+
+from purdist.graphs.looking import is_value
+
+Gradient: TypeAlias = tuple[paddle.Tensor, paddle.Tensor]
+"""A parameter, and its gradient."""
 
 
 def has_parameters_of_its_own(optimizer: Optimizer) -> bool:
@@ -37,6 +42,36 @@ def set_option(optimizer: Optimizer, name: str, value: object) -> None:
     setattr(optimizer, f"_{name}", value)
 
 
+def parts_of(optimizer: Optimizer) -> tuple[object, ...]:
+    """It, its clip and its regularizer, None for one that it has not."""
+    return optimizer, optimizer._grad_clip, optimizer.regularization
+
+
+def tensors_in(parts: Iterable[object]) -> Iterator[tuple[str, str, object]]:
+    """The tensors that parts of an optimizer were made with.
+
+    Yields:
+        The kind of a part, the name of its option, and the tensor.
+    """
+    for part in parts:
+        for name, value in getattr(part, "__dict__", {}).items():
+            if isinstance(value, paddle.Tensor) or is_value(value):
+                yield type(part).__name__, name.strip("_"), value
+
+
+def regularizer_of(optimizer: Optimizer) -> object:
+    """What adds to the gradients of ``optimizer``: a function, or what it takes for one."""
+    return optimizer.regularization
+
+
+def follow(optimizer: Optimizer, loss: paddle.Tensor, gradients: list[Gradient]) -> None:
+    """Adds the ops by which ``optimizer`` follows the gradients of ``loss``, as its ``minimize``.
+
+    ``apply_gradients`` sorts them first: a norm over all would be rounded otherwise.
+    """
+    optimizer._apply_optimize(loss, None, gradients)
+
+
 def count_of_batches(optimizer: paddle.optimizer.ASGD) -> int:
     """Over how many batches it averages gradients: its ``batch_num``."""
     return optimizer._n
@@ -58,10 +93,13 @@ def decay_all_but(optimizer: Optimizer, names: Collection[str]) -> None:
 
 
 def clip_in_graphs(optimizer: Optimizer) -> None:
-    """Lets ``optimizer`` clip by value, where it does: Paddle's own does not know PIR graphs."""
+    """Lets ``optimizer`` clip as in dynamic mode: some of Paddle's own do not know PIR graphs."""
     clip = optimizer._grad_clip
     if isinstance(clip, ClipGradByValue):
         optimizer._grad_clip = _ClipByValue(clip.max, clip.min)
+    elif isinstance(clip, ClipGradByGlobalNorm):
+        # It asks a graph value for its truth. A factor of 1 is no clip either.
+        clip.auto_skip_clip = False
 
 
 class _ClipByValue(ClipGradByValue):

@@ -240,8 +240,8 @@ def _check_complete(
 
 def _read_by(teacher: Program, program: Program, feed: Feed) -> dict[str, npt.NDArray[Any]]:
     """What the teacher reads of a feed, which may hold more."""
-    program.check_feed(feed, teacher.inputs)
-    return {name: np.asarray(feed[name]) for name in teacher.inputs}
+    arrays = program.check_feed(feed, teacher.inputs)
+    return {name: arrays[name] for name in teacher.inputs}
 
 
 def _check_data(manifest: Manifest, recorded: Manifest, folder: Path) -> None:

@@ -137,13 +137,13 @@ class Driver:
         return "; ".join(f"{prefix} {where}" for prefix, where in places.items()) or "none"
 
     def steps(
-        self, batches: Iterable[Feed], check: Callable[[Feed], object], take: TakeStep[T]
+        self, batches: Iterable[Feed], check: Callable[[Feed], Feed], take: TakeStep[T]
     ) -> Iterator[T]:
         """Takes a step for each batch, fed with what the teachers say to it.
 
         Args:
             batches: What is fed.
-            check: Refuses a feed that does not fit.
+            check: Makes arrays of a feed, and refuses one that does not fit.
             take: Takes a step.
         """
         if self.ahead:
@@ -151,14 +151,14 @@ class Driver:
         return self._in_turn(batches, check, take)
 
     def _in_turn(
-        self, batches: Iterable[Feed], check: Callable[[Feed], object], take: TakeStep[T]
+        self, batches: Iterable[Feed], check: Callable[[Feed], Feed], take: TakeStep[T]
     ) -> Iterator[T]:
         for feed in batches:
-            check(feed)
-            yield take(self._asked(feed)() if self.teachers else feed)
+            arrays = check(feed)
+            yield take(self._asked(arrays)() if self.teachers else arrays)
 
     def _beside(
-        self, batches: Iterable[Feed], check: Callable[[Feed], object], take: TakeStep[T]
+        self, batches: Iterable[Feed], check: Callable[[Feed], Feed], take: TakeStep[T]
     ) -> Iterator[T]:
         """Steps in a worker thread, beside which the teachers compute in this one.
 
@@ -170,8 +170,8 @@ class Driver:
 
         def asked(feed: Feed) -> Callable[[], Feed]:
             try:
-                check(feed)
-                return self._asked({name: np.array(array) for name, array in feed.items()})
+                arrays = check(feed)
+                return self._asked({name: np.array(array) for name, array in arrays.items()})
             except PurdistError as error:
                 return _raising(error)  # when its turn has come
 

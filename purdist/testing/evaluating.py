@@ -89,8 +89,7 @@ class Evaluator:
         self._run = graphs.Runner(graph, fetch, self._program.scope, self._program.place)
 
     def __call__(self, arrays: Arrays) -> Evaluation:
-        self._program.check_feed(arrays, self._program.inputs)
-        value, *found = self._run(arrays)
+        value, *found = self._run(self._program.check_feed(arrays, self._program.inputs))
         return Evaluation(float(value), dict(zip(self._gradients, found, strict=True)))
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import functools
 import itertools
-import numbers
 import re
 import traceback
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
@@ -14,6 +13,7 @@ from typing import Any
 import attrs
 import paddle
 from paddle.optimizer import ASGD, Optimizer
+from paddle.optimizer.lr import LinearWarmup, ReduceOnPlateau
 
 from purdist import graphs
 from purdist.errors import InvalidArgumentError, warn
@@ -88,13 +88,32 @@ def _check_options(optimizer: Optimizer, kind: str) -> None:
             f"{kind}(batch_num={batches}), which Paddle runs there as SGD.",
             "Average gradients with paddle.optimizer.Momentum, or write paddle.optimizer.SGD.",
         )
-    for option in ("beta1", "beta2", "epsilon"):
-        value = graphs.option(optimizer, option)
-        if value is not None and not isinstance(value, numbers.Real):
+    regularizer = graphs.regularizer_of(optimizer)
+    if regularizer is not None and not callable(regularizer):
+        raise InvalidArgumentError(
+            f"Expected {kind} with a float or a regularizer as weight_decay, got "
+            f"{type(regularizer).__name__}.",
+            "Write weight_decay=0.01, or paddle.regularizer.L1Decay(0.01).",
+        )
+    check_numbers(graphs.parts_of(optimizer))
+    schedule: object = graphs.scheduler_of(optimizer)
+    while isinstance(schedule, LinearWarmup):
+        schedule = schedule.learning_rate
+        if isinstance(schedule, ReduceOnPlateau):
             raise InvalidArgumentError(
-                f"Expected {kind} with a number as {option}, got {type(value).__name__}.",
-                "Give the number itself: a tensor made elsewhere is in no graph of ours.",
+                "Expected ReduceOnPlateau alone, got it in LinearWarmup, where Paddle tells it the "
+                "count of steps in place of the loss.",
+                "Give it alone, and it is told the loss; or warm up to another scheduler.",
             )
+
+
+def check_numbers(parts: Iterable[object]) -> None:
+    """Refuses parts of an optimizer, such as regularizers, that were made with tensors."""
+    for part, option, value in graphs.tensors_in(parts):
+        raise InvalidArgumentError(
+            f"Expected {part} with a number as {option}, got {type(value).__name__}.",
+            "Give the number itself: a tensor made elsewhere is in no graph of ours.",
+        )
 
 
 def _made(make_optimizer: Callable[[], Optimizer]) -> Optimizer:

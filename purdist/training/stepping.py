@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from functools import cached_property
 
 import attrs
-import numpy as np
 from paddle.optimizer.lr import LRScheduler, ReduceOnPlateau
 from tqdm import tqdm
 
@@ -53,8 +52,8 @@ def train(
         InvalidArgumentError: ``log_every`` is below 1, or ``batches`` is one feed; or a feed has
             a value outside the range of what is looked up by it (when its step is due, before it
             is taken).
-        FeedError: A feed is no mapping, or one is missing or surplus (likewise); or Paddle fails
-            at what is fed, its own error being the cause.
+        FeedError: A feed is no mapping, or one is missing, surplus or masked (likewise); or Paddle
+            fails at what is fed, its own error being the cause.
         ShapeMismatchError: A feed has another rank or size, or two have not the same number of
             rows (likewise).
         DtypeMismatchError: A feed has another dtype (likewise).
@@ -103,15 +102,16 @@ class _Stepper:
         """What it must be like."""
         return self.training.driver.rules(self.training.program)
 
-    def check(self, feed: Feed) -> None:
-        """Refuses a feed that does not fit."""
-        self.rules.check(feed, self.needed)
+    def check(self, feed: Feed) -> Feed:
+        """A feed in arrays, refused if it does not fit."""
+        arrays = self.rules.check(feed, self.needed)
         for name in self.needed:
-            if not np.size(feed[name]):
+            if not arrays[name].size:
                 raise ShapeMismatchError(
-                    f"Expected feeds that are not empty, got {name} {list(np.shape(feed[name]))}.",
+                    f"Expected feeds that are not empty, got {name} {list(arrays[name].shape)}.",
                     "Leave an empty batch out.",
                 )
+        return arrays
 
     def step(self, feed: Feed, starting: Callable[[], object] = lambda: None) -> Step | None:
         """Trains on a whole feed that fits, and tells of it if it is due."""

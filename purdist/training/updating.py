@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypeAlias
 
 import paddle
 from paddle import distributed
@@ -13,9 +12,7 @@ from paddle.utils import unique_name
 from purdist import graphs, scopes
 from purdist.errors import InvalidArgumentError
 from purdist.program import Program
-from purdist.training.optimizing import ask_by_names
-
-Gradient: TypeAlias = tuple[paddle.Tensor, paddle.Tensor]
+from purdist.training.optimizing import ask_by_names, check_numbers
 
 
 def make_step(
@@ -66,17 +63,30 @@ def _make_ready(forward: graphs.Draft, place: graphs.Place) -> None:
         graphs.flatten_linear_layers(forward)
 
 
-def _update(optimizer: Optimizer, loss: paddle.Tensor, *, data_parallel: bool) -> list[Gradient]:
+def _update(
+    optimizer: Optimizer, loss: paddle.Tensor, *, data_parallel: bool
+) -> list[graphs.Gradient]:
     """Adds the gradients and the optimizer's ops to the default program."""
+    gradients = optimizer.backward(loss)
     if data_parallel:
-        gradients = _averaged(optimizer.backward(loss))
-        optimizer.apply_gradients(gradients)
-    else:
-        _, gradients = optimizer.minimize(loss)
+        gradients = _averaged(gradients)
+    try:
+        if data_parallel:
+            optimizer.apply_gradients(gradients)
+        else:
+            graphs.follow(optimizer, loss, gradients)
+    except Exception as error:
+        said = f"{type(error).__name__}: {str(error).strip()}".removesuffix(": ")
+        raise InvalidArgumentError(
+            f"Expected {type(optimizer).__name__}, with its clip and its regularizers, to run in a "
+            f"graph, it raised {said}",
+            "Use those of paddle.optimizer, paddle.nn and paddle.regularizer, with arguments that "
+            "they take: one of your own must compute with values of a PIR graph.",
+        ) from error
     return gradients
 
 
-def _averaged(gradients: Sequence[Gradient]) -> list[Gradient]:
+def _averaged(gradients: Sequence[graphs.Gradient]) -> list[graphs.Gradient]:
     """Each gradient averaged over the processes."""
     averaged = []
     for parameter, gradient in gradients:
@@ -92,4 +102,5 @@ def _name_parameters(optimizer: Optimizer, step: graphs.Draft, program: Program)
     learning = [v for v in own.values() if graphs.is_parameter(v) and not v.stop_gradient]
     given = {name: program.variables[name].given_name for name in program.parameters}
     made = [name for name in program.parameters if program.variables[name].owner == "loss"]
+    check_numbers(v.regularizer for v in learning)
     ask_by_names(optimizer, learning, given, made)

@@ -23,6 +23,7 @@ from purdist import (
     NewInput,
     graphs,
 )
+from purdist.feeding import FeedRules
 from tests import nets
 
 ops: Any = paddle  # more of it than purdist has types for
@@ -118,6 +119,95 @@ def test_no_step_is_taken_on_a_batch_of_no_rows(way: Way, tmp_path: Path) -> Non
 def test_feeds_that_fit_are_taken(way: Way, tmp_path: Path) -> None:
     distillation = distilled(KDLoss("teacher_logits", "logits"), CrossEntropyLoss("logits", LABEL))
     way(distillation, {"x": nets.numbers(0, 3, 6), "label": np.array([0, 1, 3])}, tmp_path)
+
+
+class Tagged(np.ndarray[Any, np.dtype[np.float32]]):
+    """An array of one's own."""
+
+
+X = nets.numbers(0, 3, 6)
+GIVEN: dict[str, object] = {
+    "a list of rows": list(X),
+    "a tensor": paddle.to_tensor(X, place=paddle.CPUPlace()),
+    "a kind of array": X.view(Tagged),
+    "columns first": np.asfortranarray(X),
+    "every other": np.repeat(X, 2, axis=1)[:, ::2],
+    "read-only": np.frombuffer(X.tobytes(), "float32").reshape(3, 6),
+}
+REFUSED: dict[str, tuple[object, str]] = {
+    "big-endian": (
+        X.astype(">f4"),
+        "Expected the feed x [-1, 6] float32, got an array of float32 in the byte order '>'.\n"
+        "Feed 'x' with .astype('float32').",
+    ),
+    "numbers of Python": (
+        X.tolist(),
+        "Expected the feed x [-1, 6] float32, got an array of float64.\n"
+        "Feed 'x' with .astype('float32').",
+    ),
+    "masked": (np.ma.masked_array(X, X > 0), "Expected an array as the feed 'x', got a masked one"),
+    "masked rows": (
+        [np.ma.masked_array(row) for row in X],
+        "Expected an array as the feed 'x', got a masked one",
+    ),
+    "ragged": (
+        [*X, X[0, :2]],
+        "Expected an array as the feed 'x', got list, of which numpy makes none: setting an",
+    ),
+}
+
+
+@each_way
+@pytest.mark.parametrize("given", GIVEN)
+def test_what_is_as_good_as_an_array_is_run_as_one(given: str, way: Way, tmp_path: Path) -> None:
+    distillation = distilled(KDLoss("teacher_logits", "logits"), CrossEntropyLoss("logits", LABEL))
+    feed: Any = {"x": GIVEN[given], "label": [0, 1, 3]}
+    found = way(distillation, feed, tmp_path / "one")
+    expected = way(distillation, {"x": X, "label": np.array([0, 1, 3])}, tmp_path / "other")
+    assert str(found) == str(expected)
+
+
+@each_way
+@pytest.mark.parametrize("given", REFUSED)
+def test_what_is_no_array_of_the_machine_is_refused(given: str, way: Way, tmp_path: Path) -> None:
+    distillation = distilled(KDLoss("teacher_logits", "logits"))
+    feed: Any = {"x": REFUSED[given][0]}
+    with pytest.raises((purdist.FeedError, purdist.DtypeMismatchError)) as caught:
+        way(distillation, feed, tmp_path)
+    assert str(caught.value).startswith(REFUSED[given][1])
+
+
+@each_way
+@pytest.mark.parametrize("label", [[0, 9, 3], (0, 9, 3)])
+def test_ranges_are_checked_in_lists_too(label: object, way: Way, tmp_path: Path) -> None:
+    distillation = distilled(KDLoss("teacher_logits", "logits"), CrossEntropyLoss("logits", LABEL))
+    feed: Any = {"x": X, "label": label}
+    with pytest.raises(purdist.InvalidArgumentError, match="got 9 in row 1"):
+        way(distillation, feed, tmp_path)
+
+
+def test_rows_of_a_cache_may_be_listed(tmp_path: Path) -> None:
+    distillation = distilled(KDLoss("teacher_logits", "logits"))
+    cache = purdist.cache_teacher(distillation, [{"x": X}], tmp_path / "cache")
+    training = purdist.minimize(distillation, sgd, teacher=cache)
+    rows: Any = [2, 0, 1]
+    assert list(purdist.train(training, [{"x": X, "teacher_sample": rows}]))
+    rows = [3, 0, 1]
+    with pytest.raises(purdist.InvalidArgumentError, match="below 3, got 3 in row 0"):
+        next(purdist.train(training, [{"x": X, "teacher_sample": rows}]))
+
+
+def test_a_feed_of_bfloat16_is_told_how_its_bits_are_made() -> None:
+    variable = purdist.Variable("x", (-1,), "bfloat16", "input")
+    rules = FeedRules({"x": variable}, (), ())
+    with pytest.raises(purdist.DtypeMismatchError) as caught:
+        rules.check({"x": np.ones(2, "float32")}, ["x"])
+    assert str(caught.value).endswith(
+        "\nFeed its bits: paddle.to_tensor(x).astype('bfloat16').numpy()."
+    )
+    with graphs.dynamic():
+        bits = paddle.to_tensor([1.0, 2.0]).astype("bfloat16").numpy()
+    assert rules.check({"x": bits}, ["x"])["x"] is bits
 
 
 def test_fewer_rows_of_a_cache_are_refused_and_nothing_moves(tmp_path: Path) -> None:

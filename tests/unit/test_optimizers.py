@@ -41,6 +41,8 @@ WAYS: dict[str, dict[str, Any]] = {
     "clipped by value": {"grad_clip": nn.ClipGradByValue(0.01)},
     "clipped by norm": {"grad_clip": nn.ClipGradByNorm(0.01)},
     "clipped by global norm": {"grad_clip": nn.ClipGradByGlobalNorm(0.01)},
+    "clipped where it must be": {"grad_clip": nn.ClipGradByGlobalNorm(0.01, auto_skip_clip=True)},
+    "clipped nowhere": {"grad_clip": nn.ClipGradByGlobalNorm(1e3, auto_skip_clip=True)},
     "decayed": {"weight_decay": 0.1},
     "L1": {"weight_decay": regularizer.L1Decay(0.1)},
     "L2": {"weight_decay": regularizer.L2Decay(0.1)},
@@ -164,15 +166,31 @@ def test_a_schedule_trains_as_in_dygraph(name: str) -> None:
     assert_trains_as_in_dygraph(lambda **options: paddle.optimizer.SGD(made(name), **options))
 
 
+def test_the_clip_of_an_optimizer_stays_as_it_was() -> None:
+    clip = nn.ClipGradByGlobalNorm(0.01, auto_skip_clip=True)
+    purdist.minimize(distillation(network()), lambda: paddle.optimizer.SGD(0.1, grad_clip=clip))
+    assert clip.auto_skip_clip
+
+
 def test_what_cannot_run_is_refused_with_what_to_write_instead() -> None:
     told = in_a_process(
         """
-        import paddle, purdist
+        import numpy, paddle, purdist
         from tests.unit.test_optimizers import distillation, network
         from paddle.incubate import optimizer as incubate
 
         tensor = paddle.to_tensor([1e-3])
-        sgd = lambda: paddle.optimizer.SGD(0.1)
+        sgd = lambda **options: paddle.optimizer.SGD(0.1, **options)
+        lr, l2 = paddle.optimizer.lr, paddle.regularizer.L2Decay
+
+        class InDygraph(paddle.nn.clip.ClipGradBase):
+            def _dygraph_clip(self, gradients):
+                return gradients
+
+        class Asks(l2):
+            def __call__(self, parameter, gradient, block):
+                return parameter if parameter.sum() > 0 else gradient
+
         made = distillation(network())
         for make in (
             lambda: paddle.optimizer.LBFGS(0.1),
@@ -190,11 +208,26 @@ def test_what_cannot_run_is_refused_with_what_to_write_instead() -> None:
             lambda: paddle.optimizer.ASGD(0.1, batch_num=2),
             lambda: paddle.optimizer.AdamW(0.1, beta2=paddle.to_tensor([0.9])),
             lambda: paddle.optimizer.Lamb(0.1, epsilon=tensor),
+            lambda: paddle.optimizer.Momentum(0.1, momentum=tensor),
+            lambda: sgd(weight_decay=tensor),
+            lambda: sgd(weight_decay=l2(tensor)),
+            lambda: sgd(weight_decay=l2(paddle.to_tensor(0.1))),
+            lambda: sgd(weight_decay=numpy.float32(0.1)),
+            lambda: sgd(grad_clip=InDygraph()),
+            lambda: sgd(weight_decay=Asks(0.1)),
+            lambda: paddle.optimizer.SGD(lr.LinearWarmup(lr.ReduceOnPlateau(0.1), 2, 0.0, 0.1)),
         ):
             try:
                 purdist.minimize(made, make)
             except purdist.InvalidArgumentError as error:
                 print(str(error).splitlines()[0].rpartition("got ")[2])
+
+        attribute = paddle.ParamAttr(regularizer=l2(tensor))
+        made = distillation(paddle.nn.Linear(6, 4, weight_attr=attribute))
+        try:
+            purdist.minimize(made, sgd)
+        except purdist.InvalidArgumentError as error:
+            print(error)
         """
     )
     assert [line for line in told.splitlines() if line] == [
@@ -214,6 +247,19 @@ def test_what_cannot_run_is_refused_with_what_to_write_instead() -> None:
         "ASGD(batch_num=2), which Paddle runs there as SGD.",
         "Value.",
         "Tensor.",
+        "Tensor.",
+        "Tensor.",
+        "Tensor.",
+        "Value.",
+        "float32.",
+        "Expected SGD, with its clip and its regularizers, to run in a graph, it raised "
+        "NotImplementedError",
+        "Expected SGD, with its clip and its regularizers, to run in a graph, it raised TypeError: "
+        "bool(Tensor) is not supported in static graph mode. Because it's value is not available "
+        "during the static mode.",
+        "it in LinearWarmup, where Paddle tells it the count of steps in place of the loss.",
+        "Expected L2Decay with a number as coeff, got Tensor.",
+        "Give the number itself: a tensor made elsewhere is in no graph of ours.",
     ]
 
 

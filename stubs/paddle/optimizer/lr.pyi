@@ -13,6 +13,17 @@ class CosineAnnealingDecay(LRScheduler):
         self, learning_rate: float, T_max: int, eta_min: float = 0, last_epoch: int = -1
     ) -> None: ...
 
+class LinearWarmup(LRScheduler):
+    learning_rate: float | LRScheduler
+    def __init__(
+        self,
+        learning_rate: float | LRScheduler,
+        warmup_steps: int,
+        start_lr: float,
+        end_lr: float,
+        last_epoch: int = -1,
+    ) -> None: ...
+
 class ReduceOnPlateau(LRScheduler):
     def __init__(
         self,
