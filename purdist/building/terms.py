@@ -7,7 +7,8 @@ gets are feeds that stand in for their variables. What it built is copied once i
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import attrs
 import paddle
@@ -127,7 +128,7 @@ def _build(
     if not ours:  # whose values somebody may keep
         graphs.keep_graph(draft.program)
         graphs.keep_graph(startup)
-    with draft.appending(startup):
+    with _alone(draft), draft.appending(startup):
         feeds = {key: _stand_in(key, value, sizes(value.shape)) for key, value in variables.items()}
         with unique_name.guard(f"{name}/"):
             if ours:
@@ -141,6 +142,16 @@ def _build(
     graphs.mend_loops(draft)
     _tie(draft)
     return Term(draft.finish().program, startup, feeds, code.digests, result)
+
+
+@contextmanager
+def _alone(draft: graphs.Draft) -> Iterator[None]:
+    """Lets ``draft`` hold no other program back where it fails: those may be dropped."""
+    try:
+        yield
+    except Exception:
+        graphs.let_go_of_others(draft)
+        raise
 
 
 _KNOWN = (

@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Callable, Iterable, Sequence
 
 import paddle
+from paddle.base.libpaddle import pir
 
 from purdist.graphs.drafts import Draft, Graph, carry_attributes
 from purdist.graphs.looking import (
@@ -221,6 +222,30 @@ def erase(draft: Draft, some: Sequence[Operation]) -> None:
     """
     for op in reversed(draft.operations(some)):
         op.erase()
+
+
+def let_go_of_others(draft: Draft) -> None:
+    """Has ops of ``draft`` that read values of other programs read one of its own.
+
+    Another program may be dropped, which crashes where an op reads of it still. What these ops
+    compute stays, to be looked at: somebody may have kept it.
+    """
+    own: set[str] = set()
+    ops = list(operations(draft.program, regions=True))
+    for op in ops:
+        own.update(v.id for v in op.results() if identity(v))
+        for block in op.blocks() if op.num_regions() else ():
+            own.update(v.id for v in block.args())
+    if not ops:
+        return
+    with draft.appending():
+        pir.set_insertion_point(ops[0])  # ops go from the last to the first
+        stand_in = paddle.zeros([])
+    for op in ops:
+        for operand in op.operands():
+            source = operand.source()
+            if identity(source) and source.id not in own:
+                operand.set_source(stand_in)
 
 
 def refresh_gradients(draft: Draft) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import weakref
 
 import paddle
@@ -10,6 +9,10 @@ from paddle.base.libpaddle import pir
 
 _OF_VALUES: dict[int, tuple[weakref.ref[paddle.Tensor], paddle.static.Program]] = {}
 """Graphs that stay as long as a value of theirs does, by the reference to the value."""
+
+
+_FOR_GOOD: list[paddle.static.Program] = []
+"""Graphs that stay: there is no telling what was made of a value."""
 
 
 def keep_graph_for(thing: object, program: paddle.static.Program) -> None:
@@ -29,8 +32,5 @@ def _forget(reference: weakref.ref[paddle.Tensor]) -> None:
 
 
 def keep_graph(program: paddle.static.Program) -> None:
-    """Lets ``program`` stay for good. That costs the memory of its ops, not of weights.
-
-    It may read values of another: as the process ends, no order to drop the two would be right.
-    """
-    ctypes.pythonapi.Py_IncRef(ctypes.py_object(program))
+    """Lets ``program`` stay for good. That costs the memory of its ops, not of weights."""
+    _FOR_GOOD.append(program)
