@@ -10,6 +10,7 @@ from paddle.base.libpaddle import pir
 
 from purdist.graphs.drafts import Draft, Graph, carry_attributes
 from purdist.graphs.looking import (
+    COPY,
     PARAMETER,
     STOPS,
     Operation,
@@ -22,6 +23,7 @@ from purdist.graphs.looking import (
     is_pure,
     op_of,
     operations,
+    overwritten,
     parameter_name,
     written_parameters,
 )
@@ -49,6 +51,18 @@ def set_training(draft: Draft) -> None:
     quantises keeps its scale where the graph does not hold what it would move it by.
     """
     _set_mode(draft.operations(), inference=False)
+    for op in draft.operations():
+        if op.name().startswith("pd_op.batch_norm"):
+            _gather_in_weights(op)
+
+
+def _gather_in_weights(norm: Operation) -> None:
+    """Undoes for ``norm`` what `write_to_copies` did: as it trains its statistics move."""
+    for value in overwritten(norm):
+        copy = op_of(value)
+        if copy.name() == COPY and is_parameter(copy.operand_source(0)):
+            copy.replace_all_uses_with([copy.operand_source(0)])
+            copy.erase()
 
 
 def _set_mode(ops: Iterable[Operation], *, inference: bool) -> None:

@@ -21,6 +21,7 @@ Kind: TypeAlias = "tuple[tuple[int, ...], str]"
 PARAMETER = "builtin.parameter"
 DATA = "pd_op.data"
 FETCH = "pd_op.fetch"
+COPY = "pd_op.assign"
 WHILE = "pd_op.while"
 IF = "pd_op.if"
 

@@ -19,6 +19,7 @@ from purdist.graphs.drafts import Draft, Graph
 from purdist.graphs.files import read_program
 from purdist.graphs.gradients import derive_gradients
 from purdist.graphs.looking import (
+    COPY,
     DATA,
     FETCH,
     OTHERWISE,
@@ -40,7 +41,6 @@ from purdist.graphs.looking import (
 )
 from purdist.graphs.making import cut
 
-_COPY = "pd_op.assign"
 _SPLIT = "builtin.split"
 """Takes apart what may be there for a gradient alone: counts where something reads it."""
 
@@ -174,7 +174,7 @@ class _Numbers:
 
     def enter(self, op: Operation) -> int:
         """The number of ``op``, which comes after all that it reads: a copy has the original's."""
-        if op.name() == _COPY and op.result(0).stop_gradient == op.operand_source(0).stop_gradient:
+        if op.name() == COPY and op.result(0).stop_gradient == op.operand_source(0).stop_gradient:
             self._results[op.result(0).id] = copied = self.result(op.operand_source(0))
             return copied[0]
         operands = [identity(v) and self.result(v) for v in op.operands_source()]

@@ -85,8 +85,9 @@ class Case:
         make: Makes it.
         shape: Of what it is fed.
         words: How many integers it looks up, 0 where it takes floats.
-        trains_as: What is left of it in a file, where that is not the layer itself: the one
-            table of what `from_exported` says is lost.
+        trains_as: What is left of it in a file of Paddle's, where that is not the layer itself:
+            the one table of what `from_exported` says is lost. A file of ours says so, and
+            `minimize` refuses it.
         static: Whether it is taken when it is built in static mode.
     """
 
@@ -312,8 +313,15 @@ def test_a_file_infers_and_trains_as_the_layer_that_was_written(
 
     purdist.export(program, tmp_path / "ours", ["output"], check=False)
     paddle.jit.save(layer, str(tmp_path / "jit"), input_spec=[case.spec])
-    for path in ("ours", "jit"):
-        same(behaviour(purdist.from_exported(tmp_path / path), case.feed), filed, path)
+    same(behaviour(purdist.from_exported(tmp_path / "jit"), case.feed), filed, "jit")
+    ours = purdist.from_exported(tmp_path / "ours")
+    if case.trains_as is None:
+        same(behaviour(ours, case.feed), own, "ours")
+    else:
+        infers = {"infers": ours.run(case.feed, ["output"])["output"]}
+        same(infers, {"infers": own["infers"]}, "ours")
+        with pytest.raises(purdist.InvalidArgumentError, match="to train as they did before"):
+            behaviour(ours, case.feed)
 
     paddle.enable_static()
     for form, guard in (("pir", nullcontext), ("old", old_form)):
