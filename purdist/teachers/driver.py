@@ -65,10 +65,12 @@ class Driver:
     Attributes:
         teachers: They.
         ahead: How many batches they are asked for ahead of the step.
+        answers: What a step is fed must be like that, where it comes from code of a user's.
     """
 
     teachers: tuple[Started, ...]
     ahead: int
+    answers: FeedRules | None = None
 
     @classmethod
     def start(
@@ -95,6 +97,8 @@ class Driver:
             _check_new(teachers, left)
             ahead = max((backend.ahead for backend in backends.values()), default=0)
             driver = cls(tuple(teachers), ahead)
+            if not all(map(is_ours, teachers)):
+                driver = attrs.evolve(driver, answers=driver.rules_of_answers(left))
             weakref.finalize(driver, opened.pop_all().close)
         return driver, left
 
@@ -108,6 +112,14 @@ class Driver:
                 return training.copy()
             rest = [name for name, v in program.variables.items() if v.network not in prefixes]
             return graphs.cut(training, training.known(rest), inputs)
+
+    def rules_of_answers(self, program: Program) -> FeedRules:
+        """What all that a step of ``program`` is fed must be like, answers included."""
+        fed = {name: program.variables[name] for name in program.inputs}
+        for teacher in self.teachers:
+            fed.update({name: program.variables[name].as_input(name) for name in teacher.outputs})
+            fed.update(teacher.new)
+        return FeedRules.of(self.forward(program).finish(), fed)
 
     @property
     def _outputs(self) -> frozenset[str]:
@@ -198,9 +210,26 @@ class Driver:
             fed = dict(feed)
             for answer in answers:
                 fed.update(answer())
-            return fed
+            return fed if self.answers is None else self._checked(self.answers, fed)
 
         return whole
+
+    def _checked(self, rules: FeedRules, fed: Feed) -> Feed:
+        try:
+            return rules.check(fed, self._outputs.union(fed))
+        except PurdistError as error:
+            who = ", ".join(str(t.running) for t in self.teachers if not is_ours(t))
+            raise type(error)(
+                f"A backend of your own answered otherwise than its teacher ({who}): "
+                f"{error.problem}",
+                "Look at what its Running returns: arrays as the teacher's variables are, a row "
+                "for each that was fed.",
+            ) from error
+
+
+def is_ours(teacher: Started) -> bool:
+    """Whether no code of a user's answers for ``teacher``."""
+    return type(teacher.running).__module__.startswith("purdist.")
 
 
 def _raising(error: PurdistError) -> Callable[[], Feed]:

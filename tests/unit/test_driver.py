@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import pickle
+import re
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -293,3 +294,45 @@ def test_a_training_with_a_cache_keeps_no_teacher(tmp_path: Path) -> None:
     told = distillation.program.run(feed, ["t_logits", "loss"])
     fed = {**feed, "t_logits": told["t_logits"]}
     assert training.program.run(fed, ["loss"])["loss"] == pytest.approx(told["loss"], rel=1e-6)
+
+
+@attrs.frozen(eq=False)
+class Changing(OwnRunning):
+    """Answers what ``change`` makes of the teacher's answers."""
+
+    change: Callable[[Array], Any]
+
+    def ask(self, feed: Feed) -> Callable[[], Answers]:
+        answer = super().ask(feed)
+        return lambda: {name: self.change(array) for name, array in answer().items()}
+
+
+@attrs.frozen
+class ChangingBackend(Own):
+    change: Callable[[Array], Any] = np.asarray
+
+    def start(self, teacher: purdist.Program, outputs: tuple[str, ...]) -> purdist.Running:
+        return Changing(teacher, outputs, self.log, self.change)
+
+
+@pytest.mark.parametrize("ahead", [0, 1])
+@pytest.mark.parametrize(
+    ("change", "kind", "text"),
+    [
+        (lambda a: a[:1], purdist.ShapeMismatchError, "of one number of rows"),
+        (lambda a: a[:, :1], purdist.ShapeMismatchError, "Axis 1|of shape"),
+        (lambda a: a.astype("float64"), purdist.DtypeMismatchError, "array of float64"),
+        (lambda a: a.astype(">f4"), purdist.DtypeMismatchError, "byte"),
+        (lambda a: np.ma.masked_array(a, a > 0), purdist.FeedError, "masked"),
+    ],
+    ids=["one row", "one column", "float64", "byte order", "masked"],
+)
+def test_what_a_backend_of_ones_own_answers_is_checked(
+    change: Callable[[Array], Any], kind: type[purdist.PurdistError], text: str, ahead: int
+) -> None:
+    backend = ChangingBackend(ahead=ahead, change=change)
+    training = purdist.minimize(distilled(), sgd, teacher={"t_": backend})
+    with pytest.raises(kind, match=r"A backend of your own answered otherwise.*at home") as caught:
+        losses(training, batches())
+    assert re.search(text, str(caught.value))
+    assert training.steps == 0
