@@ -7,7 +7,6 @@ that stand first in a network too.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator, Mapping
 
 from tests.adversarial import expected
@@ -16,8 +15,7 @@ from tests.adversarial.asking import Outcomes, outcomes
 from tests.adversarial.battery import WAYS
 from tests.adversarial.cases import Of
 from tests.adversarial.zoo import zoo
-
-SLOW = "slow" in os.environ.get("PURDIST_TESTS", "")
+from tests.profiles import SLOW
 
 _ONE_IN = 9
 """An odd number: cases in both formats stand in pairs."""

@@ -10,7 +10,7 @@ from hypothesis import HealthCheck, given, settings
 from tests.adversarial.children import Children
 from tests.adversarial.examples import Example, examples
 from tests.adversarial.fuzz import differs
-from tests.adversarial.judging import SLOW
+from tests.profiles import SLOW
 
 
 @pytest.fixture(scope="module")
@@ -27,6 +27,6 @@ def children() -> Iterator[Children]:
 )
 @given(examples())
 def test_any_distillation_trains_as_by_hand(children: Children, example: Example) -> None:
-    answer = children.ask(differs, example, seconds=120)
+    answer = children.ask(differs, example, seconds=300)
     told = [item for item in answer.items if item not in ("expected", "no engine")]
     assert (told, answer.fault) == ([], "")
