@@ -15,6 +15,11 @@ Tensors: TypeAlias = Mapping[str, paddle.Tensor]
 """``"logits"`` [N, C], ``"features"`` [N, ...], and with the student ``"label"`` [N]."""
 
 
+def unit(rows: paddle.Tensor, axis: int) -> paddle.Tensor:
+    """What is shorter than 1e-12 counts as that long, in ``F.normalize`` of PyTorch's."""
+    return rows / (rows**2).sum(axis, keepdim=True).clip(min=1e-24).sqrt()
+
+
 def kd(t: Tensors, s: Tensors) -> paddle.Tensor:
     p, log_q = F.softmax(t["logits"] / 4.0), F.log_softmax(s["logits"] / 4.0)
     return 16.0 * (p * (p.log() - log_q)).sum(-1).mean()
@@ -39,7 +44,7 @@ def features(t: Tensors, s: Tensors) -> paddle.Tensor:
 
 def attention(t: Tensors, s: Tensors) -> paddle.Tensor:
     maps = [(v["features"] ** 2).mean(1).flatten(1) for v in (t, s)]
-    units = [m / (m**2).sum(1, keepdim=True).sqrt() for m in maps]
+    units = [unit(m, 1) for m in maps]
     return ((units[0] - units[1]) ** 2).mean()
 
 
@@ -88,7 +93,7 @@ def pkt(t: Tensors, s: Tensors) -> paddle.Tensor:
 def similarity(t: Tensors, s: Tensors) -> paddle.Tensor:
     flat = [v["features"].flatten(1) for v in (t, s)]
     alike = [m.matmul(m, transpose_y=True) for m in flat]
-    units = [m / (m**2).sum(1, keepdim=True).sqrt() for m in alike]
+    units = [unit(m, 1) for m in alike]
     return ((units[0] - units[1]) ** 2).mean()
 
 
@@ -111,7 +116,7 @@ def distances(t: Tensors, s: Tensors) -> paddle.Tensor:
 
 def nst(t: Tensors, s: Tensors) -> paddle.Tensor:
     maps = [v["features"].flatten(2) for v in (t, s)]
-    a, b = (m / (m**2).sum(2, keepdim=True).sqrt() for m in maps)
+    a, b = (unit(m, 2) for m in maps)
     kernels = [(m.matmul(n, transpose_y=True) ** 2).mean() for m, n in ((a, a), (b, b), (a, b))]
     return kernels[0] + kernels[1] - 2.0 * kernels[2]
 
