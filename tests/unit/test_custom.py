@@ -497,8 +497,20 @@ def reduced_or_none(s: Any, y: Any) -> Any:
     return (losses * counts).sum() / counts.sum()
 
 
-@pytest.mark.parametrize("function", [looped, looped_in_float64])
-def test_a_loop_from_a_number_on_has_the_dtype_of_the_network(function: Loss) -> None:
+@pytest.mark.parametrize("function", ["looped", "looped_in_float64"])
+def test_a_loop_from_a_number_on_has_the_dtype_of_the_network(function: str) -> None:
+    """In a process of its own: Paddle's gradient of a loop has ended one after many tests."""
+    nets.in_a_process(
+        f"""
+        import paddle
+        from tests.unit import test_custom
+        paddle.enable_static()
+        test_custom.trains_by_a_loop(test_custom.{function})
+        """
+    )
+
+
+def trains_by_a_loop(function: Loss) -> None:
     distilled = purdist.apply(network(), [CustomLoss(function, {"s": "s"})])
     assert distilled.program.variables["loss"].dtype == "float32"
     training = purdist.minimize(distilled, lambda: P.optimizer.Adam(0.01))
