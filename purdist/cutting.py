@@ -70,7 +70,8 @@ def part(
 def without_prefix(program: Program, prefix: str, others: Collection[str]) -> Program:
     """One network of a program, all of it named ``prefix + name``, as ``name``.
 
-    So are given names, where ``others`` have the bare one: `merge` told them apart.
+    So are given names, where ``others`` have the bare one: `merge` told them apart. The weights
+    are shared: ``program`` is a part that was taken for this, and is used no more.
     """
 
     def bare(name: str) -> str:
@@ -96,7 +97,7 @@ def without_prefix(program: Program, prefix: str, others: Collection[str]) -> Pr
         tensors={bare(n): t for n, t in program.tensors.items() if n.startswith(prefix)},
         inner=frozenset(map(bare, program.inner)),
     )
-    program.store.hand_to(result.store, program.held, rename=bare)
+    program.store.hand_to(result.store, program.held, frozen=True, rename=bare)
     return result
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import attrs
 import paddle
@@ -105,24 +105,27 @@ class ProgramDraft:
             self.digests.add(name)
 
     def _refuse_unmet(self, expected: str, digest: paddle.Tensor) -> None:
-        self._sizes.unmet.clear()
-        self._sizes.follow(graphs.upstream(self._added.unseen(), digest))
-        if self._sizes.unmet:
+        if self._unmet(graphs.upstream(self._added.unseen(), digest)):
             raise ShapeMismatchError(
                 f"{expected} to be of sizes that are known to meet, got some that nobody knows.",
                 "Compute it in build, or build the teacher with known sizes.",
             )
 
+    def _unmet(self, ops: Iterable[graphs.Operation]) -> Sequence[graphs.Meeting]:
+        """Where sizes that nobody knows meet in ``ops``, which are followed."""
+        self._sizes.unmet.clear()
+        self._sizes.follow(ops)
+        return self._sizes.unmet
+
     def _guarded(self, term: str, spec: LossSpec, result: paddle.Tensor) -> paddle.Tensor:
         """``result``, which fails to compute where sizes that nobody knows do not meet."""
-        self._sizes.unmet.clear()
-        self._sizes.follow(self._added.unseen())
-        if not self._sizes.unmet:
+        unmet = self._unmet(self._added.unseen())
+        if not unmet:
             return result
         self._guarded_terms.append(term)
         names = dict.fromkeys(name for name in spec.variables.values() if isinstance(name, str))
         with self._draft.appending():
-            return result * graphs.guard(self._sizes.unmet, result, [term, *names])
+            return result * graphs.guard(unmet, result, [term, *names])
 
     def _built(
         self,

@@ -130,7 +130,7 @@ from purdist.graphs.overwriting import Overwriting, StaleReadError, statement_of
 from purdist.graphs.precision import computes_low, in_float32_where_needed
 from purdist.graphs.running import Runner
 from purdist.graphs.setting import set_in_copies
-from purdist.graphs.sizes import Agreement, Sizes, agreements, guard, guarded, must_meet
+from purdist.graphs.sizes import Agreement, Meeting, Sizes, agreements, guard, guarded, must_meet
 from purdist.graphs.slices import fed_ids, upstream
 from purdist.graphs.state import (
     Place,
@@ -155,6 +155,7 @@ __all__ = [
     "Graph",
     "Kind",
     "Lookup",
+    "Meeting",
     "Memory",
     "Mode",
     "Modes",

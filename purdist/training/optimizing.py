@@ -16,7 +16,7 @@ from paddle.optimizer import ASGD, Optimizer
 from paddle.optimizer.lr import LinearWarmup, ReduceOnPlateau
 
 from purdist import graphs
-from purdist.errors import InvalidArgumentError, warn
+from purdist.errors import InvalidArgumentError, some, warn
 
 _WRITE = "Write minimize(distillation, lambda: paddle.optimizer.Adam(1e-3))."
 
@@ -239,10 +239,10 @@ def _picked(
         [one or other for one, other in zip(*both, strict=True)],
     )
     if not any(answers):
-        some = ", ".join(f"{n} ({p})" for n, p in zip(names[:3], paths[:3], strict=True))
+        asked = some(f"{name} ({path})" for name, path in zip(names, paths, strict=True))
         warn(
             f"{argument} says yes to none of the {len(paths)} parameters, by name or by path: "
-            f"{some}{', ...' if len(paths) > 3 else ''}. Names are those of the layer's "
+            f"{asked}. Names are those of the layer's "
             "parameters, p.name; paths those of named_parameters()."
         )
     return frozenset(path for path, yes in zip(paths, answers, strict=True) if yes)
