@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from purdist import graphs
-from purdist.distillation import Distillation
 from purdist.engine import Way, Written, every_way, first_right, samples_of
 from purdist.errors import InvalidArgumentError, UnknownVariableError, some, warn
+from purdist.exporting.source import program_of
 from purdist.exporting.student import student_of
 from purdist.program import Program
 from purdist.sources.exported import from_exported
@@ -18,7 +18,7 @@ from purdist.training import Training
 
 
 def export(
-    trained: Program | Distillation | Training,
+    source: Program | Training,
     path: str | os.PathLike[str],
     outputs: Sequence[str],
     *,
@@ -33,7 +33,7 @@ def export(
     `from_exported` makes of it.
 
     Args:
-        trained: What holds a student.
+        source: What holds a student, with its weights as they are now.
         path: Where to, without a suffix. The folder must exist.
         outputs: The student's variables to put out, in order, each once.
         check: Run what was written in Paddle Inference as it is by default, on random inputs in a
@@ -46,10 +46,11 @@ def export(
 
     Raises:
         UnknownVariableError: An output is none of the student's variables.
-        InvalidArgumentError: There are no outputs, or one stands twice.
+        InvalidArgumentError: ``source`` is neither, such as a `Distillation`, which never trains;
+            or there are no outputs, or one stands twice.
     """
-    student = student_of(trained)
-    _check_outputs(student, trained, outputs)
+    student = student_of(source)
+    _check_outputs(student, source, outputs)
     target = Path(path)
     with folder_beside(target) as folder:
         written = Written.write(student, outputs, folder / target.name)
@@ -96,36 +97,33 @@ def _warn(target: Path, way: Way | None, fault: str) -> None:
     )
 
 
-def _alone(
-    trained: Program | Distillation | Training, source: Program, outputs: Sequence[str]
-) -> str:
+def _alone(source: Program | Training, outputs: Sequence[str]) -> str:
     """How to export the one network whose ``outputs`` all are, '' if it cannot be."""
-    known = [source.variables[name] for name in outputs if name in source.variables]
+    variables = program_of(source).variables
+    known = [variables[name] for name in outputs if name in variables]
     prefix = next((v.network for v in known if v.owner in ("teacher", "peer")), None)
     if not prefix or not all(v.network == prefix and v.owner != "loss" for v in known):
         return ""
     own = ", ".join(f'"{name.removeprefix(prefix)}"' for name in outputs)
-    holder = type(trained).__name__.lower()
+    holder = type(source).__name__.lower()
     network = f'student_of({holder}, name_prefix="{prefix}")'
     return f"Only the student is exported. For that network write export({network}, path, [{own}])."
 
 
-def _check_outputs(
-    student: Program, trained: Program | Distillation | Training, outputs: Sequence[str]
-) -> None:
-    source = trained if isinstance(trained, Program) else trained.program
+def _check_outputs(student: Program, source: Program | Training, outputs: Sequence[str]) -> None:
+    variables = program_of(source).variables
     if isinstance(outputs, str) or not outputs:
         raise InvalidArgumentError(
             f"Expected a list of at least one output, got {outputs!r}.",
             f"Write outputs=[{outputs!r}]." if outputs else "Name a variable of the student.",
         )
-    others = [name for name in outputs if name in source.variables.keys() - student.variables]
+    others = [name for name in outputs if name in variables.keys() - student.variables]
     if others:
         raise UnknownVariableError(
             "Expected variables of the student, got "
-            + ", ".join(f"{name!r} (owner: {source.variables[name].owner})" for name in others)
+            + ", ".join(f"{name!r} (owner: {variables[name].owner})" for name in others)
             + ".",
-            _alone(trained, source, outputs)
+            _alone(source, outputs)
             or "Only the student is exported. print(student_of(...)) lists its variables.",
         )
     student.check_fetch(outputs, student.modes.inference, "inference")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import copy
+import itertools
 from typing import TypeVar
 
 import paddle
+from paddle.utils import unique_name
 
 from purdist import graphs, scopes
 from purdist.comparing import Holder
-from purdist.distillation import Distillation
 from purdist.errors import together
 from purdist.exporting.student import student_of
 from purdist.program import Program
@@ -18,24 +19,31 @@ from purdist.training import Training
 
 L = TypeVar("L", bound=paddle.nn.Layer)
 
+_MADE = itertools.count()
+"""Counts the layers that were made."""
 
-def to_layer(trained: Program | Distillation | Training, layer: L) -> L:
+
+def to_layer(source: Program | Training, layer: L) -> L:
     """A new dygraph layer with the weights of a student, as they are now.
 
     Args:
-        trained: What holds a student that came from a layer of this structure by
-            `from_layer`, so that its weights are named by their paths there.
+        source: What holds a student that came from a layer of this structure by
+            `from_layer`, so that its weights are named by their paths there. Of `join`, too, it
+            is the student; a peer is ``to_layer(student_of(training, name_prefix="peer_"),
+            layer)``.
         layer: A layer of that structure. It is copied, and left as it is.
 
     Raises:
+        InvalidArgumentError: ``source`` is neither, such as a `Distillation`, which never trains.
         UninitializedWeightsError: The student does not have all weights of the layer.
         UnknownVariableError: The layer does not have all that the student trains.
         ShapeMismatchError: A weight has another shape in the layer.
         DtypeMismatchError: A weight has another dtype in the layer.
         SeveralFaultsError: Several of these.
     """
-    student = student_of(trained)
-    with graphs.dynamic():
+    student = student_of(source)
+    # Names of its own, by which an optimizer knows them, and none of Paddle's counters moves.
+    with graphs.dynamic(), unique_name.guard(f"_to_layer_{next(_MADE)}"):
         copied = copy.deepcopy(layer)
     tensors = _tensors(copied)
     kinds = {name: (tuple(t.shape), graphs.dtype_name(t.dtype)) for name, t in tensors.items()}

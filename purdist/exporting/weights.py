@@ -16,10 +16,10 @@ from purdist.comparing import Holder
 from purdist.errors import (
     CorruptFileError,
     DtypeMismatchError,
-    InvalidArgumentError,
     MissingFileError,
     together,
 )
+from purdist.exporting.source import program_of
 from purdist.program import Program
 from purdist.store import Store
 from purdist.storing import replacing
@@ -53,17 +53,10 @@ def save_weights(source: Program | Training, path: str | os.PathLike[str]) -> No
         path: Where to. The folder must exist.
 
     Raises:
-        InvalidArgumentError: It is neither, such as a `Distillation`, which never trains.
+        InvalidArgumentError: ``source`` is neither, such as a `Distillation`, which never trains.
         DtypeMismatchError: The format has no such dtype as one of the weights.
     """
-    program = source.program if isinstance(source, Training) else source
-    if not isinstance(program, Program):
-        kind = type(source).__name__
-        raise InvalidArgumentError(
-            f"Expected a Program or a Training to save the weights of, got {kind}.",
-            "Give what minimize returned, which holds the weights that train changes: a "
-            "Distillation keeps those from before.",
-        )
+    program = program_of(source)
     for variable in program.held:
         if variable.dtype not in _DTYPES.values():
             raise DtypeMismatchError(

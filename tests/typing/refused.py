@@ -37,6 +37,9 @@ def wrong_order(
     purdist.cache_teacher(program, [], "cache")  # E: arg-type
     purdist.student_of(program.graph)  # E: arg-type
     purdist.save_weights(distillation, "weights")  # E: arg-type
+    purdist.student_of(distillation)  # E: arg-type
+    purdist.export(distillation, "student", ["logits"])  # E: arg-type
+    purdist.to_layer(distillation, paddle.nn.Linear(1, 1))  # E: arg-type
     print(next(purdist.train(training, [])).program)  # E: attr-defined
     print(program.loss)  # E: attr-defined
     distillation.run({}, [])  # E: attr-defined

@@ -98,9 +98,10 @@ assert_type(purdist.minimize(distillation, make_optimizer, teacher="inference"),
 steps = purdist.train(training, batches(10), fetch=["logits"], progress=True)
 assert_type(steps, Iterator[Step])
 
-for trained in (training, distillation, merged):
-    assert_type(purdist.student_of(trained), purdist.Program)
-purdist.export(training, "student", ["logits"])
+holders: tuple[purdist.Program | purdist.Training, ...] = (training, merged)
+for holder in holders:
+    assert_type(purdist.student_of(holder), purdist.Program)
+    purdist.export(holder, "student", ["logits"])
 assert_type(purdist.from_exported("student"), purdist.Program)
 before, after = purdist.cut(merged, ["t_logits"])
 assert_type(before, purdist.Program)

@@ -80,7 +80,7 @@ def test_what_is_computed_of_a_teacher_trains_alike_in_all_ways(tmp_path: Path) 
     assert distillation.digests == {"teacher_": ("teacher_logits/classes",)}
     variable = distillation.program.variables["teacher_logits/classes"]
     assert (variable.owner, variable.network, variable.dtype) == ("loss", "teacher_", "int64")
-    alone = purdist.student_of(distillation, name_prefix="teacher_")
+    alone = purdist.student_of(distillation.program, name_prefix="teacher_")
     assert "logits" in alone.variables
     assert "logits/classes" not in alone.variables
     cache = in_all_ways(distillation, tmp_path)

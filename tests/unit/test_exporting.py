@@ -91,7 +91,7 @@ def test_there_is_a_student_in_whatever_holds_one() -> None:
     alone = nets.program(nets.linear())
     merged = purdist.merge(nets.program(nets.linear("y")), alone, {"y": "x"})
     distillation = purdist.apply(merged, [purdist.L2Loss("teacher_logits", "logits")])
-    for holder in (alone, merged, distillation, distillation.program):
+    for holder in (alone, merged, distillation.program):
         student = purdist.student_of(holder)
         assert set(student.variables) == set(alone.variables)
         assert nets.moved(nets.weights(alone), nets.weights(student)) == set()

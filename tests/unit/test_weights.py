@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +17,7 @@ import purdist
 from purdist.sources.weights import held_by
 from tests import layers, nets
 from tests.layers import CASES
-from tests.nets import moved, numbers, untouched, weights
+from tests.nets import Array, moved, numbers, untouched, weights
 from tests.unit.test_layer import one_step
 
 DTYPES = ("float16", "bfloat16", "float32", "float64", "complex64", "int64", "uint8", "bool")
@@ -74,18 +76,60 @@ def test_the_weights_of_a_training_as_they_are_now(tmp_path: Path) -> None:
         assert set(file.keys()) == set(network.weights)
 
 
-def test_what_never_trains_is_refused(tmp_path: Path) -> None:
-    network = nets.program(nets.linear())
-    loss = purdist.CrossEntropyLoss("logits", purdist.NewInput("label"))
-    for other in (purdist.apply(network, [loss]), network.graph):
-        with pytest.raises(purdist.InvalidArgumentError) as caught:
-            purdist.save_weights(other, tmp_path / "w")  # type: ignore[arg-type]
-        assert str(caught.value) == (
-            "Expected a Program or a Training to save the weights of, got "
-            f"{type(other).__name__}.\n"
-            "Give what minimize returned, which holds the weights that train changes: a "
-            "Distillation keeps those from before."
+# A way out -> the weights that it takes from what holds them.
+OUT: dict[str, Callable[[purdist.Training, nn.Layer, Path], Mapping[str, Array]]] = {
+    "student_of": lambda source, _, __: weights(purdist.student_of(source)),
+    "save_weights": lambda source, _, path: _saved(source, path),
+    "export": lambda source, _, path: _exported(source, path),
+    "to_layer": lambda source, layer, _: {
+        name: tensor.numpy() for name, tensor, _ in held_by(purdist.to_layer(source, layer))
+    },
+}
+
+
+def _saved(source: purdist.Training, path: Path) -> dict[str, Array]:
+    purdist.save_weights(source, path)
+    with safe_open(path, framework="np") as file:
+        return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - no mapping
+
+
+def _exported(source: purdist.Training, path: Path) -> dict[str, Array]:
+    purdist.export(source, path, ["output"], check=False)
+    return weights(purdist.from_exported(path))
+
+
+def trained() -> tuple[nn.Layer, purdist.Distillation, purdist.Training]:
+    layer = nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1D(3), nn.Linear(3, 2))
+    network = purdist.from_layer(layer, {"x": InputSpec([None, 4])})
+    loss = purdist.CrossEntropyLoss("output", purdist.NewInput("label"))
+    distillation = purdist.apply(network, [loss])
+    training = purdist.minimize(distillation, lambda: paddle.optimizer.SGD(0.1))
+    feed = {"x": numbers(0, 3, 4), "label": np.array([0, 1, 1])}
+    list(purdist.train(training, [feed] * 2))
+    return layer, distillation, training
+
+
+@pytest.mark.usefixtures("dynamic")
+@pytest.mark.parametrize("out", OUT)
+def test_what_is_taken_out_of_a_training_has_learned(out: str, tmp_path: Path) -> None:
+    layer, distillation, training = trained()
+    taken = OUT[out](training, layer, tmp_path / "w")
+    assert moved(weights(training.program), taken) == set()
+    before = weights(distillation.program)
+    assert moved({name: before[name] for name in taken}, taken) == set(before)
+
+
+@pytest.mark.usefixtures("dynamic")
+@pytest.mark.parametrize("out", OUT)
+def test_what_never_trains_is_refused(out: str, tmp_path: Path) -> None:
+    layer, distillation, training = trained()
+    for other in (distillation, training.program.graph, None):
+        with pytest.raises(purdist.PurdistError) as caught:
+            OUT[out](other, layer, tmp_path / "w")  # type: ignore[arg-type]
+        assert caught.value.problem == (
+            f"Expected source to be a Program or a Training, got {type(other).__name__}."
         )
+        assert "Give what minimize returned" in caught.value.remedy
     assert not [*tmp_path.iterdir()]
 
 
@@ -138,10 +182,18 @@ def test_the_student_of_a_merge_goes_into_a_layer() -> None:
     student = purdist.from_layer(layer, {"x": InputSpec([None, 4])})
     teacher = purdist.from_layer(nn.Linear(4, 2), {"y": InputSpec([None, 4])})
     merged = purdist.merge(teacher, student, {"y": "x"})
-    distillation = purdist.apply(merged, [purdist.L2Loss("teacher_output", "output")])
-    for holder in (merged, distillation):
-        made = purdist.to_layer(holder, layer)
-        np.testing.assert_array_equal(made[0].weight.numpy(), layer[0].weight.numpy())
+    made = purdist.to_layer(merged, layer)
+    np.testing.assert_array_equal(made[0].weight.numpy(), layer[0].weight.numpy())
+
+
+@pytest.mark.usefixtures("dynamic")
+def test_layers_that_were_made_share_no_name_so_that_one_optimizer_takes_them_all() -> None:
+    layer = nn.Sequential(nn.Linear(4, 2))
+    program = purdist.from_layer(layer, {"x": InputSpec([None, 4])})
+    with nets.untouched(program):
+        made = [purdist.to_layer(program, layer) for _ in range(2)]
+    names = [p.name for one in (layer, *made, copy.deepcopy(layer)) for p in one.parameters()]
+    assert len(names) == len(set(names)) == 8
 
 
 # --- errors -----------------------------------------------------------------------------
