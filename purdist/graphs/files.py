@@ -9,9 +9,11 @@ from collections.abc import Container, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import attrs
+import cattrs
 import numpy as np
 import numpy.typing as npt
 import paddle
+from cattrs.errors import BaseValidationError
 from paddle.base import core, framework
 from paddle.base.proto import framework_pb2
 
@@ -77,6 +79,18 @@ def _mark_gradients(program: paddle.static.Program, learning: Container[str]) ->
         op.result(0).trainable = parameter_name(op) in learning
 
 
+@attrs.frozen
+class _BaseCode:
+    magic: str
+
+
+@attrs.frozen
+class _PirFile:
+    """What says that a file is a PIR program."""
+
+    base_code: _BaseCode
+
+
 def read_program(path: Path) -> paddle.static.Program:
     """The program in a ``.json``.
 
@@ -85,10 +99,12 @@ def read_program(path: Path) -> paddle.static.Program:
     """
     expected = "a PIR program"
     try:
-        content = json.loads(path.read_bytes())
-    except ValueError as error:
+        header = cattrs.structure(json.loads(path.read_bytes()), _PirFile)
+    except (ValueError, RecursionError) as error:
         raise _corrupt(path, expected, f"no JSON: {error}") from None
-    if not isinstance(content, dict) or content.get("base_code", {}).get("magic") != "pir":
+    except BaseValidationError:
+        raise _corrupt(path, expected, "JSON of another kind") from None
+    if header.base_code.magic != "pir":
         raise _corrupt(path, expected, "JSON of another kind")
     program = paddle.static.Program()
     try:

@@ -13,8 +13,10 @@ import numpy as np
 from purdist import graphs, scopes
 from purdist.errors import StaleCacheError
 from purdist.program import Program
+from purdist.structuring import Structurer
 
 _NAME = "manifest.json"
+_STRUCTURER = Structurer()
 
 
 @attrs.define
@@ -48,18 +50,19 @@ class Manifest:
     def read(cls, folder: Path) -> Manifest:
         """The manifest in ``folder``."""
         try:
-            return cls(**json.loads((folder / _NAME).read_text()))
-        except (OSError, ValueError, TypeError) as error:
+            return _STRUCTURER.read(json.loads((folder / _NAME).read_text()), cls, "manifest")
+        except (OSError, ValueError) as error:
+            why = str(error).replace("\n", " ")
             raise StaleCacheError(
                 f"Expected a teacher cache in {folder}, got a folder without a manifest that can "
-                f"be read ({error}).",
+                f"be read ({why}).",
                 "Delete it, or choose another path.",
             ) from error
 
     def write(self, folder: Path) -> None:
         """Puts the manifest into ``folder``, the last good one there until it is whole."""
         draft = folder / (_NAME + ".new")
-        draft.write_text(json.dumps(attrs.asdict(self)))
+        draft.write_text(json.dumps(_STRUCTURER.unstructure(self)))
         draft.replace(folder / _NAME)
 
     def check_is_of(self, fresh: Manifest, folder: Path) -> None:

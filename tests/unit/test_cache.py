@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -196,6 +197,25 @@ def test_a_cache_of_another_teacher_is_refused(tmp_path: Path) -> None:
 
 def test_a_folder_of_something_else_is_refused(tmp_path: Path) -> None:
     with pytest.raises(purdist.StaleCacheError, match="a folder without a manifest"):
+        purdist.cache_teacher(distilled(), batches(), tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        ("[]", "manifest: Expected a table, got []."),
+        ('{"names": [], "rows": 4}', "manifest.teacher: Expected a value, got none."),
+        ('{"teacher": "", "names": "ab"}', "manifest.names: Expected a list, got 'ab'."),
+        ('{"teacher": "", "names": [], "rows": "4"}', "manifest.rows: Expected a whole number"),
+        ('{"teacher": "", "names": [], "row": 4}', "manifest.row: Expected a field of Manifest"),
+        ('{"teacher": "", "names": [], "rows": 4', "Expecting ',' delimiter"),
+    ],
+)
+def test_a_manifest_that_is_none_is_refused_by_what_is_wrong(
+    tmp_path: Path, found: str, said: str
+) -> None:
+    (tmp_path / "manifest.json").write_text(found)
+    with pytest.raises(purdist.StaleCacheError, match=re.escape(said)):
         purdist.cache_teacher(distilled(), batches(), tmp_path)
 
 

@@ -403,8 +403,11 @@ def test_the_weights_of_another_model(tmp_path: Path) -> None:
     )
 
 
-def test_json_that_is_no_program(tmp_path: Path) -> None:
-    (tmp_path / "m.json").write_text('{"base_code": {}}')
+@pytest.mark.parametrize(
+    "text", ['{"base_code": {}}', '{"base_code": []}', '{"base_code": {"magic": 1}}', "[]", "1"]
+)
+def test_json_that_is_no_program(tmp_path: Path, text: str) -> None:
+    (tmp_path / "m.json").write_text(text)
     assert told(tmp_path / "m") == (
         purdist.CorruptFileError,
         f"Expected a PIR program in {str(tmp_path / 'm.json')!r}, got JSON of another kind.\n"

@@ -1,0 +1,182 @@
+"""Plain data, as ``json`` and ``tomllib`` read it, made into attrs values, its types checked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from difflib import get_close_matches
+from functools import reduce
+from operator import attrgetter, or_
+from typing import Any, Literal, TypeAlias, TypeVar, get_args, get_origin
+
+import attrs
+import cattrs
+from cattrs.errors import (
+    BaseValidationError,
+    ClassValidationError,
+    ForbiddenExtraKeysError,
+    IterableValidationError,
+    IterableValidationNote,
+)
+from cattrs.strategies import configure_tagged_union
+
+from purdist.errors import InvalidArgumentError, PurdistError, together
+
+P = TypeVar("P", float, int, str, bool)
+T = TypeVar("T")
+
+Read: TypeAlias = Callable[[object], T]
+Write: TypeAlias = Callable[[T], dict[str, Any]]
+
+_KIND = "kind"
+_kind_of: Callable[[type], str] = attrgetter(_KIND)
+
+_PLAIN: Mapping[type, str] = {
+    float: "a number",
+    int: "a whole number",
+    str: "a text",
+    bool: "true or false",
+}
+
+
+class Structurer(cattrs.Converter):
+    """Takes nothing for something else, and no field that there is not.
+
+    cattrs itself makes a text of a number, and a list of a text.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(
+            forbid_extra_keys=True,
+            omit_if_default=True,
+            unstruct_collection_overrides={tuple: list},
+        )
+        for plain in _PLAIN:
+            self.register_structure_hook(plain, _plain)
+        self.register_structure_hook_factory(attrs.has, self._table)
+        self.register_structure_hook_func(_is_some(Literal), _literal)
+        self.register_structure_hook_func(_is_some(tuple), self._collection)
+        self.register_structure_hook_func(_is_some(list), self._collection)
+
+    def read(self, data: object, kind: type[T], path: str) -> T:
+        """The value that ``data`` describes, itself found at ``path``.
+
+        Raises:
+            PurdistError: All that is wrong with it, each fault by its path.
+        """
+        try:
+            return self.structure(data, kind)
+        except (BaseValidationError, PurdistError) as error:
+            raise together(list(_faults(error, path))) from None
+
+    def by_kind(self, kinds: Iterable[type[T]], what: str) -> tuple[Read[T], Write[T]]:
+        """How one of ``kinds``, each told by its ``kind``, is read and written.
+
+        cattrs alone writes the kind behind the fields, and answers an unknown one with the
+        `KeyError` of a field that is missing.
+        """
+        of_kind = {_kind_of(kind): kind for kind in kinds}
+        union = reduce(or_, of_kind.values())
+        configure_tagged_union(union, self, _kind_of, _KIND)
+
+        def read(data: object) -> T:
+            if not isinstance(data, Mapping):
+                raise InvalidArgumentError(
+                    f"Expected {what}, got {data!r}.", "Write a table: {kind = ..., ...}."
+                )
+            kind = data.get(_KIND)
+            if not isinstance(kind, str) or kind not in of_kind:
+                raise InvalidArgumentError(
+                    f"Expected kind to be one of {', '.join(of_kind)}, got {kind!r}.",
+                    _did_you_mean(kind, of_kind),
+                )
+            value: T = self.structure(dict(data), union)
+            return value
+
+        def write(value: T) -> dict[str, Any]:
+            fields = self.unstructure(value, union)
+            return {_KIND: fields.pop(_KIND), **fields}
+
+        return read, write
+
+    def _table(self, kind: type[T]) -> Callable[[object, object], T]:
+        structured = self.gen_structure_attrs_fromdict(kind)
+
+        def read(data: object, _: object) -> T:
+            if not isinstance(data, Mapping):
+                raise InvalidArgumentError(f"Expected a table, got {data!r}.")
+            return structured(data, kind)
+
+        return read
+
+    def _collection(self, data: object, kind: type[Any]) -> object:
+        if not isinstance(data, list | tuple):
+            raise InvalidArgumentError(f"Expected a list, got {data!r}.")
+        kinds = get_args(kind)
+        if kinds[-1] is Ellipsis or get_origin(kind) is list:
+            kinds = kinds[:1] * len(data)
+        if len(data) != len(kinds):
+            raise InvalidArgumentError(f"Expected a list of {len(kinds)}, got {data!r}.")
+        made: list[object] = []
+        faults: list[Exception] = []
+        for index, (entry, of) in enumerate(zip(data, kinds, strict=True)):
+            try:
+                made.append(self.structure(entry, of))
+            except (BaseValidationError, PurdistError) as error:
+                error.add_note(IterableValidationNote(f"entry {index}", index, of))
+                faults.append(error)
+        if faults:
+            raise IterableValidationError("entries of a list", faults, tuple)
+        return made if get_origin(kind) is list else tuple(made)
+
+
+def _is_some(origin: object) -> Callable[[Any], bool]:
+    """Whether a type is ``origin[...]``."""
+    return lambda kind: get_origin(kind) is origin
+
+
+def _plain(data: object, kind: type[P]) -> P:
+    """``data`` if it is of that plain type; a whole number is a number too."""
+    wanted = (int, float) if kind is float else kind
+    if not isinstance(data, wanted) or (isinstance(data, bool) and kind is not bool):
+        raise InvalidArgumentError(f"Expected {_PLAIN[kind]}, got {data!r}.")
+    return kind(data)
+
+
+def _literal(data: object, kind: object) -> object:
+    allowed = get_args(kind)
+    if data not in allowed:
+        raise InvalidArgumentError(
+            f"Expected one of {', '.join(map(repr, allowed))}, got {data!r}."
+        )
+    return data
+
+
+def _faults(error: Exception, path: str) -> Iterator[PurdistError]:
+    """Each fault with where it is."""
+    if isinstance(error, ClassValidationError | IterableValidationError):
+        noted, bare = error.group_exceptions()
+        for inner, note in noted:
+            at = f"[{note.index}]" if isinstance(note, IterableValidationNote) else f".{note.name}"
+            yield from _faults(inner, path + at)
+        for inner in bare:
+            yield from _faults(inner, path)
+    elif isinstance(error, PurdistError):
+        for fault in error.faults or (error,):
+            yield type(fault)(f"{path}: {fault.problem}", fault.remedy)
+    elif isinstance(error, ForbiddenExtraKeysError):
+        known = [field.alias for field in attrs.fields(error.cl)]
+        for name in sorted(error.extra_fields):
+            yield InvalidArgumentError(
+                f"{path}.{name}: Expected a field of {error.cl.__name__}, one of "
+                f"{', '.join(known)}.",
+                _did_you_mean(name, known),
+            )
+    elif isinstance(error, KeyError):
+        yield InvalidArgumentError(f"{path}: Expected a value, got none.", "It has no default.")
+    else:
+        raise error
+
+
+def _did_you_mean(name: object, known: Iterable[str]) -> str:
+    near = get_close_matches(str(name), list(known), n=1)
+    return f"Did you mean {near[0]}?" if near else ""
