@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -30,10 +31,11 @@ class Side:
 
 
 @contextmanager
-def side(python: str, script: str, name: str) -> Iterator[Side]:
-    """Starts ``script`` for the pair of that name."""
+def side(python: str, script: str, *arguments: str, path: str | None = None) -> Iterator[Side]:
+    """Starts ``script``, with the name of a pair first, and with ``path`` as its PYTHONPATH."""
     with subprocess.Popen(
-        [python, str(HERE / script), name],
+        [python, str(HERE / script), *arguments],
+        env=None if path is None else {**os.environ, "PYTHONPATH": str(Path(path).resolve())},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
