@@ -13,6 +13,7 @@ import types as _types
 import typing as _typing
 
 from purdist.applying import apply as apply
+from purdist.arrays import Feed as Feed
 from purdist.cutting import cut as cut
 from purdist.distillation import Distillation as Distillation
 from purdist.errors import BuildError as BuildError
@@ -68,6 +69,7 @@ from purdist.training import Training as Training
 from purdist.training import minimize as minimize
 from purdist.training import train as train
 from purdist.variables import NewInput as NewInput
+from purdist.variables import Role as Role
 from purdist.variables import Variable as Variable
 
 if not _typing.TYPE_CHECKING:  # a type checker would take an __all__ for all that there is

@@ -21,8 +21,9 @@ import paddle
 from paddle import inference
 
 from purdist import graphs
+from purdist.arrays import Arrays
 from purdist.errors import PurdistError
-from purdist.program import Feed, Program
+from purdist.program import Program
 from purdist.trying import agree, random_feed
 from purdist.variables import FLOATS
 
@@ -46,12 +47,12 @@ _PATIENCE, _SLOWER = 30.0, 20.0
 class Sample:
     """A feed that a network takes, what its graph answers, and how long that took."""
 
-    feed: Feed
+    feed: Arrays
     answers: Answers
     seconds: float
 
     @classmethod
-    def of(cls, network: Program, names: Sequence[str], feed: Feed) -> Sample:
+    def of(cls, network: Program, names: Sequence[str], feed: Arrays) -> Sample:
         """What ``network`` answers now."""
         start = time.monotonic()
         return cls(feed, network.run(feed, names), time.monotonic() - start)
@@ -191,7 +192,7 @@ class Engine:
     names: tuple[str, ...]
     feeds: frozenset[str]
 
-    def __call__(self, feed: Feed) -> dict[str, npt.NDArray[Any]]:
+    def __call__(self, feed: Arrays) -> dict[str, npt.NDArray[Any]]:
         """What it answers.
 
         Raises:

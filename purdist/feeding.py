@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeGuard
 
 import attrs
 import numpy as np
 import numpy.typing as npt
 
 from purdist import graphs
+from purdist.arrays import Array, Arrays, Feed, array_of, dtype_of
 from purdist.errors import (
     DtypeMismatchError,
     FeedError,
@@ -20,8 +21,6 @@ from purdist.errors import (
     together,
 )
 from purdist.variables import Variable
-
-Array = npt.NDArray[Any]
 
 _SHOWN = 3
 """How many wrong values an error shows."""
@@ -54,35 +53,58 @@ class FeedRules:
             tuple(lookup for lookup in self.lookups if lookup.feed not in names),
         )
 
-    def check(self, feed: Mapping[str, Array], needed: Collection[str]) -> Mapping[str, Array]:
+    def check(self, feed: Feed, needed: Collection[str]) -> Arrays:
         """Refuses a ``feed`` that does not fit the inputs, all faults told together.
 
         Returns:
-            What to run: the feed, in which all that was no array, such as a list, is one.
+            What to run: the feed, in which all that was no array, such as a tensor or a list of
+            numbers, is one.
 
         Raises:
             FeedError: It is no mapping, one of ``needed`` is missing, or a name is none of an
-                input; or a value is a masked array, or nothing that numpy makes an array of.
+                input; or a value is a masked array, or nothing that numpy makes numbers of.
             ShapeMismatchError: Another rank, another size on a known axis, or sizes of two feeds
                 that meet and differ.
             DtypeMismatchError: Another dtype.
             InvalidArgumentError: A value by which nothing can be looked up.
         """
         if not isinstance(feed, Mapping):
-            raise FeedError(
-                f"Expected a feed, a mapping from the names of inputs to arrays, got "
-                f"{type(feed).__name__}.",
-                f"Make it a dict with {_listed(sorted(needed))}.",
-            )
-        if self.fits(feed, needed):
+            raise self._no_mapping(feed, needed)
+        if self._fits(feed, needed):
             return feed
-        arrays, found = _arrays_of(feed)
-        found = found or list(self._each(arrays, needed)) or list(self.faults(arrays, needed))
+        arrays, found = self._arrays_of(feed)
+        found = found or list(self._each(feed, arrays, needed))
+        found = found or list(self.faults(arrays, needed))
         if found:
             raise together(found)
         return arrays
 
-    def fits(self, feed: Mapping[str, Array], needed: Collection[str]) -> bool:
+    def _no_mapping(self, feed: object, needed: Collection[str]) -> FeedError:
+        """The error for a batch as a DataLoader makes one: it says how to write the feed."""
+        names = [repr(name) for name in self.inputs if name in needed]
+        if isinstance(feed, list | tuple):
+            written = [f"{name}: batch[{k}]" for k, name in enumerate(names)]
+            remedy = f"Where a DataLoader gives batch, write {{{', '.join(written)}}}."
+        else:
+            remedy = f"Make it a dict with {', '.join(names) or 'nothing'}."
+        return FeedError(
+            "Expected a feed, a mapping from the names of inputs to arrays, got "
+            f"{type(feed).__name__}.",
+            remedy,
+        )
+
+    def _arrays_of(self, feed: Feed) -> tuple[dict[str, Array], list[PurdistError]]:
+        """What is fed as arrays, and what is wrong with what cannot be one."""
+        arrays: dict[str, Array] = {}
+        faults: list[PurdistError] = []
+        for name, value in feed.items():
+            try:
+                arrays[name] = array_of(name, value, self.inputs.get(name))
+            except FeedError as fault:
+                faults.append(fault)
+        return arrays, faults
+
+    def _fits(self, feed: Mapping[str, Any], needed: Collection[str]) -> TypeGuard[Arrays]:
         """Whether there is nothing to say against ``feed``: a matter of microseconds."""
         kinds = self._kinds
         if not (kinds.keys() >= feed.keys() and all(name in feed for name in needed)):
@@ -107,7 +129,7 @@ class FeedRules:
             for name, variable in self.inputs.items()
         }
 
-    def _each(self, feed: Mapping[str, Array], needed: Collection[str]) -> Iterator[PurdistError]:
+    def _each(self, feed: Feed, arrays: Arrays, needed: Collection[str]) -> Iterator[PurdistError]:
         """What is missing, surplus or not as its input is known to be."""
         missing = sorted(set(needed).difference(feed))
         if missing:
@@ -116,9 +138,9 @@ class FeedRules:
                 f"feeds for {_listed(feed)}.",
                 f"Add {_listed(missing)} to the feed.",
             )
-        for name, array in feed.items():
+        for name, array in arrays.items():
             if name in self.inputs:
-                yield from _unlike(self.inputs[name], array)
+                yield from _unlike(self.inputs[name], feed[name], array)
             else:
                 yield FeedError(
                     f"Expected feeds for {_listed(self.inputs)}, got one for {name!r}, which the "
@@ -126,7 +148,7 @@ class FeedRules:
                     f"Take {name!r} out of the feed.",
                 )
 
-    def faults(self, feed: Mapping[str, Array], needed: Collection[str]) -> Iterator[PurdistError]:
+    def faults(self, feed: Arrays, needed: Collection[str]) -> Iterator[PurdistError]:
         """What is wrong with feeds that are ``needed`` beside the shape and dtype of each."""
         for agreement in self.agreements:
             fed = [place for place in agreement.places if place[0] in needed and place[0] in feed]
@@ -140,45 +162,15 @@ class FeedRules:
                 yield from _strangers(_bounded(lookup, feed), feed[lookup.feed])
 
 
-def _arrays_of(feed: Mapping[str, Any]) -> tuple[dict[str, Array], list[PurdistError]]:
-    """What is fed as arrays of no special kind, and what is wrong with those that cannot be."""
-    arrays: dict[str, Array] = {}
-    faults: list[PurdistError] = []
-    for name, value in feed.items():
-        parts = value if isinstance(value, list | tuple) else [value]
-        if any(isinstance(part, np.ma.MaskedArray) for part in parts):
-            fault = FeedError(
-                f"Expected an array as the feed {name!r}, got a masked one: what is under the mask "
-                "would be computed with.",
-                f"Feed {name!r} with .filled(0), and the mask as an input of its own.",
-            )
-            faults.append(fault)
-            continue
-        try:
-            arrays[name] = np.asarray(value)
-        except Exception as error:
-            what = str(error).partition("\n")[0]
-            fault = FeedError(
-                f"Expected an array as the feed {name!r}, got {type(value).__name__}, of which "
-                f"numpy makes none: {what}",
-                "Feed an array, or nested lists of equal lengths.",
-            )
-            fault.__cause__ = error
-            faults.append(fault)
-    return arrays, faults
-
-
-def _unlike(variable: Variable, array: npt.NDArray[Any]) -> Iterator[PurdistError]:
-    """What keeps ``array`` from being fed as ``variable``."""
+def _unlike(variable: Variable, value: object, array: Array) -> Iterator[PurdistError]:
+    """What keeps ``array``, made of ``value``, from being fed as ``variable``."""
     expected = graphs.array_dtype(variable.dtype)
     if array.dtype != expected:
         swapped = array.dtype.name == expected.name
         order = f" in the byte order {array.dtype.byteorder!r}" if swapped else ""
         yield DtypeMismatchError(
-            f"Expected the feed {variable.spec}, got an array of {array.dtype.name}{order}.",
-            f"Feed its bits: paddle.to_tensor({variable.name}).astype('bfloat16').numpy()."
-            if variable.dtype == "bfloat16" and not swapped
-            else f"Feed {variable.name!r} with .astype({expected.name!r}).",
+            f"Expected the feed {variable.spec}, got an array of {dtype_of(value, array)}{order}.",
+            _converted(variable, value),
         )
     if array.ndim != len(variable.shape):
         yield ShapeMismatchError(
@@ -193,6 +185,16 @@ def _unlike(variable: Variable, array: npt.NDArray[Any]) -> Iterator[PurdistErro
                 f"Expected the feed {variable.spec}, got an array of shape {list(array.shape)}.",
                 f"Axis {axis} must be {known}, it is {got}.",
             )
+
+
+def _converted(variable: Variable, value: object) -> str:
+    """How to write ``value`` in the dtype of ``variable``."""
+    name, dtype = variable.name, variable.dtype
+    if dtype == "bfloat16":
+        return f"Feed {name!r} as paddle.to_tensor(...).astype('bfloat16')."
+    if isinstance(value, list | tuple | int | float):
+        return f"Feed {name!r} as numpy.array(..., {dtype!r}), if that has the numbers."
+    return f"Feed {name!r} with .astype({dtype!r})."
 
 
 def _standing_in(agreement: graphs.Agreement, new: str, names: Collection[str]) -> graphs.Agreement:

@@ -13,6 +13,7 @@ import numpy.typing as npt
 import paddle
 
 from purdist import graphs
+from purdist.arrays import Arrays, Feed
 from purdist.describing import overview, suggestion, table
 from purdist.errors import (
     FeedError,
@@ -27,8 +28,6 @@ from purdist.inferring import Inferring
 from purdist.origins import Origin, Tensors
 from purdist.store import Store
 from purdist.variables import Owner, Role, Variable, check_described
-
-Feed = Mapping[str, npt.NDArray[Any]]
 
 _COMPILED = 8
 """How many compiled fetches a program keeps."""
@@ -159,8 +158,8 @@ class Program:
         loss draws what it would after ``paddle.seed(0)``: one feed has one answer.
 
         Args:
-            feed: Input name -> array, of the rank, known sizes and dtype of the input; or a list or
-                tensor that numpy makes such an array of.
+            feed: Input name -> array or tensor, of the rank, known sizes and dtype of the input; or
+                lists of numbers, which have no dtype and get its.
             fetch: The names of the variables to compute.
 
         Returns:
@@ -179,11 +178,11 @@ class Program:
         self.check_fetch(fetch, self.modes.inference, "inference")
         names = tuple(dict.fromkeys(fetch))
         compiled = self._compiled(names)
-        feed = self.check_feed(feed, compiled.feeds)
+        arrays = self.check_feed(feed, compiled.feeds)
         try:
-            return dict(zip(names, compiled(feed), strict=True))
+            return dict(zip(names, compiled(arrays), strict=True))
         except FeedError as error:
-            raise self.explained(error, feed) from error.__cause__
+            raise self.explained(error, arrays) from error.__cause__
 
     def _compiled(self, names: tuple[str, ...]) -> Inferring:
         compiled = self._runners.get(names)
@@ -194,7 +193,7 @@ class Program:
             self._runners[names] = compiled
         return compiled
 
-    def explained(self, error: FeedError, feed: Feed) -> PurdistError:
+    def explained(self, error: FeedError, feed: Arrays) -> PurdistError:
         """What to raise where running failed with ``error``: sizes of a loss that do not meet."""
         for term, *names in graphs.guarded(self.graph):
             try:
@@ -243,7 +242,7 @@ class Program:
             f"in one mode alone.{others}",
         )
 
-    def check_feed(self, feed: Feed, needed: Collection[str]) -> Feed:
+    def check_feed(self, feed: Feed, needed: Collection[str]) -> Arrays:
         """``feed`` in arrays, refused if it does not fit: `FeedRules.check` says how."""
         return self.feed_rules.check(feed, needed)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import attrs
 
@@ -13,8 +13,11 @@ from purdist.errors import (
     InvalidArgumentError,
 )
 
-Role = Literal["input", "parameter", "buffer", "activation"]
-Owner = Literal["student", "peer", "teacher", "loss"]
+Role: TypeAlias = Literal["input", "parameter", "buffer", "activation"]
+"""What a variable is: fed, a weight, a running statistic, or computed."""
+
+Owner: TypeAlias = Literal["student", "peer", "teacher", "loss"]
+"""Whose a variable is: of a network of that part, or what `apply` added."""
 
 FLOATS = ("float16", "bfloat16", "float32", "float64")
 """The dtypes that take gradients, from the narrow to the wide."""

@@ -114,6 +114,12 @@ def is_value(thing: object) -> TypeGuard[paddle.Tensor]:
     return isinstance(thing, pir.Value)
 
 
+def is_in_a_program(thing: object) -> bool:
+    """Whether ``thing`` is a value of a static program, PIR or old."""
+    # In dynamic mode `isinstance` would take every tensor for an old variable.
+    return is_value(thing) or framework.Variable in type(thing).__mro__
+
+
 def is_program(thing: object) -> bool:
     """Whether ``thing`` is a PIR program."""
     return isinstance(thing, pir.Program)

@@ -20,6 +20,11 @@ def has_memory(tensor: Memory | paddle.Tensor) -> bool:
     return tensor._is_initialized()
 
 
+def has_numbers(tensor: paddle.Tensor) -> bool:
+    """Whether numpy can be asked for what ``tensor`` holds: of a sparse one it would crash."""
+    return tensor.is_dense() and (has_memory(tensor) or 0 in tensor.shape)
+
+
 def is_scratch(tensor: paddle.Tensor) -> bool:
     """Whether ``tensor`` is no weight: an LSTM's that it writes before it reads, or an empty one.
 

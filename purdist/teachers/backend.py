@@ -8,7 +8,8 @@ from typing import Any, TypeAlias
 
 import numpy.typing as npt
 
-from purdist.program import Feed, Program
+from purdist.arrays import Arrays
+from purdist.program import Program
 from purdist.variables import Variable
 
 Answers: TypeAlias = Mapping[str, npt.NDArray[Any]]
@@ -29,7 +30,7 @@ class Running(ABC):
         """
 
     @abstractmethod
-    def ask(self, feed: Feed) -> Callable[[], Answers]:
+    def ask(self, feed: Arrays) -> Callable[[], Answers]:
         """Begins to compute what can begin.
 
         Returns:

@@ -14,9 +14,10 @@ import attrs
 import numpy as np
 import numpy.typing as npt
 
+from purdist.arrays import Arrays, Feed
 from purdist.distillation import Distillation
 from purdist.errors import InvalidArgumentError, ShapeMismatchError, StaleCacheError
-from purdist.program import Feed, Program
+from purdist.program import Program
 from purdist.teachers.backend import Answers, Backend, Running
 from purdist.teachers.cut import cut_out, needed_teachers
 from purdist.teachers.manifest import Manifest, file_of
@@ -104,7 +105,7 @@ class _Opened(Running):
             )
         }
 
-    def ask(self, feed: Feed) -> Callable[[], Answers]:
+    def ask(self, feed: Arrays) -> Callable[[], Answers]:
         """Refuses rows that are not there, and reads the others when they are waited for."""
         rows, count = feed[self._sample], len(self._cache)
         wrong = np.flatnonzero((rows < 0) | (rows >= count))

@@ -15,11 +15,12 @@ import attrs
 import numpy as np
 
 from purdist import graphs
+from purdist.arrays import Arrays, Feed
 from purdist.cutting import part
 from purdist.distillation import Distillation
 from purdist.errors import NameClashError, PurdistError
 from purdist.feeding import FeedRules
-from purdist.program import Feed, Program
+from purdist.program import Program
 from purdist.teachers.backend import Backend, Running
 from purdist.teachers.cut import Cut, cut_out
 from purdist.variables import Variable
@@ -31,7 +32,7 @@ T_co = TypeVar("T_co", covariant=True)
 class TakeStep(Protocol[T_co]):
     """Takes a step on a whole feed, and calls ``starting`` right before it computes."""
 
-    def __call__(self, feed: Feed, starting: Callable[[], object] = ...) -> T_co: ...
+    def __call__(self, feed: Arrays, starting: Callable[[], object] = ...) -> T_co: ...
 
 
 @attrs.frozen(eq=False)
@@ -149,7 +150,7 @@ class Driver:
         return "; ".join(f"{prefix} {where}" for prefix, where in places.items()) or "none"
 
     def steps(
-        self, batches: Iterable[Feed], check: Callable[[Feed], Feed], take: TakeStep[T]
+        self, batches: Iterable[Feed], check: Callable[[Feed], Arrays], take: TakeStep[T]
     ) -> Iterator[T]:
         """Takes a step for each batch, fed with what the teachers say to it.
 
@@ -163,14 +164,14 @@ class Driver:
         return self._in_turn(batches, check, take)
 
     def _in_turn(
-        self, batches: Iterable[Feed], check: Callable[[Feed], Feed], take: TakeStep[T]
+        self, batches: Iterable[Feed], check: Callable[[Feed], Arrays], take: TakeStep[T]
     ) -> Iterator[T]:
         for feed in batches:
             arrays = check(feed)
             yield take(self._asked(arrays)() if self.teachers else arrays)
 
     def _beside(
-        self, batches: Iterable[Feed], check: Callable[[Feed], Feed], take: TakeStep[T]
+        self, batches: Iterable[Feed], check: Callable[[Feed], Arrays], take: TakeStep[T]
     ) -> Iterator[T]:
         """Steps in a worker thread, beside which the teachers compute in this one.
 
@@ -180,7 +181,7 @@ class Driver:
         its arrays for the one after.
         """
 
-        def asked(feed: Feed) -> Callable[[], Feed]:
+        def asked(feed: Feed) -> Callable[[], Arrays]:
             try:
                 arrays = check(feed)
                 return self._asked({name: np.array(array) for name, array in arrays.items()})
@@ -202,11 +203,11 @@ class Driver:
                     raise
                 yield step.result()
 
-    def _asked(self, feed: Feed) -> Callable[[], Feed]:
+    def _asked(self, feed: Arrays) -> Callable[[], Arrays]:
         """What waits for the feed that the step takes."""
         answers = [teacher.running.ask(feed) for teacher in self.teachers]
 
-        def whole() -> Feed:
+        def whole() -> Arrays:
             fed = dict(feed)
             for answer in answers:
                 fed.update(answer())
@@ -214,7 +215,7 @@ class Driver:
 
         return whole
 
-    def _checked(self, rules: FeedRules, fed: Feed) -> Feed:
+    def _checked(self, rules: FeedRules, fed: Arrays) -> Arrays:
         try:
             return rules.check(fed, self._outputs.union(fed))
         except PurdistError as error:
@@ -232,14 +233,14 @@ def is_ours(teacher: Started) -> bool:
     return type(teacher.running).__module__.startswith("purdist.")
 
 
-def _raising(error: PurdistError) -> Callable[[], Feed]:
-    def failing() -> Feed:
+def _raising(error: PurdistError) -> Callable[[], Arrays]:
+    def failing() -> Arrays:
         raise error
 
     return failing
 
 
-def _begun(worker: ThreadPoolExecutor, take: TakeStep[T], feed: Feed) -> Future[T]:
+def _begun(worker: ThreadPoolExecutor, take: TakeStep[T], feed: Arrays) -> Future[T]:
     """Hands a step to ``worker``, and returns once it computes, or has failed.
 
     Before that it needs the interpreter lock, and would wait for the predictor.

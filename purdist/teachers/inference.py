@@ -14,6 +14,7 @@ import attrs
 import paddle
 
 from purdist import graphs
+from purdist.arrays import Arrays
 from purdist.engine import (
     REFUSALS,
     Engine,
@@ -28,7 +29,7 @@ from purdist.engine import (
     ways_for,
 )
 from purdist.errors import EngineError, warn
-from purdist.program import Feed, Program
+from purdist.program import Program
 from purdist.teachers.backend import Answers, Backend, Running
 from purdist.variables import Variable
 
@@ -96,18 +97,18 @@ class _Compiled(Running):
     def __str__(self) -> str:
         return f"in Paddle Inference, {self.way}"
 
-    def ask(self, feed: Feed) -> Callable[[], Answers]:
+    def ask(self, feed: Arrays) -> Callable[[], Answers]:
         """Begins nothing: the predictor holds the interpreter lock until it is done."""
         return partial(self._compared, feed)
 
-    def _compared(self, feed: Feed) -> Answers:
+    def _compared(self, feed: Arrays) -> Answers:
         """What the teacher says to a batch, the first one compared with the graph's answer."""
         if self.network is not None:
             self._compare(self.network, {name: feed[name] for name in self.feeds})
             self.network = None
         return self._answer(feed)
 
-    def _compare(self, network: Program, feed: Feed) -> None:
+    def _compare(self, network: Program, feed: Arrays) -> None:
         """Falls back until the answer to ``feed`` is the graph's, and remembers to what."""
         sample, ways = Sample.of(network, self.names, feed), ways_for(network)
         if not self.tried:
@@ -123,7 +124,7 @@ class _Compiled(Running):
         except REFUSALS as error:
             return graphs.said(str(error))
 
-    def _answer(self, feed: Feed) -> Answers:
+    def _answer(self, feed: Arrays) -> Answers:
         try:
             return self.engine(feed)
         except REFUSALS as error:

@@ -10,9 +10,9 @@ from paddle.optimizer.lr import LRScheduler, ReduceOnPlateau
 from tqdm import tqdm
 
 from purdist import graphs, scopes
+from purdist.arrays import Arrays, Feed
 from purdist.errors import FeedError, InvalidArgumentError, ShapeMismatchError
 from purdist.feeding import FeedRules
-from purdist.program import Feed
 from purdist.training.checks import check_at_least_one
 from purdist.training.values import Step, Training
 
@@ -37,8 +37,8 @@ def train(
 
     Args:
         training: What `minimize` returned.
-        batches: Feeds: input name -> array. Read one at a time, when its step is due, and one
-            ahead, of which a copy is kept, where the teacher is a stage of its own.
+        batches: Feeds: input name -> array or tensor. Read one at a time, when its step is due, and
+            one ahead, of which a copy is kept, where the teacher is a stage of its own.
         fetch: Names of variables to compute along, as the step saw them.
         log_every: Tell one step in so many. The others are taken on the way to it, and nothing
             of them is read back.
@@ -102,7 +102,7 @@ class _Stepper:
         """What it must be like."""
         return self.training.driver.rules(self.training.program)
 
-    def check(self, feed: Feed) -> Feed:
+    def check(self, feed: Feed) -> Arrays:
         """A feed in arrays, refused if it does not fit."""
         arrays = self.rules.check(feed, self.needed)
         for name in self.needed:
@@ -113,7 +113,7 @@ class _Stepper:
                 )
         return arrays
 
-    def step(self, feed: Feed, starting: Callable[[], object] = lambda: None) -> Step | None:
+    def step(self, feed: Arrays, starting: Callable[[], object] = lambda: None) -> Step | None:
         """Trains on a whole feed that fits, and tells of it if it is due."""
         training, progress = self.training, self.training.progress
         index = progress.steps

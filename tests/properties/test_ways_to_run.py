@@ -10,7 +10,7 @@ import paddle
 from hypothesis import given, settings
 
 from purdist import KDLoss, L2Loss, apply, cache_teacher, cut, minimize, train
-from purdist.program import Feed
+from purdist.arrays import Feed
 from tests.properties.pairs import Pair, computed, differing, pairs
 
 

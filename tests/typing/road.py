@@ -148,7 +148,14 @@ assert_type(merged.parameters, tuple[str, ...])
 assert_type(merged.run(next(batches(1)), ["logits"]), dict[str, npt.NDArray[Any]])
 assert_type(merged.describe("t_*"), str)
 
+tensors: purdist.Feed = {"image": paddle.rand([8, 1, 28, 28]), "label": np.zeros(8, np.int64)}
+assert_type(merged.run(tensors, ["logits"]), dict[str, npt.NDArray[Any]])
+purdist.train(training, [tensors, *batches(1)])
+purdist.cache_teacher(distillation, [tensors], "teacher")
+
 variable = merged.variables["logits"]
+role: purdist.Role = "buffer"
+assert_type(variable.role, purdist.Role)
 assert_type(variable.name, str)
 assert_type(variable.shape, tuple[int, ...])
 assert_type(variable.dtype, str)

@@ -12,7 +12,7 @@ import paddle
 import pytest
 
 import purdist
-from purdist.program import Feed
+from purdist.arrays import Feed
 from tests.nets import Forward, images, numbers, program, untouched
 
 IMAGES = numbers(7, 40, 1, 4, 4)

@@ -13,7 +13,7 @@ import pytest
 
 import purdist
 from purdist import LossSpec, NewInput, PairLoss, TeacherVariable, graphs
-from purdist.program import Feed
+from purdist.arrays import Feed
 from tests.nets import dense, linear, numbers, program, untouched
 
 Values = Mapping[str, paddle.Tensor]

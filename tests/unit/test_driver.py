@@ -15,7 +15,7 @@ import paddle
 import pytest
 
 import purdist
-from purdist.program import Feed
+from purdist.arrays import Feed
 from purdist.teachers.backend import Answers
 from tests.nets import Array, linear, numbers, program
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -128,7 +129,13 @@ class Tagged(np.ndarray[Any, np.dtype[np.float32]]):
 X = nets.numbers(0, 3, 6)
 GIVEN: dict[str, object] = {
     "a list of rows": list(X),
+    "numbers of Python": X.tolist(),
+    "tuples of numbers": tuple(map(tuple, X.tolist())),
     "a tensor": paddle.to_tensor(X, place=paddle.CPUPlace()),
+    "a tensor that learns": paddle.to_tensor(X, stop_gradient=False),
+    "a view of a tensor": paddle.to_tensor(X.T.copy()).T,
+    "a list of tensors": [paddle.to_tensor(row) for row in X],
+    "numpy's numbers": [[np.float32(number) for number in row] for row in X],
     "a kind of array": X.view(Tagged),
     "columns first": np.asfortranarray(X),
     "every other": np.repeat(X, 2, axis=1)[:, ::2],
@@ -140,11 +147,27 @@ REFUSED: dict[str, tuple[object, str]] = {
         "Expected the feed x [-1, 6] float32, got an array of float32 in the byte order '>'.\n"
         "Feed 'x' with .astype('float32').",
     ),
-    "numbers of Python": (
-        X.tolist(),
+    "numbers that float32 has not": (
+        [[1e300] * 6],
         "Expected the feed x [-1, 6] float32, got an array of float64.\n"
+        "Feed 'x' as numpy.array(..., 'float32'), if that has the numbers.",
+    ),
+    "numpy's own float64": (
+        [[np.float64(1)] * 6],
+        "Expected the feed x [-1, 6] float32, got an array of float64.",
+    ),
+    "a tensor of another dtype": (
+        paddle.to_tensor(X).astype("bfloat16"),
+        "Expected the feed x [-1, 6] float32, got an array of bfloat16.\n"
         "Feed 'x' with .astype('float32').",
     ),
+    "a sparse tensor": (
+        paddle.to_tensor(X).to_sparse_coo(2),  # numpy crashes of it
+        "Expected an array as the feed 'x', got a tensor that is sparse or has no memory.\n"
+        "Feed 'x' with .to_dense() where it is sparse.",
+    ),
+    "texts": ([["a"] * 6], "Expected an array of numbers as the feed 'x', got list.\nFeed a "),
+    "nothing": (None, "Expected an array of numbers as the feed 'x', got None.\nFeed a numpy"),
     "masked": (np.ma.masked_array(X, X > 0), "Expected an array as the feed 'x', got a masked one"),
     "masked rows": (
         [np.ma.masked_array(row) for row in X],
@@ -202,12 +225,91 @@ def test_a_feed_of_bfloat16_is_told_how_its_bits_are_made() -> None:
     rules = FeedRules({"x": variable}, (), ())
     with pytest.raises(purdist.DtypeMismatchError) as caught:
         rules.check({"x": np.ones(2, "float32")}, ["x"])
-    assert str(caught.value).endswith(
-        "\nFeed its bits: paddle.to_tensor(x).astype('bfloat16').numpy()."
-    )
+    assert str(caught.value).endswith("\nFeed 'x' as paddle.to_tensor(...).astype('bfloat16').")
     with graphs.dynamic():
-        bits = paddle.to_tensor([1.0, 2.0]).astype("bfloat16").numpy()
+        tensor = paddle.to_tensor([1.0, 2.0]).astype("bfloat16")
+    bits = tensor.numpy()
     assert rules.check({"x": bits}, ["x"])["x"] is bits
+    np.testing.assert_array_equal(rules.check({"x": tensor}, ["x"])["x"], bits)
+    for given in (1.0, [1.0, 2.0]):  # of which numpy would make other bits
+        with pytest.raises(purdist.PurdistError, match="bfloat16"):
+            rules.check({"x": given}, ["x"])  # type: ignore[dict-item]
+
+
+@pytest.mark.parametrize(
+    ("given", "dtype", "made"),
+    [
+        ([1, 2], "int64", True),
+        ([1, 2], "int8", True),
+        ([1, 300], "int8", False),
+        ([-1, 2], "uint8", False),
+        ([1, 2], "float32", True),
+        ([1.0, 2], "float64", True),
+        ([1.0, 2.0], "float16", True),
+        ([1.0, 7e4], "float16", False),
+        ([float("inf"), 7.0], "float16", True),
+        ([1.0, 2.0], "int64", False),
+        ([True, False], "bool", True),
+        ([True, False], "int64", False),
+        ([0, 1], "bool", False),
+        ([2**80, 1], "int64", False),
+        ([], "int32", False),
+        ([], "float32", True),
+    ],
+)
+def test_numbers_of_python_become_what_the_input_is_if_that_has_them(
+    given: list[float], dtype: str, *, made: bool
+) -> None:
+    rules = FeedRules({"x": purdist.Variable("x", (-1,), dtype, "input")}, (), ())
+    if made:
+        array = rules.check({"x": given}, ["x"])["x"]  # type: ignore[dict-item]
+        assert array.dtype == dtype
+        np.testing.assert_array_equal(array, np.array(given, dtype))
+    else:
+        with pytest.raises(purdist.PurdistError):
+            rules.check({"x": given}, ["x"])  # type: ignore[dict-item]
+
+
+def test_a_number_alone_is_fed_where_an_input_is_one() -> None:
+    rules = FeedRules({"x": purdist.Variable("x", (), "float32", "input")}, (), ())
+    with graphs.dynamic():
+        tensor = paddle.to_tensor(2.0)
+    for number in (2, 2.0, np.float32(2), tensor):
+        array = rules.check({"x": number}, ["x"])["x"]  # type: ignore[dict-item]
+        assert (array.shape, array.dtype.name, float(array)) == ((), "float32", 2.0)
+
+
+def test_a_value_of_a_static_program_is_none_to_feed() -> None:
+    rules = FeedRules({"x": purdist.Variable("x", (-1,), "float32", "input")}, (), ())
+    with paddle.static.program_guard(paddle.static.Program()):
+        values = [paddle.static.data("v", [2])]
+    with nets.old_form(), paddle.static.program_guard(paddle.static.Program()):
+        values.append(paddle.static.data("v", [2]))
+    for value in (*values, [values[0]]):
+        with pytest.raises(purdist.FeedError, match="a value of a static program, which has no"):
+            rules.check({"x": value}, ["x"])  # type: ignore[dict-item]
+
+
+@pytest.mark.parametrize("way", [trained, in_the_engine, from_a_cache, run])
+@pytest.mark.parametrize("kind", [list[Any], tuple[Any]])
+def test_a_batch_of_a_loader_is_told_how_to_be_a_feed(
+    kind: Callable[[object], object], way: Way, tmp_path: Path
+) -> None:
+    distillation = distilled(KDLoss("teacher_logits", "logits"), CrossEntropyLoss("logits", LABEL))
+    batch: Any = kind([X, np.array([0, 1, 3])])
+    taken: Callable[[], object] = (
+        partial(purdist.cache_teacher, distillation, [batch], tmp_path / "cache")
+        if way is from_a_cache
+        else partial(way, distillation, batch, tmp_path)
+    )
+    with pytest.raises(purdist.FeedError) as caught:
+        taken()
+    written = "" if way is from_a_cache else ", 'label': batch[1]"
+    assert str(caught.value) == (
+        "Expected a feed, a mapping from the names of inputs to arrays, got "
+        f"{type(batch).__name__}.\n"
+        f"Where a DataLoader gives batch, write {{'x': batch[0]{written}}}."
+    )
 
 
 def test_fewer_rows_of_a_cache_are_refused_and_nothing_moves(tmp_path: Path) -> None:

@@ -13,8 +13,8 @@ import pytest
 
 import purdist
 from purdist import graphs
+from purdist.arrays import Arrays
 from purdist.engine import Engine
-from purdist.program import Feed
 from tests.nets import Array, images, linear, numbers, program, untouched
 
 
@@ -37,7 +37,7 @@ def _pooled(teacher: paddle.Tensor, student: paddle.Tensor) -> paddle.Tensor:
     return both.square().mean()
 
 
-def batches(count: int) -> list[Feed]:
+def batches(count: int) -> list[Arrays]:
     return [{"x": numbers(k, 6, 1, 4, 4)} for k in range(count)]
 
 
@@ -86,7 +86,7 @@ def test_the_program_is_whole_and_fed_as_ever() -> None:
 def test_steps_come_in_turn_and_batches_are_read_one_ahead() -> None:
     read = []
 
-    def reading() -> Iterator[Feed]:
+    def reading() -> Iterator[Arrays]:
         for k, feed in enumerate(batches(4)):
             read.append(k)
             yield feed
@@ -105,12 +105,12 @@ def test_the_step_computes_before_the_teacher_takes_the_interpreter_lock(
     run, compute = graphs.Runner.__call__, Engine.__call__
     log = []
 
-    def late(runner: graphs.Runner, feed: Feed, **options: Any) -> list[Array]:
+    def late(runner: graphs.Runner, feed: Arrays, **options: Any) -> list[Array]:
         time.sleep(0.02)
         log.append("student")
         return run(runner, feed, **options)
 
-    def noted(engine: Engine, feed: Feed) -> dict[str, Array]:
+    def noted(engine: Engine, feed: Arrays) -> dict[str, Array]:
         log.append("teacher")
         return compute(engine, feed)
 
@@ -122,7 +122,7 @@ def test_the_step_computes_before_the_teacher_takes_the_interpreter_lock(
 
 
 def test_a_step_that_fails_before_it_computes_stops_both(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fails(runner: graphs.Runner, feed: Feed, **options: Any) -> list[Array]:
+    def fails(runner: graphs.Runner, feed: Arrays, **options: Any) -> list[Array]:
         raise RuntimeError("no memory")
 
     training = purdist.minimize(distilled(), momentum, teacher="inference")
@@ -147,7 +147,7 @@ def test_a_batch_that_is_no_mapping_is_refused(teacher: Literal["graph", "infere
 
 
 def test_the_iterator_may_use_its_arrays_again() -> None:
-    def reusing() -> Iterator[Feed]:
+    def reusing() -> Iterator[Arrays]:
         buffer = np.empty([6, 1, 4, 4], np.float32)
         for feed in batches(4):
             buffer[:] = feed["x"]
@@ -175,7 +175,7 @@ def test_a_bad_batch_is_told_after_the_step_before_it() -> None:
 
 
 def test_an_error_of_the_batches_stops_both() -> None:
-    def broken() -> Iterator[Feed]:
+    def broken() -> Iterator[Arrays]:
         yield from batches(2)
         raise RuntimeError("the disk is gone")
 

@@ -6,6 +6,9 @@ from paddle.static import Program as Program
 class Parameter(Tensor):
     """A parameter of an old program."""
 
+class Variable:
+    """A value of an old program."""
+
 class Operator:
     """An op of an old program."""
 
