@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -37,24 +37,29 @@ def unchanged(*things: object) -> Iterator[None]:
         AssertionError: Something changed. The text names it.
         InvalidArgumentError: The contents of a thing cannot be compared.
     """
-    before = _contents_of_all(things)
+    before = contents(things)
     try:
         yield
     finally:  # a step that refuses what it was handed must leave it alone too
-        after = _contents_of_all(things)
-        changed = [
-            path
-            for path in dict.fromkeys((*before, *after))
-            if path not in before or path not in after or before[path] != after[path]
-        ]
+        changed = changes(before, contents(things))
         assert not changed, f"Expected nothing to change, got changes of {', '.join(changed)}."
 
 
-def _contents_of_all(things: tuple[object, ...]) -> dict[str, object]:
+def contents(things: Iterable[object]) -> dict[str, object]:
+    """What ``things`` and Paddle's process-wide state are now, each part by where it is."""
     found = {f"Paddle's {name}": state for name, state in graphs.process_state().items()}
     for k, thing in enumerate(things):
         found.update(_contents(f"argument {k}", thing))
     return found
+
+
+def changes(before: Mapping[str, object], after: Mapping[str, object]) -> list[str]:
+    """Where two `contents` differ."""
+    return [
+        path
+        for path in dict.fromkeys((*before, *after))
+        if path not in before or path not in after or before[path] != after[path]
+    ]
 
 
 def _contents(path: str, thing: object) -> Iterator[tuple[str, object]]:
