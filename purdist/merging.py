@@ -45,11 +45,11 @@ def merge(
     student computes, such as the images of a generator.
 
     Args:
-        teacher: Who is listened to.
+        teacher: Who teaches.
         student: Who learns.
         data_name_map: Teacher input -> the student variable that it reads instead of a
             feed, mostly an input; ranks, dtypes and known sizes must agree.
-        place: Where the result lives and runs, the student's place by default.
+        place: Where the result is kept and runs, the student's place by default.
         name_prefix: Put before every name of the teacher.
         keep_inputs: Teacher inputs that stay feeds, under their prefixed names.
 
@@ -89,7 +89,7 @@ def join(
         peer: Who learns beside the student.
         student: Whose names stay.
         data_name_map: Peer input -> the student variable that it reads instead of a feed.
-        place: Where the result lives and runs, the student's place by default.
+        place: Where the result is kept and runs, the student's place by default.
         name_prefix: Put before every name of the peer.
         keep_inputs: Peer inputs that stay feeds, under their prefixed names.
 

@@ -72,7 +72,7 @@ class Program:
 
     @property
     def place(self) -> graphs.Place:
-        """Where the weights live and where it runs."""
+        """Where the weights are kept and where it runs."""
         return self.store.place
 
     @property

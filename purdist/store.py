@@ -17,17 +17,17 @@ class Store:
     Attributes:
         scope: Holds the weights.
         place: Where they and the program are.
-        live: Whether `train` changes them.
+        trained: Whether `train` changes them.
     """
 
     scope: graphs.Scope
     place: graphs.Place
-    live: bool = False
+    trained: bool = False
 
     @classmethod
-    def at(cls, place: graphs.Place, *, live: bool = False) -> Store:
+    def at(cls, place: graphs.Place, *, trained: bool = False) -> Store:
         """An empty one."""
-        return cls(scopes.new_scope(), place, live)
+        return cls(scopes.new_scope(), place, trained)
 
     def hand_to(
         self,
@@ -46,7 +46,7 @@ class Store:
         shared: list[str] = []
         copied: list[str] = []
         for weight in weights:
-            fixed = not weight.changes or (frozen and not self.live)
+            fixed = not weight.changes or (frozen and not self.trained)
             (shared if here and fixed else copied).append(weight.name)
         scopes.share(self.scope, other.scope, shared, rename=rename)
         scopes.copy(self.scope, other.scope, copied, other.place, rename=rename)

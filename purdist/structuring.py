@@ -69,7 +69,7 @@ class Structurer(cattrs.Converter):
             raise together(list(_faults(error, path))) from None
 
     def by_kind(self, kinds: Iterable[type[T]], what: str) -> tuple[Read[T], Write[T]]:
-        """How one of ``kinds``, each told by its ``kind``, is read and written.
+        """How one of ``kinds``, each known by its ``kind``, is read and written.
 
         cattrs alone writes the kind behind the fields, and answers an unknown one with the
         `KeyError` of a field that is missing.

@@ -195,7 +195,7 @@ def layer(name: str) -> nn.Layer:
 
 @functools.cache
 def program(name: str) -> purdist.Program:
-    """The layer of a case through the door."""
+    """The layer of a case as a network."""
     return purdist.from_layer(layer(name), CASES[name].inputs())
 
 
@@ -215,7 +215,7 @@ def outputs_of_sublayers(case: Case, made: nn.Layer) -> dict[str, Array]:
     found: dict[str, Array] = {}
     times: Counter[str] = Counter()
 
-    def listen(path: str) -> Callable[[nn.Layer, Any, Any], None]:
+    def recording(path: str) -> Callable[[nn.Layer, Any, Any], None]:
         def hook(_: nn.Layer, __: Any, output: Any) -> None:
             name = f"{path}#{times[path]}" if times[path] else path
             times[path] += 1
@@ -224,7 +224,7 @@ def outputs_of_sublayers(case: Case, made: nn.Layer) -> dict[str, Array]:
         return hook
 
     hooks = [
-        sublayer.register_forward_post_hook(listen(path))
+        sublayer.register_forward_post_hook(recording(path))
         for path, sublayer in made.named_sublayers(remove_duplicate=False)
     ]
     case.call(made)

@@ -113,10 +113,10 @@ def tell(name: str) -> None:
                     distillation.program.run(feed, ["loss"])
                 else:
                     list(purdist.train(training, [feed]))
-                told = "ran"
+                outcome = "ran"
             except purdist.PurdistError as error:
-                told = f"{type(error).__name__} {error.problem.splitlines()[0]}"
-            print(f"{name}|{case}|{way}|{told}", flush=True)
+                outcome = f"{type(error).__name__} {error.problem.splitlines()[0]}"
+            print(f"{name}|{case}|{way}|{outcome}", flush=True)
 
 
 def forward() -> dict[str, paddle.Tensor]:

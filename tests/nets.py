@@ -54,12 +54,12 @@ class Net:
         return net
 
     def program(self) -> purdist.Program:
-        """The network through the door."""
+        """The network as a program."""
         return purdist.from_static(self.main, scope=self.scope, names=self.names)
 
 
 def program(forward: Forward, *, seed: int = 0) -> purdist.Program:
-    """What ``forward`` builds, through the door."""
+    """What ``forward`` builds, as a program."""
     return Net.of(forward, seed=seed).program()
 
 

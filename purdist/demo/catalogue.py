@@ -28,7 +28,7 @@ class Lesson:
         student: Who is taught.
         beside: The losses that they stand beside. A student is taught by these alone, too,
             so that one sees what the others add.
-        peer: The student listens to a second student, which learns too, under the prefix
+        peer: The student is taught by a second student, which learns too, under the prefix
             ``peer_``, instead of the teacher.
     """
 

@@ -78,12 +78,12 @@ def call(
     layer: paddle.nn.Layer,
     args: Sequence[Any],
     kwargs: Mapping[str, Any],
-    listen: Callable[[paddle.nn.Layer, object], None],
+    record: Callable[[paddle.nn.Layer, object], None],
 ) -> None:
-    """Calls ``layer``, and tells ``listen`` what each sublayer puts out, itself the last."""
+    """Calls ``layer``, and hands ``record`` what each sublayer puts out, itself the last."""
 
     def hook(called: paddle.nn.Layer, _: object, output: object) -> None:
-        listen(called, output)
+        record(called, output)
 
     with ExitStack() as hooks:
         for sublayer in layer.sublayers(include_self=True):

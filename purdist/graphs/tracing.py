@@ -105,8 +105,8 @@ def trace(
         casting_as_in_dygraph(),
         writes_as_in_dygraph(),
         _nothing_recorded_of_failures(),
-        recorder.listening_to(layer.sublayers(include_self=True)),
-        recorder.listening_to_no_grad(),
+        recorder.recording(layer.sublayers(include_self=True)),
+        recorder.recording_no_grad(),
         overwriting.recorded(),
     ):
         static = paddle.jit.to_static(
@@ -173,7 +173,7 @@ def _alpha_dropout_of_any_size() -> Iterator[None]:
 
 def _call(self: paddle.nn.Layer, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Any:
     # Paddle takes the method apart, and expects its first argument to be called self. A
-    # call of the layer, and not of its forward, is what its own hooks listen to.
+    # call of the layer, and not of its forward, is what its own hooks see.
     return self(*args, **kwargs)
 
 
@@ -205,7 +205,7 @@ def untouched(layer: paddle.nn.Layer) -> Iterator[None]:
 
 
 class _Recorder:
-    """Listens to the calls of layers.
+    """Records the calls of layers.
 
     Ops are numbered as they are made, so the numbers of the newest op when a call begins and
     when it ends tell which ops are its.
@@ -219,7 +219,7 @@ class _Recorder:
         self._hooked = False
 
     @contextmanager
-    def listening_to(self, layers: Sequence[paddle.nn.Layer]) -> Iterator[None]:
+    def recording(self, layers: Sequence[paddle.nn.Layer]) -> Iterator[None]:
         """Has hooks on ``layers``, the last to fire, and takes them off again."""
         with ExitStack() as hooks:
             self._hooked = any(map(has_hooks, layers))
@@ -242,7 +242,7 @@ class _Recorder:
         self._ended.append((layer, output, begin, self._mark()))
 
     @contextmanager
-    def listening_to_no_grad(self) -> Iterator[None]:
+    def recording_no_grad(self) -> Iterator[None]:
         """Notices which ops are made in ``no_grad`` parts: Paddle itself forgets some of them."""
         switch = dygraph_base._set_grad_enabled
 

@@ -1,4 +1,4 @@
-"""The door for models on disk: `from_exported`."""
+"""`from_exported`: a model on disk as a network."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def from_exported(
 
     Args:
         path: Where it is, without a suffix.
-        place: Where the program lives and runs, Paddle's current place by default.
+        place: Where the program is kept and runs, Paddle's current place by default.
 
     Raises:
         MissingFileError: There is no such model, or there are no weights beside it.

@@ -1,4 +1,4 @@
-"""The door for dygraph layers: `from_layer`."""
+"""`from_layer`: a dygraph layer as a network."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def from_layer(
             as that, the others fill the remaining parameters in order. Or a sequence of named
             ``InputSpec``s, passed in order. Where ``forward`` takes a dictionary or a list,
             give one, of ``InputSpec``s; the keys are the feed names.
-        place: Where the program lives and runs, Paddle's current place by default.
+        place: Where the program is kept and runs, Paddle's current place by default.
         share: Take the weights as they lie in the layer instead of a copy. No memory is
             spent, and whoever changes them there in place, such as an optimizer, changes them
             here.

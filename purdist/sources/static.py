@@ -1,4 +1,4 @@
-"""The door for static programs: `from_static`."""
+"""`from_static`: a static program as a network."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def from_static(
         main: The network, before any ``minimize``.
         scope: Where its weights are, the global scope by default. Its startup program
             must have run there.
-        place: Where the new program lives and runs, Paddle's current place by default.
+        place: Where the new program is kept and runs, Paddle's current place by default.
         names: Name -> value of ``main``, for values to be known by name: in a PIR
             program only inputs and parameters have a name of their own.
         share: Take the weights as they lie in ``scope`` instead of a copy. No memory

@@ -161,7 +161,7 @@ class Trial:
         outputs: Outputs = {}
         times: Counter[int] = Counter()
 
-        def listen(layer: paddle.nn.Layer, output: object) -> None:
+        def record(layer: paddle.nn.Layer, output: object) -> None:
             key = id(layer), times[id(layer)]
             times[id(layer)] += 1
             tensors = [v for _, v in leaves("", output) if isinstance(v, paddle.Tensor)]
@@ -169,7 +169,7 @@ class Trial:
 
         paddle.seed(_SEED)
         tensors = {name: paddle.to_tensor(array) for name, array in feed.items()}
-        graphs.call(self.layer, _filled(self.args, tensors), _filled(self.kwargs, tensors), listen)
+        graphs.call(self.layer, _filled(self.args, tensors), _filled(self.kwargs, tensors), record)
         return outputs
 
     def _computed(self, mode: _Mode, feed: Arrays, names: Sequence[str]) -> Arrays:

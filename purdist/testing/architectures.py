@@ -119,7 +119,7 @@ class Network:
         return StaticNetwork(main, scope, names)
 
     def program(self, *, name: str = "image", seed: int = 0, batch: int = -1) -> Program:
-        """The network through the door, each layer's output by its name in `outputs`.
+        """The network as a program, each layer's output by its name in `outputs`.
 
         Args:
             name: Of its input.

@@ -96,7 +96,7 @@ def minimize(
     with graphs.building():  # and no program about that an optimizer could take for its own
         optimizer = own_optimizer(make_optimizer)
     driver, left = Driver.start(distillation, backends_of(distillation, teacher))
-    program = attrs.evolve(left, store=Store.at(left.place, live=True), origins=(), tensors={})
+    program = attrs.evolve(left, store=Store.at(left.place, trained=True), origins=(), tensors={})
     left.store.hand_to(program.store, left.held)
     step, learning_rate = make_step(
         driver.forward(program),

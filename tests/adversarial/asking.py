@@ -32,12 +32,12 @@ def outcomes(
     grouped = [named for name, named in cases.items() if name not in alone and size > 1]
     found: dict[str, dict[str, Shown]] = {name: {} for name in cases}
     with Children(__name__) as children:
-        for name, told in _try_groups(children, list(_groups(grouped, size)), ways).items():
-            found[name].update(told)
-        for name, told in found.items():
-            left = [way for way in ("dygraph", *alone.get(name, ways)) if way not in told]
+        for name, answers in _try_groups(children, list(_groups(grouped, size)), ways).items():
+            found[name].update(answers)
+        for name, answers in found.items():
+            left = [way for way in ("dygraph", *alone.get(name, ways)) if way not in answers]
             if left:
-                told.update(_try_alone(children, name, left))
+                answers.update(_try_alone(children, name, left))
     return found
 
 
@@ -56,10 +56,10 @@ def _try_groups(
     left = [[str(named) for named in group] for group in groups]
     while left:
         answer = children.ask(_each_shown, left, ways, seconds=60 + 30 * len(left))
-        for k, told in answer.items:
-            if not told.error:
+        for k, one in answer.items:
+            if not one.error:
                 for name in left[k]:
-                    found.setdefault(name, {})[told.way] = told
+                    found.setdefault(name, {})[one.way] = one
         reached = max((k for k, _ in answer.items), default=0)
         left = left[reached + 1 :] if answer.fault else []
     return {**found}
@@ -72,9 +72,9 @@ def _try_alone(children: Children, name: str, ways: Sequence[str]) -> Outcomes:
     while left:
         asked = [way for way in left if way != "dygraph"]
         answer = children.ask(_shown, [name], asked, seconds=400)
-        told = [one for one in answer.items if one.way in left]
-        found.update({one.way: one for one in told})
-        left = left[len(told) :] if answer.fault else []
+        answers = [one for one in answer.items if one.way in left]
+        found.update({one.way: one for one in answers})
+        left = left[len(answers) :] if answer.fault else []
         if answer.fault and left:
             found[left[0]] = Shown(left[0], "Fault", answer.fault)
             left = [] if left[0] == "dygraph" else left[1:]
@@ -86,8 +86,8 @@ def _each_shown(
 ) -> Iterator[tuple[int, Shown]]:
     """In a child: what groups come to, with the number of each."""
     for k, names in enumerate(groups):
-        for told in _shown(names, ways):
-            yield k, told
+        for one in _shown(names, ways):
+            yield k, one
 
 
 def _shown(names: Sequence[str], ways: Sequence[str]) -> Iterator[Shown]:

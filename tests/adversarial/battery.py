@@ -84,12 +84,12 @@ class Scene:
 
     @cached_property
     def program(self) -> purdist.Program:
-        """The student through the door."""
+        """The student as a network."""
         return purdist.from_layer(self.student, self.named.specs("x"))
 
     @cached_property
     def taught(self) -> purdist.Distillation:
-        """The student through the door, taught by the teacher."""
+        """The student as a network, taught by the teacher."""
         return self.distillation(self.program)
 
     def distillation(self, student: purdist.Program) -> purdist.Distillation:

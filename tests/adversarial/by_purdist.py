@@ -16,7 +16,7 @@ from paddle.utils import unique_name
 import purdist
 from tests.adversarial import whole
 from tests.adversarial.by_hand import feeds, layers
-from tests.adversarial.examples import OPTIMIZERS, ROWS, Door, Event, Example
+from tests.adversarial.examples import OPTIMIZERS, ROWS, Event, Example, Origin
 from tests.adversarial.formulas import LOSSES
 from tests.adversarial.networks import Net
 from tests.adversarial.parts import train
@@ -30,20 +30,20 @@ from tests.nets import Array, old_form
 
 
 def entered(
-    net: Net, layer: nn.Layer, door: Door, feed: str, dtype: str
+    net: Net, layer: nn.Layer, origin: Origin, feed: str, dtype: str
 ) -> tuple[purdist.Program, dict[str, str]]:
-    """A network through a door; and the layer's names of weights -> the program's."""
+    """A network as a program; and the layer's names of weights -> the program's."""
     train(layer)
     spec = net.spec(feed, dtype)
-    if door == "layer":
+    if origin == "layer":
         program = purdist.from_layer(layer, {feed: spec})
         return program, names_in(program, layer)
-    if door in ("static", "old"):
-        return built_statically(net, layer, feed, dtype, old=door == "old")
+    if origin in ("static", "old"):
+        return built_statically(net, layer, feed, dtype, old=origin == "old")
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         path = Path(folder) / "model"
-        if door == "file":
+        if origin == "file":
             program = purdist.from_layer(layer, {feed: spec})
             purdist.export(program, path, ["output.0", "output.1"], check=False)
         else:
@@ -92,9 +92,9 @@ def names_in(program: purdist.Program, layer: nn.Layer) -> dict[str, str]:
 def by_purdist(example: Example, expected: Reference, answers: list[Array]) -> None:
     """Trains with purdist, and compares as it goes."""
     teacher_layer, student_layer = layers(example)
-    doors, dtype = example.doors, example.dtype
-    teacher, _ = entered(example.teacher, teacher_layer, doors[0], "photo", dtype)
-    student, names_of = entered(example.student, student_layer, doors[1], "x", dtype)
+    origins, dtype = example.origins, example.dtype
+    teacher, _ = entered(example.teacher, teacher_layer, origins[0], "photo", dtype)
+    student, names_of = entered(example.student, student_layer, origins[1], "x", dtype)
     merged = purdist.merge(teacher, student, {"photo": "x"})
     names = ("teacher_output.0", "output.0", "teacher_output.1", "output.1")
     specs = [LOSSES[name][1](*names) for name in example.losses]
@@ -107,7 +107,7 @@ def by_purdist(example: Example, expected: Reference, answers: list[Array]) -> N
     for step, feed in enumerate(fed):
         known = {*training.program.inputs, "teacher_sample"}
         needed = {name: array for name, array in feed.items() if name in known}
-        losses += [told.loss for told in purdist.train(training, [needed])]
+        losses += [step.loss for step in purdist.train(training, [needed])]
         for event in example.between[step : step + 1]:
             training = happened(
                 event,
@@ -117,9 +117,9 @@ def by_purdist(example: Example, expected: Reference, answers: list[Array]) -> N
                 example,
             )
     trained_alike(training, losses, expected, names_of)
-    told = purdist.student_of(training).run({"x": fed[0]["x"]}, ["output.0", "output.1"])
+    fetched = purdist.student_of(training).run({"x": fed[0]["x"]}, ["output.0", "output.1"])
     for k, wanted in enumerate(answers):
-        close(told[f"output.{k}"], wanted, f"answer {k} of the trained student")
+        close(fetched[f"output.{k}"], wanted, f"answer {k} of the trained student")
 
 
 def start(

@@ -109,12 +109,12 @@ def _forked(
         _answer(function, arguments, os.fdopen(sink, "wb"))
         os._exit(0)  # whatever Paddle would do at exit is not asked for
     os.close(sink)
-    told, timely = _all_of(source, seconds)
+    answered, timely = _all_of(source, seconds)
     os.close(source)
     if not timely:
         os.kill(forked, signal.SIGKILL)
     status = os.waitpid(forked, 0)[1]
-    items, fault = _parts(told)
+    items, fault = _parts(answered)
     if not timely:
         fault = f"no end after {seconds:g} s"
     elif os.WIFSIGNALED(status):
@@ -138,19 +138,19 @@ def _answer(
 
 def _all_of(source: int, seconds: float) -> tuple[bytes, bool]:
     """What comes until the other side closes, and whether it did so in time."""
-    told, end = b"", time.monotonic() + seconds
+    answered, end = b"", time.monotonic() + seconds
     while True:
         left = end - time.monotonic()
         if left <= 0 or not select.select([source], [], [], left)[0]:
-            return told, False
+            return answered, False
         part = os.read(source, 1 << 16)
         if not part:
-            return told, True
-        told += part
+            return answered, True
+        answered += part
 
 
-def _parts(told: bytes) -> tuple[tuple[Any, ...], str]:
-    stream = BytesIO(told)
+def _parts(answered: bytes) -> tuple[tuple[Any, ...], str]:
+    stream = BytesIO(answered)
     items: list[Any] = []
     while True:
         try:

@@ -15,7 +15,7 @@ from tests.adversarial.formulas import LOSSES, ON_MAPS
 from tests.adversarial.networks import Net
 from tests.adversarial.pieces import NOT_OLD, Part, Same, Zoo, pieces, shapes
 
-Door: TypeAlias = Literal["layer", "static", "old", "file", "jit"]
+Origin: TypeAlias = Literal["layer", "static", "old", "file", "jit"]
 Way: TypeAlias = Literal["graph", "inference", "cache"]
 Event: TypeAlias = Literal["run", "student_of", "weights", "another", "export"]
 
@@ -34,7 +34,7 @@ class Example:
         losses: Of `LOSSES`.
         optimizer: Of `OPTIMIZERS`.
         way: Where the teacher computes.
-        doors: By which teacher and student come in.
+        origins: By which teacher and student come in.
         between: What happens before the second step, and before the third.
         dtype: Of all numbers.
     """
@@ -44,7 +44,7 @@ class Example:
     losses: tuple[str, ...] = ("kd",)
     optimizer: str = "sgd"
     way: Way = "graph"
-    doors: tuple[Door, Door] = ("layer", "layer")
+    origins: tuple[Origin, Origin] = ("layer", "layer")
     between: tuple[Event, ...] = ()
     dtype: str = "float32"
 
@@ -75,8 +75,8 @@ OPTIMIZERS: Mapping[str, Callable[..., paddle.optimizer.Optimizer]] = {
 def _fitting(example: Example) -> Example:
     """The example without what cannot be asked of it."""
     teacher, student = (
-        _door(net, door)
-        for net, door in zip((example.teacher, example.student), example.doors, strict=True)
+        _origin(net, origin)
+        for net, origin in zip((example.teacher, example.student), example.origins, strict=True)
     )
     stays = {piece.how for piece in example.student.everything if isinstance(piece, Part)}
     if "eval" in stays or ("frozen" in stays and student == "jit"):
@@ -86,17 +86,17 @@ def _fitting(example: Example) -> Example:
         losses = tuple(name for name in losses if name not in ON_MAPS) or ("kd",)
     if example.way == "cache" and losses == ("cross_entropy",):
         losses = ("kd", "cross_entropy")
-    return attrs.evolve(example, doors=(teacher, student), losses=losses)
+    return attrs.evolve(example, origins=(teacher, student), losses=losses)
 
 
-def _door(net: Net, door: Door) -> Door:
-    """The door, or another where Paddle itself does not bring the network there."""
+def _origin(net: Net, origin: Origin) -> Origin:
+    """The origin, or another where Paddle itself does not bring the network there."""
     written = any(isinstance(p, Same) and p.is_converted for p in net.everything)
-    if written and door in ("static", "old", "jit"):
+    if written and origin in ("static", "old", "jit"):
         return "layer"  # only a conversion follows writes and sizes; paddle.jit.save loses writes
-    if door == "old" and any(isinstance(p, Zoo) or p in NOT_OLD for p in net.everything):
+    if origin == "old" and any(isinstance(p, Zoo) or p in NOT_OLD for p in net.everything):
         return "static"
-    return door
+    return origin
 
 
 @st.composite
@@ -104,7 +104,7 @@ def examples(draw: st.DrawFn) -> Example:
     shape = draw(shapes)
     last = st.booleans()
     nets = st.builds(Net, st.just(shape), pieces, last)
-    door: st.SearchStrategy[Door] = st.sampled_from(get_args(Door))
+    origin: st.SearchStrategy[Origin] = st.sampled_from(get_args(Origin))
     events: st.SearchStrategy[Event] = st.sampled_from(get_args(Event))
     losses = draw(st.lists(st.sampled_from(tuple(LOSSES)), min_size=1, max_size=3, unique=True))
     example = Example(
@@ -113,7 +113,7 @@ def examples(draw: st.DrawFn) -> Example:
         tuple(losses),
         draw(st.sampled_from(tuple(OPTIMIZERS))),
         draw(st.sampled_from(get_args(Way))),
-        draw(st.tuples(door, door)),
+        draw(st.tuples(origin, origin)),
         tuple(draw(st.lists(events, max_size=2))),
         draw(st.sampled_from(("float32", "float64"))),
     )

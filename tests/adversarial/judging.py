@@ -35,7 +35,7 @@ def cases(*of: Of) -> list[str]:
 def come_to(names: Iterable[str]) -> Mapping[str, Outcomes]:
     """What these cases come to."""
     chosen: Mapping[str, Named] = {name: zoo()[name] for name in names}
-    apart = {name: list(_ways(name)) for name in chosen if any(_told(name))}
+    apart = {name: list(_ways(name)) for name in chosen if any(_texts(name))}
     return outcomes(chosen, list(WAYS), alone=apart, size=1 if SLOW else _TOGETHER)
 
 
@@ -49,7 +49,7 @@ def wrong(name: str, came_to: Outcomes) -> list[str]:
     ]
 
 
-def _told(name: str) -> Iterator[tuple[str, str]]:
+def _texts(name: str) -> Iterator[tuple[str, str]]:
     return expected.of({**expected.REFUSED, **expected.LATE}, name)
 
 

@@ -62,7 +62,7 @@ class Resize:
 
 @attrs.frozen
 class Mix:
-    """Tokens hear of each other."""
+    """Tokens are mixed."""
 
     how: Literal["LSTM", "GRU", "attention"] = "GRU"
 
@@ -144,13 +144,13 @@ IN_PLACE: Mapping[str, tuple[Any, ...]] = {
 
 def from_zoo() -> list[str]:
     """The cases of the zoo that stand anywhere in a network, and draw no random numbers."""
-    told = {**expected.REFUSED, **expected.LATE}
+    texts = {**expected.REFUSED, **expected.LATE}
     return [
         name
         for name, named in zoo().items()
         if not (named.first or named.statement or named.fixed or named.case.whole)
         and all(operand.kind in ("map", "share") for operand in named.fed)
-        and not any(expected.of(told, name))
+        and not any(expected.of(texts, name))
         and not any(fnmatchcase(name, pattern) for pattern in RANDOM)
     ]
 

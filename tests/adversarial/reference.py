@@ -52,7 +52,7 @@ def trained(
         make_optimizer: Called with its parameters.
         renewed: The steps after which the optimizer begins anew.
     """
-    before, told = held(student), []
+    before, computed = held(student), []
     learning = [p for p in student.parameters() if not p.stop_gradient]
     optimizer = make_optimizer(parameters=learning)
     for step, loss in enumerate(losses):
@@ -62,10 +62,10 @@ def trained(
         rate = optimizer._learning_rate
         if isinstance(rate, whole_paddle.optimizer.lr.LRScheduler):
             rate.step()
-        told.append(float(loss))
+        computed.append(float(loss))
         if step in renewed:
             optimizer = make_optimizer(parameters=learning)
-    return Reference(told, before, held(student), names_of_one(student))
+    return Reference(computed, before, held(student), names_of_one(student))
 
 
 def held(layer: nn.Layer) -> dict[str, Array]:

@@ -28,5 +28,5 @@ def children() -> Iterator[Children]:
 @given(examples())
 def test_any_distillation_trains_as_by_hand(children: Children, example: Example) -> None:
     answer = children.ask(differs, example, seconds=300)
-    told = [item for item in answer.items if item not in ("expected", "no engine")]
-    assert (told, answer.fault) == ([], "")
+    unexpected = [item for item in answer.items if item not in ("expected", "no engine")]
+    assert (unexpected, answer.fault) == ([], "")

@@ -35,8 +35,8 @@ def watch(what: str, do: Callable[[], object], *, times: int) -> None:
             seen.append((k, memory("VmRSS")))
     half = np.array(seen[len(seen) // 2 :])
     slope, _ = np.polyfit(half[:, 0], half[:, 1], 1)
-    told = " ".join(f"{mib:.0f}" for _, mib in seen)
-    print(f"{what}: {told} MiB; {1e3 * slope:+.2f} MiB per thousand")
+    sizes = " ".join(f"{mib:.0f}" for _, mib in seen)
+    print(f"{what}: {sizes} MiB; {1e3 * slope:+.2f} MiB per thousand")
 
 
 def _twenty_ops() -> None:

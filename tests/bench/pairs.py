@@ -40,11 +40,11 @@ class Pair:
     calls: int = 1
 
     def programs(self) -> tuple[purdist.Program, purdist.Program]:
-        """Both through the door, from the same weights every time."""
+        """Both as programs, from the same weights every time."""
         return self.program(self.teacher, "y"), self.program(self.student, "x")
 
     def program(self, make: Callable[[], nn.Layer], feed: str) -> purdist.Program:
-        """One of them through the door."""
+        """One of them as a program."""
         spec = paddle.static.InputSpec([None, *self.shape[1:]], "float32", feed)
         return purdist.from_layer(self.layer(make), [spec])
 

@@ -42,7 +42,7 @@ def side(python: str, script: str, *arguments: str, path: str | None = None) -> 
         text=True,
     ) as process:
         try:
-            yield Side(_listen(process), process)
+            yield Side(_answer(process), process)
         finally:
             process.kill()
 
@@ -51,10 +51,10 @@ def _ask(process: subprocess.Popen[str]) -> str:
     assert process.stdin
     process.stdin.write("\n")
     process.stdin.flush()
-    return str(_listen(process))
+    return str(_answer(process))
 
 
-def _listen(process: subprocess.Popen[str]) -> object:
+def _answer(process: subprocess.Popen[str]) -> object:
     assert process.stdout
     for line in process.stdout:  # Paddle prints, too
         try:

@@ -55,9 +55,9 @@ def alternate(
 
 def _timed(thing: Callable[[], object]) -> float:
     start = time.perf_counter()
-    told = thing()
+    answer = thing()
     elapsed = time.perf_counter() - start
-    return told if isinstance(told, float) else elapsed
+    return answer if isinstance(answer, float) else elapsed
 
 
 def ratio(of: Timed, to: Timed) -> str:

@@ -31,9 +31,9 @@ CASES = (*(case for row in ROWS for case in row.cases), *OWN)
 OVER_CLASSES = tuple(case for row in ROWS if row.over_classes for case in row.cases)
 
 
-def told(case: Case) -> str:
+def identity(case: Case) -> str:
     """A loss in the name of a test, the same in every process: functions without addresses."""
     return re.sub(" at 0x[0-9a-f]+", "", repr(case.spec))[:60]
 
 
-each_case = pytest.mark.parametrize("case", CASES, ids=told)
+each_case = pytest.mark.parametrize("case", CASES, ids=identity)

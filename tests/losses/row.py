@@ -130,17 +130,17 @@ def maps(teacher: tuple[int, ...], student: tuple[int, ...]) -> Shapes:
 
 @attrs.frozen(eq=False)
 class Refusal:
-    """A loss, variables that it is not defined for, and what is told.
+    """A loss, variables that it is not defined for, and what is said.
 
     Attributes:
         spec: The loss.
         variables: Variable -> ``"8 5"``, its shape, with a dtype behind it if it is not float32.
-        told: The text of the error.
+        text: The text of the error.
     """
 
     spec: LossSpec
     variables: Mapping[str, str]
-    told: str
+    text: str
 
 
 KNOWN = "\nBuild the network for inputs of a known size; the batch may stay unknown."
@@ -165,7 +165,7 @@ class Row:
     Attributes:
         cases: The loss in the forms that laws, extremes, printing and data are tried on.
         refused: Variables that it refuses, at least once.
-        refused_arguments: What makes one with a wrong argument, and what is told.
+        refused_arguments: What makes one with a wrong argument, and what is said.
         over_classes: It is a softmax's: a class may be masked, and one class is refused.
         golden: Entry of ``golden/losses.json`` -> the loss that it is of, from its params, on the
             variables ``teacher_0``, ``student_0``, ... and the feed `LABEL`.

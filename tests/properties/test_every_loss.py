@@ -14,7 +14,7 @@ import purdist
 from purdist import CustomLoss, LossSpec, NewInput, PKTLoss, PurdistError, RKDAngleLoss
 from purdist.testing import Arrays, Evaluation, evaluate_loss
 from tests import nets
-from tests.losses import OVER_CLASSES, each_case, told
+from tests.losses import OVER_CLASSES, each_case, identity
 from tests.losses.row import Case
 from tests.nets import Array
 from tests.properties.test_loss_laws import normal
@@ -61,7 +61,7 @@ def single(case: Case) -> dict[str, Arrays]:
     }
 
 
-over_classes = pytest.mark.parametrize("case", OVER_CLASSES, ids=told)
+over_classes = pytest.mark.parametrize("case", OVER_CLASSES, ids=identity)
 
 
 def of_dtype(fill: Fill, dtype: str) -> Fill:

@@ -22,7 +22,7 @@ from purdist.testing import (
     nothing_flows_to_teacher,
     order_of_batch_is_free,
 )
-from tests.losses import CASES, ROWS, each_case, told
+from tests.losses import CASES, ROWS, each_case, identity
 from tests.losses.row import Case
 
 Array = npt.NDArray[Any]
@@ -51,7 +51,7 @@ def normal(seed: int) -> Callable[[tuple[int, ...]], Array]:
 @pytest.mark.parametrize(
     ("case", "law"),
     [
-        pytest.param(case, law, id=f"{told(case)}-{getattr(law, '__name__', law)}")
+        pytest.param(case, law, id=f"{identity(case)}-{getattr(law, '__name__', law)}")
         for case in CASES
         for law in LOSS_LAWS
         if not (case.ordered and law is order_of_batch_is_free)
@@ -72,7 +72,7 @@ def test_an_order_that_counts_does_count() -> None:
         order_of_batch_is_free(case.spec, **case.arrays(4, normal(0)))
 
 
-@pytest.mark.parametrize("case", [case for case in CASES if case.at_rest], ids=told)
+@pytest.mark.parametrize("case", [case for case in CASES if case.at_rest], ids=identity)
 @settings(max_examples=2)
 @given(some)
 def test_a_student_like_its_teacher_has_nothing_to_learn(case: Case, some: tuple[int, int]) -> None:

@@ -202,7 +202,7 @@ def test_evaluate_leaves_out_what_nothing_flows_to() -> None:
     assert found.gradients.keys() == {"s"}
 
 
-def heard(student: paddle.Tensor, teacher: paddle.Tensor) -> paddle.Tensor:
+def detached(student: paddle.Tensor, teacher: paddle.Tensor) -> paddle.Tensor:
     return (student.detach() - teacher).square().mean()
 
 
@@ -239,10 +239,10 @@ class Stubborn(CustomLoss):
 @pytest.mark.parametrize(
     ("law", "spec"),
     [
-        (nothing_flows_to_teacher, CustomLoss(heard, {"student": "s", "teacher": "t"})),
+        (nothing_flows_to_teacher, CustomLoss(detached, {"student": "s", "teacher": "t"})),
         (order_of_batch_is_free, CustomLoss(first_row_alone, {"student": "s", "teacher": "t"})),
         (order_of_batch_is_free, CustomLoss(neighbours, {"student": "s", "teacher": "t"})),
-        (linear_in_weight, Stubborn(heard, {"student": "s", "teacher": "t"})),
+        (linear_in_weight, Stubborn(detached, {"student": "s", "teacher": "t"})),
         (float32_agrees_with_float64, CustomLoss(coarse, {"student": "s", "teacher": "t"})),
         (batch_may_be_unknown, CustomLoss(by_static_batch, {"student": "s", "teacher": "t"})),
     ],

@@ -36,9 +36,13 @@ def test_all_ways_to_run_a_teacher_train_alike(pair: Pair) -> None:
         "cache": train(cached, sampled),
     }
     losses = {way: [step.loss for step in steps] for way, steps in ways.items()}
-    for way, told in losses.items():
-        np.testing.assert_allclose(told, losses["graph"], rtol=1e-4, atol=1e-6, err_msg=way)
-        np.testing.assert_allclose(told[0], losses["graph"][0], rtol=1e-5, atol=1e-7, err_msg=way)
+    for way, losses_of_way in losses.items():
+        np.testing.assert_allclose(
+            losses_of_way, losses["graph"], rtol=1e-4, atol=1e-6, err_msg=way
+        )
+        np.testing.assert_allclose(
+            losses_of_way[0], losses["graph"][0], rtol=1e-5, atol=1e-7, err_msg=way
+        )
 
 
 @settings(max_examples=12)
@@ -49,6 +53,6 @@ def test_both_halves_of_a_cut_are_the_whole(pair: Pair) -> None:
     for at in pair.student.outputs:
         before, after = cut(whole, [at])
         rest = computed(after)
-        heard = {**feed, **before.run(feed, [at])}
-        fed = {name: heard[name] for name in after.inputs}
+        fetched = {**feed, **before.run(feed, [at])}
+        fed = {name: fetched[name] for name in after.inputs}
         assert differing(after.run(fed, rest), whole.run(feed, rest)) == set()

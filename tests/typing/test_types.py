@@ -19,7 +19,7 @@ import purdist
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
-FILES = ("road.py", "refused.py")
+FILES = ("accepted.py", "refused.py")
 
 OPEN = {
     "CustomLoss": "calls a function of any parameters",
@@ -84,7 +84,7 @@ def user(tmp_path: Path, request: pytest.FixtureRequest) -> User:
 
 
 @pytest.mark.parametrize("stubs", [True, False], ids=["our_stubs", "paddles_own_types"])
-def test_the_road_is_typed_and_every_wrong_turn_refused(user: User, *, stubs: bool) -> None:
+def test_every_step_is_typed_and_every_wrong_order_refused(user: User, *, stubs: bool) -> None:
     announced = {
         (file, number, code)
         for file in FILES

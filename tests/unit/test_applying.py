@@ -83,7 +83,7 @@ def _softmax(logits: Array) -> Array:
     return np.asarray(powers / powers.sum(-1, keepdims=True))
 
 
-def test_what_losses_make_lives_under_their_names(merged: purdist.Program) -> None:
+def test_what_losses_make_is_under_their_names(merged: purdist.Program) -> None:
     twice = [CustomLoss(adapted, TAUGHT), CustomLoss(adapted, TAUGHT, name="again")]
     distillation = purdist.apply(merged, twice)
     made = {name: v for name, v in distillation.program.variables.items() if v.owner == "loss"}

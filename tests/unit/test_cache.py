@@ -41,7 +41,7 @@ def momentum() -> paddle.optimizer.Optimizer:
     return paddle.optimizer.Momentum(0.05)
 
 
-def listened(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+def sizes_computed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The sizes of the batches that a network computes from now on."""
     sizes: list[int] = []
     run = purdist.Program.run
@@ -142,7 +142,7 @@ def test_a_finished_cache_is_read_and_nothing_is_computed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = purdist.cache_teacher(distilled(), batches(), tmp_path / "cache")
-    sizes = listened(monkeypatch)
+    sizes = sizes_computed(monkeypatch)
     again = purdist.cache_teacher(distilled(), batches(), tmp_path / "cache")
     assert sizes == []
     np.testing.assert_array_equal(again[:]["teacher_logits"], first[:]["teacher_logits"])
@@ -156,7 +156,7 @@ def test_a_killed_call_is_taken_up_where_it_stopped(
     assert not path.exists()
     with (tmp_path / "cache.part" / "0.bin").open("ab") as file:
         file.write(b"half a row")  # written, and not yet in the manifest
-    sizes = listened(monkeypatch)
+    sizes = sizes_computed(monkeypatch)
     cache = purdist.cache_teacher(distilled(), batches(), path)
     assert sizes == [8]
     monkeypatch.undo()
@@ -245,16 +245,16 @@ def test_a_variable_without_rows_is_refused(tmp_path: Path) -> None:
     )
 
 
-def test_a_batch_is_computed_once_however_many_variables_are_listened_to(
+def test_a_batch_is_computed_once_however_many_variables_are_read(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     merged = purdist.merge(program(images("y"), seed=1), program(images()), {"y": "x"})
-    listening = [
+    specs = [
         purdist.SoftLabelLoss("teacher_logits", "logits"),
         purdist.L2Loss("teacher_normed", "normed"),
     ]
-    distillation = purdist.apply(merged, listening)
-    sizes = listened(monkeypatch)
+    distillation = purdist.apply(merged, specs)
+    sizes = sizes_computed(monkeypatch)
     cache = purdist.cache_teacher(distillation, [{"x": IMAGES[:5]}], tmp_path / "cache")
     assert sizes == [5]
     assert set(cache[:]) == {"teacher_logits", "teacher_normed"}
@@ -305,14 +305,14 @@ def test_a_weight_of_the_teacher_stays_where_a_loss_reads_it(
     feeds: list[Feed] = [{"x": numbers(k, 8, 6)} for k in range(3)]
     cache = purdist.cache_teacher(distillation, feeds, tmp_path / "cache")
     assert set(cache[:1]) == {"teacher_logits"}
-    told: list[Feed] = [
+    by_row: list[Feed] = [
         {**feed, "teacher_sample": np.arange(8 * k, 8 * k + 8)} for k, feed in enumerate(feeds)
     ]
     expected = losses(purdist.minimize(distillation, momentum), feeds)
     engine = purdist.minimize(distillation, momentum, teacher="inference")
     assert losses(engine, feeds) == pytest.approx(expected, rel=1e-5)
     training = purdist.minimize(distillation, momentum, teacher=cache)
-    assert losses(training, told) == pytest.approx(expected, rel=1e-5)
+    assert losses(training, by_row) == pytest.approx(expected, rel=1e-5)
     bare = purdist.student_of(training)
     assert set(bare.weights) == set(student.weights)
     purdist.export(training, tmp_path / "student", ["logits"])

@@ -120,7 +120,7 @@ def test_a_server_that_is_killed_is_started_anew() -> None:
     assert server_alive() != server
 
 
-def test_what_ends_its_server_is_told() -> None:
+def test_what_ends_its_server_is_said() -> None:
     assert graphs.tried(risky.ends_its_server).failure.startswith("its server ended")
     assert graphs.tried(divmod, 7, 2).value == (3, 1)
 

@@ -40,8 +40,8 @@ def a_training(make: Callable[[], nn.Layer], *, rate: float = 0.1) -> purdist.Tr
 
 
 def outputs(training: purdist.Training, steps: int) -> list[bytes]:
-    told = purdist.train(training, [FEED] * steps, fetch=["output"])
-    return [step.fetched["output"].tobytes() for step in told]
+    steps_taken = purdist.train(training, [FEED] * steps, fetch=["output"])
+    return [step.fetched["output"].tobytes() for step in steps_taken]
 
 
 def test_random_numbers_differ_from_step_to_step_and_from_process_to_process(

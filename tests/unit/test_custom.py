@@ -30,7 +30,7 @@ def network(*, batch: int | None = None) -> purdist.Program:
     return nets.program(nets.linear("x", (6, 3), batch=batch, out="s"), seed=1)
 
 
-def told(function: Loss, feed: Array, *, batch: int | None = None) -> tuple[float, Array]:
+def trained(function: Loss, feed: Array, *, batch: int | None = None) -> tuple[float, Array]:
     """The loss of ``function``, and what a step of it does to the weights."""
     program = network(batch=batch)
     distillation = purdist.apply(program, [CustomLoss(function, {"s": "s"})])
@@ -96,7 +96,7 @@ def test_an_array_or_tensor_made_outside_is_a_constant(kind: str, case: str) -> 
         pytest.skip("Paddle takes no array there, in dynamic mode neither")
     make = {**CONSTANTS, **TENSORS}[case]
     feed = nets.numbers(0, 4, 6)
-    value, moved = told(make(SHARES if kind == "array" else tensor()), feed)
+    value, moved = trained(make(SHARES if kind == "array" else tensor()), feed)
     paddle.disable_static()
     held = paddle.to_tensor(SHARES)
     paddle.enable_static()
@@ -149,7 +149,7 @@ SIZES: dict[str, Loss] = {
 def test_an_unknown_size_is_what_it_is_when_the_graph_runs(case: str) -> None:
     for rows in (2, 4):
         feed = nets.numbers(rows, rows, 6)
-        value, moved = told(SIZES[case], feed)
+        value, moved = trained(SIZES[case], feed)
         expected, gradient = in_dynamic_mode(SIZES[case], feed)
         assert value == pytest.approx(expected, rel=1e-6)
         np.testing.assert_allclose(moved, gradient, rtol=1e-5, atol=1e-6)
@@ -164,7 +164,7 @@ def known_rows(s: Any) -> Any:
 
 def test_what_is_known_may_be_iterated_over() -> None:
     feed = nets.numbers(0, 4, 6)
-    value, moved = told(known_rows, feed, batch=4)
+    value, moved = trained(known_rows, feed, batch=4)
     expected, gradient = in_dynamic_mode(known_rows, feed)
     assert value == pytest.approx(expected, rel=1e-6)
     np.testing.assert_allclose(moved, gradient, rtol=1e-5, atol=1e-6)
@@ -214,7 +214,7 @@ def test_what_a_function_writes_over_it_reads_and_nobody_else(write: Loss) -> No
 @pytest.mark.parametrize("write", [clipped_in_place, set_in_place])
 def test_gradients_flow_through_what_is_written_over(write: Loss) -> None:
     feed = nets.numbers(0, 4, 6)
-    value, moved = told(write, feed)
+    value, moved = trained(write, feed)
     expected, gradient = in_dynamic_mode(write, feed)
     assert value == pytest.approx(expected, rel=1e-6)
     np.testing.assert_allclose(moved, gradient, rtol=1e-5, atol=1e-6)
@@ -528,18 +528,18 @@ def test_sizes_that_meet_inside_of_an_if_must_be_one_there() -> None:
     training = purdist.minimize(distilled, lambda: P.optimizer.SGD(0.1))
     feed = {"x": nets.numbers(3, 4, 6), "y": np.array([0, -1, 2, 1])}
     (s,) = distilled.program.run({"x": feed["x"]}, ["s"]).values()
-    told = [step.loss for step in purdist.train(training, [feed, feed])]
+    losses = [step.loss for step in purdist.train(training, [feed, feed])]
     P.disable_static()
     expected = float(reduced_or_none(P.to_tensor(s), P.to_tensor(feed["y"])))
-    assert told[0] == pytest.approx(expected, rel=1e-6)
-    assert told[1] < told[0]
+    assert losses[0] == pytest.approx(expected, rel=1e-6)
+    assert losses[1] < losses[0]
 
 
 @pytest.mark.parametrize("case", CONVERTED)
 def test_ifs_and_loops_over_values_are_part_of_the_graph(case: str) -> None:
     for rows in (3, 1):
         feed = nets.numbers(rows, rows, 6)
-        value, moved = told(CONVERTED[case], feed)
+        value, moved = trained(CONVERTED[case], feed)
         expected, gradient = in_dynamic_mode(CONVERTED[case], feed)
         assert value == pytest.approx(expected, rel=1e-6)
         np.testing.assert_allclose(moved, gradient, rtol=1e-5, atol=1e-6)
@@ -686,14 +686,14 @@ REMEMBERING: dict[str, tuple[Callable[..., paddle.Tensor], str]] = {
 @pytest.mark.parametrize("case", REMEMBERING)
 def test_a_loss_that_remembers_from_call_to_call_is_refused(case: str, batch: int | None) -> None:
     """Its graph would hold what one call happened to have."""
-    loss, told = REMEMBERING[case]
+    loss, text = REMEMBERING[case]
     network = purdist.from_layer(paddle.nn.Linear(6, 3), {"x": InputSpec([batch, 6])})
     SEEN.clear()
     CENTRING.centre = paddle.zeros([3])
     with pytest.raises(purdist.InvalidArgumentError) as caught:
         purdist.apply(network, [purdist.CustomLoss(loss, {"s": "output"})])
     assert "Expected a loss that computes the same at each call, " in str(caught.value)
-    assert told in str(caught.value)
+    assert text in str(caught.value)
     assert not CENTRE.numpy().any()
     with pytest.raises(purdist.PurdistError):  # what that attempt left behind ends no process
         purdist.apply(network, [purdist.CustomLoss(loss, {"s": "output"})])

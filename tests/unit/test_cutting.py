@@ -16,8 +16,8 @@ def test_both_halves_are_the_whole_to_the_bit(at: list[str]) -> None:
     feed = {"x": numbers(1, 5, 1, 4, 4)}
     with untouched(network):
         before, after = purdist.cut(network, at)
-    heard = before.run(feed, at)
-    fed = {name: array for name, array in (heard | feed).items() if name in after.inputs}
+    fetched = before.run(feed, at)
+    fed = {name: array for name, array in (fetched | feed).items() if name in after.inputs}
     whole = network.run(feed, ["logits"])["logits"]
     assert after.run(fed, ["logits"])["logits"].tobytes() == whole.tobytes()
 

@@ -64,7 +64,7 @@ def test_both_end_with_the_weights_of_one_process(tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(SCRIPT)
     launch = [sys.executable, "-m", "paddle.distributed.launch", "--nproc_per_node", "2"]
-    told = subprocess.run(
+    process = subprocess.run(
         [*launch, "--backend", "gloo", "--log_dir", str(tmp_path), str(script), str(tmp_path)],
         check=False,
         capture_output=True,
@@ -73,7 +73,7 @@ def test_both_end_with_the_weights_of_one_process(tmp_path: Path) -> None:
         env={**os.environ, "PYTHONPATH": str(nets.ROOT)},
         timeout=120,
     )
-    assert told.returncode == 0, told.stdout + told.stderr
+    assert process.returncode == 0, process.stdout + process.stderr
     both = [
         {"x": np.concatenate([one["x"], other["x"]])} for one, other in zip(*halves(), strict=True)
     ]
@@ -90,7 +90,7 @@ def test_both_end_with_the_weights_of_one_process(tmp_path: Path) -> None:
     assert seeds == [f"rank {rank} of seed {seed}" for rank in range(2)]
 
 
-def test_a_process_that_is_alone_is_told() -> None:
+def test_a_process_that_is_alone_is_refused() -> None:
     with pytest.raises(purdist.InvalidArgumentError) as caught:
         trained(distilled(), [], data_parallel=True)
     assert str(caught.value) == (

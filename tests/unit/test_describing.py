@@ -67,7 +67,7 @@ def test_the_names_of_a_teacher_and_a_loss_that_are_made_up() -> None:
 # --- near names -------------------------------------------------------------------------
 
 
-def told(program: purdist.Program, name: str) -> str:
+def advice(program: purdist.Program, name: str) -> str:
     """What is said to a name that no variable bears."""
     with pytest.raises(purdist.UnknownVariableError) as caught:
         program.variable(name)
@@ -83,19 +83,21 @@ def layered(feed: str) -> purdist.Program:
 def test_names_are_suggested_as_a_user_writes_them_each_variable_once() -> None:
     student = layered("x")
     assert student.variables["output"].name != "output"  # one of two names
-    assert told(student, "outptu") == "Did you mean output [-1, 4] float32?"
-    assert told(student, "weight") == (
+    assert advice(student, "outptu") == "Did you mean output [-1, 4] float32?"
+    assert advice(student, "weight") == (
         "Did you mean 2.weight [5, 4] float32 or 0.weight [6, 5] float32?"
     )
     merged = purdist.merge(layered("y"), student, {"y": "x"})
-    assert told(merged, "teacher_out").startswith("Did you mean teacher_output [-1, 4] float32 or ")
+    assert advice(merged, "teacher_out").startswith(
+        "Did you mean teacher_output [-1, 4] float32 or "
+    )
     for name in ("teacher_out", "teacher_3", "teacher_0.weigth", "teacher_", "output_teacher"):
-        keys = [part.split(" [")[0] for part in told(merged, name)[13:-1].split(" or ")]
+        keys = [part.split(" [")[0] for part in advice(merged, name)[13:-1].split(" or ")]
         known = [merged.variables[key] for key in keys]
         assert len({v.name for v in known}) == len(keys)
         weights = [v.role == "parameter" for v in known]
         assert weights == sorted(weights)  # activations first
-    assert "teacher_0.weight [6, 5] float32" in told(merged, "teacher_0.weigth")
+    assert "teacher_0.weight [6, 5] float32" in advice(merged, "teacher_0.weigth")
 
 
 def test_a_teachers_name_in_a_program_without_one() -> None:
@@ -105,8 +107,8 @@ def test_a_teachers_name_in_a_program_without_one() -> None:
     )
     student = nets.program(nets.linear())
     for name in ("teacher_output", "teacher_logits", "teacher_"):
-        assert told(student, name) == text
+        assert advice(student, name) == text
     with pytest.raises(purdist.UnknownVariableError, match="No teacher is merged into this"):
         purdist.apply(student, [purdist.KDLoss("teacher_logits", "logits")])
     own = nets.program(lambda: {"teacher_head": paddle.static.data("x", [None, 6]) + 1.0})
-    assert told(own, "teacher_haed") == "Did you mean teacher_head [-1, 6] float32?"
+    assert advice(own, "teacher_haed") == "Did you mean teacher_head [-1, 6] float32?"

@@ -69,11 +69,11 @@ class OwnRunning(purdist.Running):
     def ask(self, feed: Feed) -> Callable[[], Answers]:
         number = sum(line.startswith("asked") for line in self.log)
         self.log.append(f"asked {number}")
-        told = self.teacher.run({name: feed[name] for name in self.feeds}, self.outputs)
+        answers = self.teacher.run({name: feed[name] for name in self.feeds}, self.outputs)
 
         def answer() -> Answers:
-            self.log.append(f"told {number}")
-            return told
+            self.log.append(f"answered {number}")
+            return answers
 
         return answer
 
@@ -111,9 +111,9 @@ def test_each_teacher_runs_where_it_is_said(tmp_path: Path) -> None:
             "t_ at home; t_1_ in the step's graph",
         ),
     }
-    for way, (teacher, feeds, told) in ways.items():
+    for way, (teacher, feeds, text) in ways.items():
         training = purdist.minimize(distillation, sgd, teacher=teacher)
-        assert f"teacher  {told}\n" in str(training), way
+        assert f"teacher  {text}\n" in str(training), way
         assert losses(training, feeds) == pytest.approx(expected, rel=1e-5), way
 
 
@@ -160,7 +160,7 @@ def test_one_backend_serves_all_teachers(
     assert losses(training, batches()) == pytest.approx(expected, rel=1e-5)
 
 
-def test_batches_are_asked_ahead_copied_and_told_in_order() -> None:
+def test_batches_are_asked_ahead_copied_and_answered_in_order() -> None:
     own = Own(ahead=2)
     distillation = distilled()
     expected = losses(purdist.minimize(distillation, sgd), batches(5))
@@ -180,12 +180,12 @@ def test_batches_are_asked_ahead_copied_and_told_in_order() -> None:
         seen.append(len(read))
     assert seen == [3, 4, 5, 5, 5]
     assert own.log == [
-        *("asked 0", "asked 1", "told 0", "asked 2", "told 1", "asked 3", "told 2"),
-        *("asked 4", "told 3", "told 4"),
+        *("asked 0", "asked 1", "answered 0", "asked 2", "answered 1", "asked 3", "answered 2"),
+        *("asked 4", "answered 3", "answered 4"),
     ]
 
 
-def test_a_bad_batch_is_told_after_all_steps_before_it() -> None:
+def test_a_bad_batch_is_refused_after_all_steps_before_it() -> None:
     training = purdist.minimize(distilled(), sgd, teacher=Own(ahead=3))
     steps = purdist.train(training, [*batches(2), {"x": numbers(0, ROWS)}, *batches(1)])
     assert [next(steps).index, next(steps).index] == [0, 1]
@@ -291,9 +291,9 @@ def test_a_training_with_a_cache_keeps_no_teacher(tmp_path: Path) -> None:
     others = [v for v in training.program.variables.values() if v.network == "t_1_"]
     assert "parameter" in {v.role for v in others}
     feed: dict[str, Array] = {"x": numbers(9, 3, 6)}
-    told = distillation.program.run(feed, ["t_logits", "loss"])
-    fed = {**feed, "t_logits": told["t_logits"]}
-    assert training.program.run(fed, ["loss"])["loss"] == pytest.approx(told["loss"], rel=1e-6)
+    fetched = distillation.program.run(feed, ["t_logits", "loss"])
+    fed = {**feed, "t_logits": fetched["t_logits"]}
+    assert training.program.run(fed, ["loss"])["loss"] == pytest.approx(fetched["loss"], rel=1e-6)
 
 
 @attrs.frozen(eq=False)

@@ -29,7 +29,7 @@ def sgd() -> paddle.optimizer.Optimizer:
     return paddle.optimizer.SGD(0.1)
 
 
-def told(training: purdist.Training) -> str:
+def how_the_teacher_runs(training: purdist.Training) -> str:
     return dict(line.split(None, 1) for line in str(training).splitlines())["teacher"]
 
 
@@ -46,7 +46,7 @@ def test_the_training_is_that_of_one_graph(case: str) -> None:
     staged = [step.loss for step in purdist.train(training, batches)]
     whole = [step.loss for step in purdist.train(purdist.minimize(distillation, sgd), batches)]
     np.testing.assert_allclose(staged, whole, rtol=1e-4)
-    assert told(training) == f"in Paddle Inference, {way}"
+    assert how_the_teacher_runs(training) == f"in Paddle Inference, {way}"
 
 
 def test_a_teacher_that_loops_is_computed_whole(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -60,7 +60,7 @@ def test_a_teacher_that_loops_is_computed_whole(monkeypatch: pytest.MonkeyPatch)
     staged = [step.loss for step in purdist.train(training, batches)]
     whole = [step.loss for step in purdist.train(purdist.minimize(distillation, sgd), batches)]
     np.testing.assert_allclose(staged, whole, rtol=1e-4)
-    assert told(training).endswith("without inplace_pass, constant_folding_pass")
+    assert how_the_teacher_runs(training).endswith("without inplace_pass, constant_folding_pass")
 
 
 def test_what_was_found_is_not_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -69,7 +69,7 @@ def test_what_was_found_is_not_tried_again(monkeypatch: pytest.MonkeyPatch) -> N
     purdist.minimize(distillation, sgd, teacher="inference")
     monkeypatch.setattr(graphs, "tried", None)
     training = purdist.minimize(distillation, sgd, teacher="inference")
-    assert told(training) == f"in Paddle Inference, {way}"
+    assert how_the_teacher_runs(training) == f"in Paddle Inference, {way}"
     list(purdist.train(training, [{"x": numbers(0, 4, *shape)}]))
 
 
@@ -81,12 +81,12 @@ def test_the_first_batch_is_compared_with_the_graph(monkeypatch: pytest.MonkeyPa
     key = engine.fingerprint(cut.network, cut.outputs)
     monkeypatch.setitem(inference._CHOSEN, key, (Way(), ""))
     training = purdist.minimize(distillation, sgd, teacher="inference")
-    assert told(training) == "in Paddle Inference, oneDNN"
+    assert how_the_teacher_runs(training) == "in Paddle Inference, oneDNN"
     batches = [{"x": numbers(k, 4, *shape)} for k in range(2)]
     staged = [step.loss for step in purdist.train(training, batches)]
     whole = [step.loss for step in purdist.train(purdist.minimize(distillation, sgd), batches)]
     np.testing.assert_allclose(staged, whole, rtol=1e-4)
-    assert told(training) == f"in Paddle Inference, {way}"
+    assert how_the_teacher_runs(training) == f"in Paddle Inference, {way}"
 
 
 def test_a_network_that_takes_no_random_feed_is_tried_with_the_first_batch(
@@ -98,7 +98,7 @@ def test_a_network_that_takes_no_random_feed_is_tried_with_the_first_batch(
     monkeypatch.setattr(inference, "samples_of", lambda *_: [])
     training = purdist.minimize(distillation, sgd, teacher="inference")
     list(purdist.train(training, [{"x": numbers(0, 4, *shape)}]))
-    assert told(training) == f"in Paddle Inference, {way}"
+    assert how_the_teacher_runs(training) == f"in Paddle Inference, {way}"
 
 
 def test_a_teacher_that_no_way_computes_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

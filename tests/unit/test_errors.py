@@ -38,7 +38,7 @@ from tests.nets import Forward, Net
 Case = tuple[Callable[[], object], type[purdist.PurdistError], str]
 
 
-def told(call: Callable[[], object], kind: type[purdist.PurdistError]) -> str:
+def refused(call: Callable[[], object], kind: type[purdist.PurdistError]) -> str:
     """What an error of exactly that kind says."""
     with pytest.raises(purdist.PurdistError) as caught:
         call()
@@ -246,7 +246,7 @@ MERGING: dict[str, Case] = {
 
 @pinned(MERGING)
 def test_merge(call: Callable[[], object], kind: type[purdist.PurdistError], text: str) -> None:
-    assert told(call, kind) == text
+    assert refused(call, kind) == text
 
 
 def test_two_networks_that_own_one_scope() -> None:
@@ -255,7 +255,7 @@ def test_two_networks_that_own_one_scope() -> None:
     for net in (ours, theirs):
         executor.run(net.startup, scope=scope)
     pupil, master = (purdist.from_static(net.main, scope=scope) for net in (ours, theirs))
-    assert told(lambda: purdist.merge(master, pupil, {"y": "x"}), NameClashError) == (
+    assert refused(lambda: purdist.merge(master, pupil, {"y": "x"}), NameClashError) == (
         "Expected teacher and student to own different parameters, got 4 names that both own in "
         "one scope: dense_0.b, dense_0.w, dense_1.b, .... The startup program that ran last "
         "overwrote the other network's weights.\n"
@@ -423,7 +423,7 @@ ENTERING["names for what is none of an old program's variables"] = (
 def test_from_static(
     call: Callable[[], object], kind: type[purdist.PurdistError], text: str
 ) -> None:
-    assert told(call, kind) == text
+    assert refused(call, kind) == text
 
 
 # --- specs ------------------------------------------------------------------------------
@@ -436,7 +436,7 @@ def test_a_temperature_that_is_none(side: str, value: Any) -> None:
         temperature: dict[str, Any] = {f"{side}_temperature": value}
         return SoftLabelLoss("t", "s", **temperature)
 
-    assert told(call, InvalidArgumentError) == (
+    assert refused(call, InvalidArgumentError) == (
         f"Expected {side}_temperature to be a finite number from 1e-06 to 1000, got {value!r}.\n"
         f"Write {side}_temperature=1.0 or leave it out."
     )
@@ -444,14 +444,14 @@ def test_a_temperature_that_is_none(side: str, value: Any) -> None:
 
 @pytest.mark.parametrize("value", [0, 0.0, float("nan"), float("-inf"), True, "1"])
 def test_a_weight_that_is_none(value: float) -> None:
-    assert told(lambda: L2Loss("t", "s", weight=value), InvalidArgumentError) == (
+    assert refused(lambda: L2Loss("t", "s", weight=value), InvalidArgumentError) == (
         f"Expected weight to be a finite number other than 0, got {value!r}.\n"
         "Leave the loss out of the list to do without it."
     )
 
 
 def test_a_weight_multiplied_away() -> None:
-    assert told(lambda: 0 * L2Loss("t", "s"), InvalidArgumentError) == (
+    assert refused(lambda: 0 * L2Loss("t", "s"), InvalidArgumentError) == (
         "Expected weight to be a finite number other than 0, got 0.0.\n"
         "Leave the loss out of the list to do without it."
     )
@@ -459,7 +459,7 @@ def test_a_weight_multiplied_away() -> None:
 
 @pytest.mark.parametrize("name", ["", 3])
 def test_a_name_that_is_none(name: str) -> None:
-    assert told(lambda: L2Loss("t", "s", name=name), InvalidArgumentError) == (
+    assert refused(lambda: L2Loss("t", "s", name=name), InvalidArgumentError) == (
         f"Expected name to be a text of at least one character, got {name!r}.\n"
         "Leave name out to get a numbered one."
     )
@@ -650,7 +650,7 @@ APPLYING: dict[str, Case] = {
 
 @pinned(APPLYING)
 def test_apply(call: Callable[[], object], kind: type[purdist.PurdistError], text: str) -> None:
-    assert told(call, kind) == text
+    assert refused(call, kind) == text
 
 
 def test_each_of_several_faults_is_at_hand() -> None:
@@ -672,14 +672,16 @@ def test_a_name_inside_a_region() -> None:
 
     with nets.old_form():
         program = nets.program(forward)
-    assert told(lambda: program.variable("inside.tmp_1"), UnknownVariableError) == (
+    assert refused(lambda: program.variable("inside.tmp_1"), UnknownVariableError) == (
         "Expected the name of a variable, got 'inside.tmp_1', which is inside a while or if "
         "region.\n"
         "Values inside a region cannot be reached: return it from the region and name what "
         "comes out."
     )
     taught = purdist.merge(program, student(), {"x": "x"})
-    assert "region" in told(lambda: taught.variable("teacher_inside.tmp_1"), UnknownVariableError)
+    assert "region" in refused(
+        lambda: taught.variable("teacher_inside.tmp_1"), UnknownVariableError
+    )
 
 
 # --- CustomLoss -------------------------------------------------------------------------
@@ -861,7 +863,7 @@ CUSTOM: dict[str, Case] = {
 def test_custom_loss(
     call: Callable[[], object], kind: type[purdist.PurdistError], text: str
 ) -> None:
-    assert told(call, kind) == text
+    assert refused(call, kind) == text
 
 
 def test_layers_of_programs_that_are_gone_abort_nothing() -> None:
@@ -987,7 +989,7 @@ MINIMIZING: dict[str, Case] = {
 
 @pinned(MINIMIZING)
 def test_minimize(call: Callable[[], object], kind: type[purdist.PurdistError], text: str) -> None:
-    assert told(call, kind) == text
+    assert refused(call, kind) == text
 
 
 # --- run, train and export --------------------------------------------------------------
@@ -1051,8 +1053,8 @@ FEEDS: dict[str, tuple[Mapping[str, object], type[purdist.PurdistError], str]] =
     ("feed", "kind", "text"), [pytest.param(*case, id=name) for name, case in FEEDS.items()]
 )
 def test_feeds(feed: Mapping[str, np.ndarray], kind: type[purdist.PurdistError], text: str) -> None:
-    assert told(lambda: merged().run(feed, ["logits"]), kind) == text
-    assert told(lambda: next(purdist.train(training(), [feed])), kind) == text
+    assert refused(lambda: merged().run(feed, ["logits"]), kind) == text
+    assert refused(lambda: next(purdist.train(training(), [feed])), kind) == text
 
 
 def exported(*outputs: str) -> None:
@@ -1113,7 +1115,7 @@ RUNNING: dict[str, Case] = {
         "Expected seed to be a whole number from 0 on, got 0.5.\n"
         "Leave it out to have it follow from paddle.seed.",
     ),
-    "train: no step is told": (
+    "train: no step is given": (
         lambda: purdist.train(training(), [], log_every=-1),
         InvalidArgumentError,
         "Expected log_every to be at least 1, got -1.\nlog_every=len(batches) is once an epoch.",
@@ -1155,7 +1157,7 @@ RUNNING: dict[str, Case] = {
 def test_run_train_and_export(
     call: Callable[[], object], kind: type[purdist.PurdistError], text: str
 ) -> None:
-    assert told(call, kind) == text
+    assert refused(call, kind) == text
 
 
 # --- errors as such ---------------------------------------------------------------------

@@ -364,7 +364,7 @@ def small(path: Path) -> dict[str, nets.Array]:
     return {"x": numbers(0, 2, 1, 4, 4)}
 
 
-def told(path: Path) -> tuple[type[purdist.PurdistError], str]:
+def refused(path: Path) -> tuple[type[purdist.PurdistError], str]:
     with pytest.raises(purdist.PurdistError) as caught:
         purdist.from_exported(path)
     return type(caught.value), str(caught.value)
@@ -372,7 +372,7 @@ def told(path: Path) -> tuple[type[purdist.PurdistError], str]:
 
 def test_a_path_that_is_not_there(tmp_path: Path) -> None:
     path = tmp_path / "m.json"
-    assert told(path) == (
+    assert refused(path) == (
         purdist.MissingFileError,
         f"Expected a model at {str(path)!r}, got neither 'm.json.json' nor 'm.json.pdmodel' "
         "there.\n"
@@ -383,7 +383,7 @@ def test_a_path_that_is_not_there(tmp_path: Path) -> None:
 def test_a_model_without_its_weights(tmp_path: Path) -> None:
     small(tmp_path / "m")
     (tmp_path / "m.pdiparams").unlink()
-    assert told(tmp_path / "m") == (
+    assert refused(tmp_path / "m") == (
         purdist.MissingFileError,
         f"Expected the weights of the model in {str(tmp_path / 'm.pdiparams')!r}, got no such "
         "file.\n"
@@ -395,7 +395,7 @@ def test_the_weights_of_another_model(tmp_path: Path) -> None:
     small(tmp_path / "m")
     purdist.export(nets.program(nets.images(channels=5)), tmp_path / "n", ["logits"])
     (tmp_path / "n.pdiparams").replace(tmp_path / "m.pdiparams")
-    assert told(tmp_path / "m") == (
+    assert refused(tmp_path / "m") == (
         purdist.CorruptFileError,
         "Expected the weight batch_norm2d_0.b_0 [3] float32 in "
         f"{str(tmp_path / 'm.pdiparams')!r}, got [5] float32.\n"
@@ -408,7 +408,7 @@ def test_the_weights_of_another_model(tmp_path: Path) -> None:
 )
 def test_json_that_is_no_program(tmp_path: Path, text: str) -> None:
     (tmp_path / "m.json").write_text(text)
-    assert told(tmp_path / "m") == (
+    assert refused(tmp_path / "m") == (
         purdist.CorruptFileError,
         f"Expected a PIR program in {str(tmp_path / 'm.json')!r}, got JSON of another kind.\n"
         "Export the model again: the file is cut off, damaged or of another model.",

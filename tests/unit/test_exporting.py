@@ -212,7 +212,7 @@ def settings_of(text: str) -> list[str]:
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_where_paddle_inference_computes_something_else_it_is_told_what_to_set(
+def test_where_paddle_inference_computes_something_else_it_is_said_what_to_set(
     case: str, tmp_path: Path
 ) -> None:
     make, shape, way = CASES[case]
@@ -229,7 +229,7 @@ def test_where_paddle_inference_computes_something_else_it_is_told_what_to_set(
     np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-5)
 
 
-def test_a_loop_that_never_ends_in_paddle_inference_is_told(
+def test_a_loop_that_never_ends_in_paddle_inference_is_warned_of(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(engine, "_PATIENCE", 15.0)
@@ -241,13 +241,13 @@ def test_a_loop_that_never_ends_in_paddle_inference_is_told(
     np.testing.assert_allclose(got, student.run(batch, ["output"])["output"], rtol=1e-4)
 
 
-def test_unchecked_nothing_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unchecked_nothing_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make, shape, _ = CASES["RMSNorm"]
     monkeypatch.setattr(graphs, "tried", None)
     purdist.export(engines.network(make, "x", shape), tmp_path / "s", ["output"], check=False)
 
 
-def test_what_is_right_in_no_setting_is_told(
+def test_what_is_right_in_no_setting_is_warned_of(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(graphs, "tried", lambda *_, **__: Outcome(None, "ended by SIGSEGV", ""))

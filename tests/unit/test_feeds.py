@@ -84,8 +84,8 @@ def test_labels_of_another_number_than_the_rows_are_refused(
     with pytest.raises(purdist.ShapeMismatchError) as caught:
         way(distillation, feed, tmp_path)
     assert str(caught.value).startswith("Expected feeds of one number of rows, got ")
-    for told in (f"label [{rows}]", "x [3, 6]", ROWS):
-        assert told in str(caught.value)
+    for part in (f"label [{rows}]", "x [3, 6]", ROWS):
+        assert part in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -561,7 +561,7 @@ def by_pairs(s: paddle.Tensor, y: paddle.Tensor) -> paddle.Tensor:
 
 @pytest.mark.parametrize("way", [run, trained], ids=lambda way: way.__name__)
 @pytest.mark.parametrize("loss", [after_an_offset, by_pairs], ids=lambda loss: loss.__name__)
-def test_what_fails_when_it_runs_is_told_with_the_shapes_of_the_feed(
+def test_what_fails_when_it_runs_is_said_with_the_shapes_of_the_feed(
     loss: Callable[..., paddle.Tensor], way: Way, tmp_path: Path
 ) -> None:
     distillation = purdist.apply(

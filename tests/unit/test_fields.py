@@ -129,7 +129,7 @@ KINDS = 'Write another kind: ClassVar[str] = "..." in the class.'
 
 
 @pytest.mark.parametrize(
-    ("make", "told"),
+    ("make", "text"),
     [
         (
             of_fields(a="TeacherVariable", b="str | NewInput"),
@@ -189,10 +189,10 @@ KINDS = 'Write another kind: ClassVar[str] = "..." in the class.'
         "no decorator",
     ],
 )
-def test_a_class_that_is_none_is_refused(make: Callable[[], object], told: str) -> None:
+def test_a_class_that_is_none_is_refused(make: Callable[[], object], text: str) -> None:
     with pytest.raises(InvalidArgumentError) as caught:
         make()
-    assert str(caught.value) == told
+    assert str(caught.value) == text
 
 
 def test_a_class_may_be_made_anew() -> None:
@@ -216,5 +216,5 @@ def test_each_type_is_resolved_where_its_field_is_declared(tmp_path: Any) -> Non
         "    def build(self, values): ...\n"
     )
     script = "import mine; print(*mine.MineLoss('a', 'b', 'c', 'd').variables)"
-    told = nets.in_a_process(f"import sys; sys.path.insert(0, {str(tmp_path)!r}); {script}")
-    assert told == "teacher_var student_var right seen\n"
+    printed = nets.in_a_process(f"import sys; sys.path.insert(0, {str(tmp_path)!r}); {script}")
+    assert printed == "teacher_var student_var right seen\n"

@@ -155,8 +155,8 @@ def by_dygraph(lower: nn.Layer, upper: nn.Layer, learning: Iterable[nn.Layer]) -
         optimizer.clear_grad()
 
 
-def by_purdist(merged: purdist.Program, listened: str) -> purdist.Training:
-    losses = [purdist.CustomLoss(loss_of, {"answer": listened})]
+def by_purdist(merged: purdist.Program, answer: str) -> purdist.Training:
+    losses = [purdist.CustomLoss(loss_of, {"answer": answer})]
     training = purdist.minimize(purdist.apply(merged, losses), lambda: paddle.optimizer.SGD(0.1))
     list(purdist.train(training, [FEED] * 3))
     return training
@@ -217,7 +217,7 @@ def taught_through(teacher: nn.Layer, losses: Iterable[purdist.LossSpec]) -> pur
     return purdist.apply(merged, losses)
 
 
-LISTENING = purdist.CustomLoss(loss_of, {"answer": "teacher_output"})
+TO_TEACHER = purdist.CustomLoss(loss_of, {"answer": "teacher_output"})
 
 
 class Exchanging(nn.Layer):
@@ -232,12 +232,12 @@ class Exchanging(nn.Layer):
 def test_a_teacher_whose_loop_paddle_cannot_differentiate_is_not_taught_through() -> None:
     with pytest.raises(purdist.InvalidArgumentError, match="carries 2 tensors that take gradients"):
         purdist.minimize(
-            taught_through(Exchanging(), [LISTENING]), lambda: paddle.optimizer.SGD(0.1)
+            taught_through(Exchanging(), [TO_TEACHER]), lambda: paddle.optimizer.SGD(0.1)
         )
 
 
 def test_a_recurrent_teacher_with_dropout_is_not_taught_through() -> None:
-    distillation = taught_through(Recurrent(dropout=0.5), [LISTENING])
+    distillation = taught_through(Recurrent(dropout=0.5), [TO_TEACHER])
     with pytest.raises(purdist.InvalidArgumentError) as caught:
         purdist.minimize(distillation, lambda: paddle.optimizer.SGD(0.1))
     assert str(caught.value) == (

@@ -111,7 +111,7 @@ def test_a_copy_carries_what_optimizers_ask_of_parameters() -> None:
         assert made.values["linear_0.b_0"].need_clip
 
 
-def test_optimizer_ops_are_told_by_name() -> None:
+def test_optimizer_ops_are_known_by_name() -> None:
     net = Net.of(nets.linear())
     assert graphs.optimizer_operations(net.main) == []
     with paddle.static.program_guard(net.main, net.startup):

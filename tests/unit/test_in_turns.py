@@ -136,7 +136,7 @@ def test_trainings_in_turns_are_each_what_it_is_alone() -> None:
     trainings = {name: training(name) for name in names}
     in_turns = [{name: step(t, name, k) for name, t in trainings.items()} for k in range(STEPS)]
     for name in names:
-        assert [told[name] for told in in_turns] == alone[name], name
+        assert [losses[name] for losses in in_turns] == alone[name], name
         np.testing.assert_allclose(alone[name], in_dygraph(name), rtol=1e-4, err_msg=name)
 
 

@@ -165,7 +165,7 @@ def test_no_batches_are_no_steps() -> None:
     assert list(purdist.train(training, [])) == []
 
 
-def test_a_bad_batch_is_told_after_the_step_before_it() -> None:
+def test_a_bad_batch_is_refused_after_the_step_before_it() -> None:
     training = purdist.minimize(distilled(), momentum, teacher="inference")
     steps = purdist.train(training, [*batches(1), {"x": numbers(0, 6, 1, 4)}])
     assert next(steps).index == 0

@@ -99,9 +99,9 @@ def test_value_and_gradients_are_those_of_paddles_own_kernels(name: str) -> None
     names = list(graph.values)
     expected = graphs.Runner(graph, names, net.scope, place)(feed)
     got = graphs.Runner(fast, names, net.scope, place)(feed)
-    for told, right, result in zip(names, expected, got, strict=True):
+    for value, right, result in zip(names, expected, got, strict=True):
         np.testing.assert_allclose(
-            result, right, rtol=1e-4, atol=1e-7 + 3e-6 * np.abs(right).max(), err_msg=told
+            result, right, rtol=1e-4, atol=1e-7 + 3e-6 * np.abs(right).max(), err_msg=value
         )
 
 
@@ -124,7 +124,7 @@ def test_training_is_that_of_plain_paddle_over_many_steps() -> None:
         purdist.apply(net.program(), [loss]), lambda: paddle.optimizer.SGD(0.1)
     )
     assert moved(training.step) == {"onednn_op.conv2d": 1, "onednn_op.conv2d_grad": 1}
-    told = [step.loss for step in purdist.train(training, feeds)]
+    losses = [step.loss for step in purdist.train(training, feeds)]
 
     with paddle.static.program_guard(net.main, net.startup):
         label = paddle.static.data("label", [None], "int64")
@@ -138,7 +138,7 @@ def test_training_is_that_of_plain_paddle_over_many_steps() -> None:
         float(executor.run(net.main, feed=dict(feed), fetch_list=[plain], scope=fresh)[0])
         for feed in feeds
     ]
-    np.testing.assert_allclose(told, expected, rtol=1e-4)
+    np.testing.assert_allclose(losses, expected, rtol=1e-4)
     for name, weight in read(training.program.scope).items():
         if name in training.program.weights:
             np.testing.assert_allclose(weight, read(fresh)[name], rtol=1e-3, atol=1e-5)

@@ -36,14 +36,14 @@ class Taking(nn.Layer):
         return (x + y) * scale
 
 
-def told(layer: Any, inputs: Any) -> tuple[type[purdist.PurdistError], str]:
+def refused(layer: Any, inputs: Any) -> tuple[type[purdist.PurdistError], str]:
     with pytest.raises(purdist.PurdistError) as caught:
         purdist.from_layer(layer, inputs)
     return type(caught.value), str(caught.value)
 
 
 def test_a_forward_that_wants_numbers() -> None:
-    assert told(Computing(), {"x": ROW}) == (
+    assert refused(Computing(), {"x": ROW}) == (
         purdist.TracingError,
         "Expected Computing to compute with graph values, it failed: NumbersError: the "
         "numbers of a value, which a graph has not before it runs\n"
@@ -53,7 +53,7 @@ def test_a_forward_that_wants_numbers() -> None:
 
 def test_the_sublayer_that_wants_numbers_is_named() -> None:
     layer = nn.Sequential(nn.Linear(4, 4), nn.Sequential(Computing()))
-    kind, text = told(layer, {"x": ROW})
+    kind, text = refused(layer, {"x": ROW})
     assert kind is purdist.TracingError
     assert text.startswith(
         "Expected Sequential to compute with graph values, it failed at its sublayer '1.0', "
@@ -62,7 +62,7 @@ def test_the_sublayer_that_wants_numbers_is_named() -> None:
 
 
 def test_a_shape_that_does_not_fit() -> None:
-    kind, text = told(nn.Sequential(nn.Linear(4, 4), nn.Linear(5, 2)), {"x": ROW})
+    kind, text = refused(nn.Sequential(nn.Linear(4, 4), nn.Linear(5, 2)), {"x": ROW})
     assert kind is purdist.TracingError
     assert "at its sublayer '1', Linear: ValueError: " in text
     assert "matmul" in text
@@ -111,7 +111,7 @@ def test_a_shape_that_does_not_fit() -> None:
     ],
 )
 def test_inputs_that_do_not_fit(inputs: Any, text: str) -> None:
-    assert told(Taking(), inputs) == (purdist.InvalidArgumentError, text)
+    assert refused(Taking(), inputs) == (purdist.InvalidArgumentError, text)
 
 
 @pytest.mark.parametrize(
@@ -123,7 +123,7 @@ def test_inputs_that_do_not_fit(inputs: Any, text: str) -> None:
     ],
 )
 def test_feed_names_that_are_taken(layer: nn.Layer, inputs: Any, name: str, why: str) -> None:
-    assert told(layer, inputs) == (
+    assert refused(layer, inputs) == (
         purdist.NameClashError,
         f"Expected each feed to have a name of its own, got {name!r}, which is that of {why}.\n"
         "Choose another feed name.",
@@ -158,7 +158,7 @@ class Box:
     ],
 )
 def test_what_forward_returns_without_a_name(output: Any, got: str) -> None:
-    kind, text = told(Returning(output), {"x": ROW})
+    kind, text = refused(Returning(output), {"x": ROW})
     assert kind is purdist.TracingError
     assert text.splitlines()[0] == f"Expected Returning to return {got}"
 
@@ -170,7 +170,7 @@ class Holding(Returning):
 
 @pytest.mark.parametrize("name", ["x", "offset"])
 def test_what_forward_returns_under_the_name_of_a_feed_or_weight(name: str) -> None:
-    assert told(Holding(lambda x: {name: x * 2.0}), {"x": ROW}) == (
+    assert refused(Holding(lambda x: {name: x * 2.0}), {"x": ROW}) == (
         purdist.NameClashError,
         f"Expected what Holding returns to have names of its own, got {name!r}, which is that of "
         "a feed or weight.\nReturn it under another key, or choose another feed name.",
@@ -178,7 +178,7 @@ def test_what_forward_returns_under_the_name_of_a_feed_or_weight(name: str) -> N
 
 
 def test_what_is_no_layer() -> None:
-    assert told("resnet18", {"x": ROW}) == (
+    assert refused("resnet18", {"x": ROW}) == (
         purdist.InvalidArgumentError,
         "Expected a paddle.nn.Layer, got str.\n"
         "A static program goes to from_static, a path to from_exported.",
@@ -188,7 +188,7 @@ def test_what_is_no_layer() -> None:
 def test_a_layer_that_was_made_in_static_mode() -> None:
     paddle.enable_static()
     layer = nn.Sequential(nn.Linear(4, 2))
-    assert told(layer, {"x": ROW}) == (
+    assert refused(layer, {"x": ROW}) == (
         purdist.InvalidArgumentError,
         "Expected a layer made in dynamic mode, got Sequential made in static mode.\n"
         "Make it under paddle.disable_static(), or hand the program it is part of to "
@@ -199,7 +199,7 @@ def test_a_layer_that_was_made_in_static_mode() -> None:
 def test_a_layer_without_memory() -> None:
     with paddle.LazyGuard():
         layer = nn.Linear(4, 2)
-    assert told(layer, {"x": ROW}) == (
+    assert refused(layer, {"x": ROW}) == (
         purdist.UninitializedWeightsError,
         "Expected Linear to hold 2 weights, got no memory for 2 of them: weight, bias.\n"
         "Initialise the layer first: it was made under paddle.LazyGuard.",
@@ -221,7 +221,7 @@ class Noise(nn.Layer):
 
 
 def test_a_layer_that_is_random_in_eval_mode() -> None:
-    kind, text = told(Drawing(), {"x": ROW})
+    kind, text = refused(Drawing(), {"x": ROW})
     assert kind is purdist.RandomInferenceError
     assert text.startswith(
         "Expected a network that infers without random numbers, got the op 'uniform' in the "
@@ -229,11 +229,11 @@ def test_a_layer_that_is_random_in_eval_mode() -> None:
     )
 
 
-def test_casting_around_the_door() -> None:
+def test_casting_around_a_layer() -> None:
     layer = nn.Linear(4, 2)
     paddle.enable_static()  # on a CPU Paddle casts nothing in dynamic mode
     with paddle.amp.auto_cast(dtype="bfloat16"):
-        kind, text = told(layer, {"x": ROW})
+        kind, text = refused(layer, {"x": ROW})
     assert kind is purdist.InvalidArgumentError
     assert text.splitlines()[0] == (
         "Expected from_layer to be called outside paddle.amp.auto_cast, got it inside."
@@ -310,7 +310,7 @@ def set_by_numbers(self: Any, h: Any) -> Any:
     ],
     ids=["a lambda", "set_value", "a PyLayer"],
 )
-def test_what_is_not_converted_is_told_with_what_to_write(make: Any, remedy: str) -> None:
-    kind, text = told(make(), {"x": ROW})
+def test_what_is_not_converted_is_refused_with_what_to_write(make: Any, remedy: str) -> None:
+    kind, text = refused(make(), {"x": ROW})
     assert kind is purdist.TracingError
     assert text.endswith(f"\n{remedy}"), text

@@ -67,15 +67,15 @@ def test_the_layer_is_as_it_was(*, training: bool) -> None:
     (layer.train if training else layer.eval)()
     layer.norm.eval()
     layer(paddle.to_tensor(numbers(0, 3, 4)))
-    heard: list[str] = []
-    layer.linear.register_forward_pre_hook(lambda *_: heard.append("before"))
-    layer.linear.register_forward_post_hook(lambda *_: heard.append("after"))
+    called: list[str] = []
+    layer.linear.register_forward_pre_hook(lambda *_: called.append("before"))
+    layer.linear.register_forward_post_hook(lambda *_: called.append("after"))
     before = state(layer)
     with untouched():
         program = purdist.from_layer(layer, {"x": ROW})
     assert state(layer) == before
     # Both modes traced, both tried, and tried again: an attribute counts the calls.
-    assert heard == ["before", "after"] * 6
+    assert called == ["before", "after"] * 6
     assert len(layer.features) == 1
     x = numbers(0, 3, 4)
     assert program.run({"x": x}, ["output"])["output"].shape == (3, 4)

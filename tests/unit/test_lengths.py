@@ -18,7 +18,7 @@ ops: Any = paddle
 
 
 @pytest.fixture(scope="module")
-def told() -> dict[tuple[str, str, str], str]:
+def outcomes() -> dict[tuple[str, str, str], str]:
     """What each case says, in a process of its own, which none may end."""
     lines = nets.in_a_process("from tests.lengths import main; main()").splitlines()
     split = [line.split("|") for line in lines if line.count("|") == 3]
@@ -27,10 +27,10 @@ def told() -> dict[tuple[str, str, str], str]:
 
 @pytest.mark.parametrize("name", list(lengths.LOSSES))
 def test_wrong_lengths_and_labels_are_refused_and_right_ones_taken(
-    name: str, told: dict[tuple[str, str, str], str]
+    name: str, outcomes: dict[tuple[str, str, str], str]
 ) -> None:
     for case in lengths.feeds(name):
-        said = {told[name, case, way] for way in ("run", "train")}
+        said = {outcomes[name, case, way] for way in ("run", "train")}
         if case == "right":
             assert said == {"ran"}
         elif "too" in case:

@@ -60,9 +60,9 @@ def test_what_a_loss_is_not_defined_for_is_refused(refusal: Refusal) -> None:
                 for key, name in spec.variables.items()
             }
         )
-    assert str(caught.value) == refusal.told
+    assert str(caught.value) == refusal.text
     of_dtype = ("floating-point", "one dtype", "to be int64", "to be of one of")
-    is_of_dtype = any(text in refusal.told for text in of_dtype)
+    is_of_dtype = any(text in refusal.text for text in of_dtype)
     assert type(caught.value) is (DtypeMismatchError if is_of_dtype else ShapeMismatchError)
 
 
@@ -75,14 +75,14 @@ ARGUMENTS = [(row.loss.kind, *refused) for row in ROWS for refused in row.refuse
 
 
 @pytest.mark.parametrize(
-    ("make", "told"),
+    ("make", "text"),
     [refused for _, *refused in ARGUMENTS],
     ids=numbered([kind for kind, *_ in ARGUMENTS]),
 )
-def test_arguments_outside_their_range_are_refused(make: Callable[[], LossSpec], told: str) -> None:
+def test_arguments_outside_their_range_are_refused(make: Callable[[], LossSpec], text: str) -> None:
     with pytest.raises(InvalidArgumentError) as caught:
         make()
-    assert str(caught.value) == told
+    assert str(caught.value) == text
 
 
 def test_rows_and_classes_are_each_dealt_with_in_one_place() -> None:

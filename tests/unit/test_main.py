@@ -143,27 +143,27 @@ def test_who_needs_labels_says_so() -> None:
 
 
 def test_a_loss_beside_another_is_shown_with_and_without(tmp_path: Path) -> None:
-    told = run(tmp_path, "--loss", "attention_transfer", "--seeds", "1", "--epochs", "2")
-    assert "10 of each digit, the student that is taught by a loss none." in told.output
-    assert "    AttentionTransferLoss('teacher_late', 'late', weight=1000.0)\n" in told.output
+    shown = run(tmp_path, "--loss", "attention_transfer", "--seeds", "1", "--epochs", "2")
+    assert "10 of each digit, the student that is taught by a loss none." in shown.output
+    assert "    AttentionTransferLoss('teacher_late', 'late', weight=1000.0)\n" in shown.output
     whole, without = "student by kd + attention_transfer", "student by kd"
-    assert list(told.rows) == ["teacher", "student alone", without, whole]
-    assert len({told.rows[who][0] for who in ("student alone", without, whole)}) == 1
-    assert told.rows[whole][1] != told.rows[without][1]
+    assert list(shown.rows) == ["teacher", "student alone", without, whole]
+    assert len({shown.rows[who][0] for who in ("student alone", without, whole)}) == 1
+    assert shown.rows[whole][1] != shown.rows[without][1]
 
 
 def test_two_students_that_learn_together_use_labels_and_one_is_counted(tmp_path: Path) -> None:
     export = ("--export", str(tmp_path / "student"))
-    told = run(tmp_path, "--loss", "mutual", "--seeds", "1", "--epochs", "2", *export)
+    shown = run(tmp_path, "--loss", "mutual", "--seeds", "1", "--epochs", "2", *export)
     assert (
-        "10 of each digit, the student that is taught by a loss those of all scans." in told.output
+        "10 of each digit, the student that is taught by a loss those of all scans." in shown.output
     )
     whole, without = "student by cross_entropy + mutual", "student by cross_entropy"
-    assert list(told.rows) == ["teacher", "student alone", without, whole]
-    assert told.rows[whole][0] == told.rows[without][0] == told.rows["student alone"][0]
+    assert list(shown.rows) == ["teacher", "student alone", without, whole]
+    assert shown.rows[whole][0] == shown.rows[without][0] == shown.rows["student alone"][0]
     assert (
-        f"The student by cross_entropy + mutual of seed 0, accuracy {told.rows[whole][1]:.4f}"
-        in (told.output)
+        f"The student by cross_entropy + mutual of seed 0, accuracy {shown.rows[whole][1]:.4f}"
+        in (shown.output)
     )
     program = purdist.from_exported(tmp_path / "student")
     assert not [name for name in program.variables if name.startswith("peer_")]
@@ -202,7 +202,7 @@ def test_a_picture_that_fails_leaves_the_old_one(
     assert list(tmp_path.iterdir()) == [picture]
 
 
-def test_the_exported_student_has_the_accuracy_that_is_told(short: Run) -> None:
+def test_the_exported_student_has_the_accuracy_that_is_printed(short: Run) -> None:
     executor = paddle.static.Executor()
     program, feeds, fetches = paddle.static.load_inference_model(
         str(short.folder / "student"), executor
@@ -221,13 +221,13 @@ def test_help_says_the_options(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as exit_:
         main(["--help"])
     assert exit_.value.code == 0
-    told = " ".join(capsys.readouterr().out.split())  # lines break where the terminal's do
+    printed = " ".join(capsys.readouterr().out.split())  # lines break where the terminal's do
     assert all(
-        option in told for option in ("--loss", "--seeds", "--epochs", "--picture", "--export")
+        option in printed for option in ("--loss", "--seeds", "--epochs", "--picture", "--export")
     )
-    assert all(name in told for name in LESSONS)
-    assert "(default: 5)" in told
-    assert "(default: digits.png)" in told
+    assert all(name in printed for name in LESSONS)
+    assert "(default: 5)" in printed
+    assert "(default: digits.png)" in printed
 
 
 @pytest.mark.parametrize(
@@ -268,13 +268,13 @@ def test_bad_options_are_refused_before_training(
     with pytest.raises(SystemExit) as exit_:
         main(arguments)
     assert exit_.value.code == 2
-    told = capsys.readouterr()
-    assert told.err.splitlines()[-1] == f"python -m purdist: error: {fault}"
-    assert told.out == ""
+    printed = capsys.readouterr()
+    assert printed.err.splitlines()[-1] == f"python -m purdist: error: {fault}"
+    assert printed.out == ""
 
 
 @pytest.mark.parametrize("missing", ["matplotlib", "sklearn"])
-def test_a_missing_library_is_told_with_what_to_install(
+def test_a_missing_library_is_named_with_what_to_install(
     missing: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in list(sys.modules):

@@ -298,11 +298,11 @@ def test_a_network_in_training_teaches_as_it_is_now() -> None:
     )
     pupil = nets.program(nets.linear("z"), seed=3)
     later = purdist.merge(purdist.student_of(training), pupil, {"x": "z"})
-    live = purdist.merge(training.program, pupil, {"x": "z"})
+    trained = purdist.merge(training.program, pupil, {"x": "z"})
     feed = {"z": a_feed("linear")["x"]}
-    before = [p.run(feed, ["teacher_logits"])["teacher_logits"] for p in (later, live)]
+    before = [p.run(feed, ["teacher_logits"])["teacher_logits"] for p in (later, trained)]
     list(purdist.train(training, [a_feed("linear")]))
-    after = [p.run(feed, ["teacher_logits"])["teacher_logits"] for p in (later, live)]
+    after = [p.run(feed, ["teacher_logits"])["teacher_logits"] for p in (later, trained)]
     assert [a.tobytes() for a in after] == [b.tobytes() for b in before]
 
 
@@ -360,11 +360,11 @@ def test_a_network_that_was_copied_before_the_next_was_started_is_its_own(*, ext
     teacher, student = taken
     merged = purdist.merge(teacher, student, {"y": "x"})
     feed = nets.numbers(0, 3, 6)
-    told = merged.run({"x": feed}, ["teacher_logits", "logits"])
+    fetched = merged.run({"x": feed}, ["teacher_logits", "logits"])
     for program, name, source in zip(taken, ("teacher_logits", "logits"), "yx", strict=True):
         expected = program.run({source: feed}, ["logits"])["logits"]
-        np.testing.assert_array_equal(told[name], expected)
-    assert np.abs(told["teacher_logits"] - told["logits"]).max() > 0.1
+        np.testing.assert_array_equal(fetched[name], expected)
+    assert np.abs(fetched["teacher_logits"] - fetched["logits"]).max() > 0.1
 
 
 @pytest.mark.parametrize("share", ["neither", "the first", "the second"])

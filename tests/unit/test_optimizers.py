@@ -173,7 +173,7 @@ def test_the_clip_of_an_optimizer_stays_as_it_was() -> None:
 
 
 def test_what_cannot_run_is_refused_with_what_to_write_instead() -> None:
-    told = in_a_process(
+    printed = in_a_process(
         """
         import numpy, paddle, purdist
         from tests.unit.test_optimizers import distillation, network
@@ -230,7 +230,7 @@ def test_what_cannot_run_is_refused_with_what_to_write_instead() -> None:
             print(error)
         """
     )
-    assert [line for line in told.splitlines() if line] == [
+    assert [line for line in printed.splitlines() if line] == [
         "LBFGS.",
         "LBFGS.",
         "ModelAverage.",
@@ -434,7 +434,7 @@ def test_a_name_belongs_to_its_network_in_a_joined_program() -> None:
     assert joined.variables["peer_weight"].given_name == f"peer_{one.weight.name}"
 
 
-def test_a_function_that_never_says_yes_is_told() -> None:
+def test_a_function_that_never_says_yes_is_warned_of() -> None:
     with pytest.warns(
         purdist.PurdistWarning, match="apply_decay_param_fun says yes to none of the 6"
     ):

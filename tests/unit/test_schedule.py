@@ -101,7 +101,7 @@ def test_a_loss_takes_a_schedule_for_a_weight() -> None:
 
 
 @pytest.mark.parametrize(
-    ("make", "told"),
+    ("make", "text"),
     [
         (
             lambda: Schedule.linear(0, 1, 0),
@@ -122,11 +122,11 @@ def test_a_loss_takes_a_schedule_for_a_weight() -> None:
         ),
     ],
 )
-def test_what_is_no_schedule_is_refused(make: object, told: str) -> None:
+def test_what_is_no_schedule_is_refused(make: object, text: str) -> None:
     assert callable(make)
     with pytest.raises(InvalidArgumentError) as caught:
         make()
-    assert str(caught.value) == told
+    assert str(caught.value) == text
 
 
 def test_a_schedule_is_multiplied_by_numbers_schedules_and_losses_alone() -> None:

@@ -27,7 +27,7 @@ def rewrite(scope: paddle.static.Scope, name: str) -> None:
 
 def test_absent_is_a_name_without_memory(source: paddle.static.Scope) -> None:
     assert scopes.tensor_of(source, "absent") is None
-    assert scopes.tensor_of(source, "never heard of") is None
+    assert scopes.tensor_of(source, "a name that it has not") is None
     tensor = scopes.tensor_of(source, "w")
     assert tensor is not None
     assert tensor.shape() == [2, 3]

@@ -93,7 +93,7 @@ def test_what_is_as_by_default_is_left_out() -> None:
     ]
 
 
-def test_an_experiments_losses_live_in_toml() -> None:
+def test_an_experiments_losses_are_kept_in_toml() -> None:
     text = """
         [[losses]]
         kind = "cross_entropy"
@@ -126,7 +126,7 @@ KD = {"kind": "kd", "teacher_var": "t", "student_var": "s"}
 
 
 @pytest.mark.parametrize(
-    ("data", "told"),
+    ("data", "text"),
     [
         (
             [KD, {**KD, "temprature": 3.0}],
@@ -179,18 +179,18 @@ KD = {"kind": "kd", "teacher_var": "t", "student_var": "s"}
         ({"losses": []}, "losses: Expected a list, got {'losses': []}."),
     ],
 )
-def test_what_is_wrong_is_told_by_path(data: Any, told: str) -> None:
+def test_what_is_wrong_is_said_by_path(data: Any, text: str) -> None:
     with pytest.raises(InvalidArgumentError) as caught:
         losses_from_data(data)
-    assert str(caught.value) == told
+    assert str(caught.value) == text
 
 
-def test_an_unknown_kind_is_told_with_the_near_one() -> None:
+def test_an_unknown_kind_is_refused_with_the_near_one() -> None:
     with pytest.raises(InvalidArgumentError) as caught:
         losses_from_data([{"kind": "kdd"}])
     kinds = ", ".join(loss.kind for loss in CATALOGUE)
-    told = f"losses[0]: Expected kind to be one of {kinds}, got 'kdd'."
-    assert caught.value.problem == told
+    text = f"losses[0]: Expected kind to be one of {kinds}, got 'kdd'."
+    assert caught.value.problem == text
     assert caught.value.remedy == "Did you mean kd?"
 
 
@@ -202,7 +202,7 @@ def test_a_loss_of_ones_own_is_known_when_it_is_named() -> None:
     assert losses_from_data(data, own=[PseudoHuberLoss]) == (PseudoHuberLoss("t", "s", delta=2.0),)
 
 
-def test_kinds_are_told_apart() -> None:
+def test_every_kind_is_of_one_class() -> None:
     kinds = [spec.kind for spec in purdist.losses.CATALOGUE]
     assert len(set(kinds)) == len(kinds)
     assert L2Loss.kind in kinds

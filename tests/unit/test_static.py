@@ -130,7 +130,7 @@ def test_the_global_scope_is_the_default() -> None:
     assert nets.moved(nets.weights(program), nets.read(paddle.static.global_scope())) == set()
 
 
-def test_a_loaded_inference_model_goes_through_the_door(tmp_path: object) -> None:
+def test_a_loaded_inference_model_is_taken(tmp_path: object) -> None:
     net, path = Net.of(nets.images()), f"{tmp_path}/model"
     executor, value = paddle.static.Executor(), net.names["logits"]
     with paddle.static.scope_guard(net.scope), paddle.static.program_guard(net.main):
@@ -391,7 +391,7 @@ def test_an_old_variable_of_any_name_may_be_named_again() -> None:
     assert program.variables["hidden"].name == "c1.tmp_1"
 
 
-def test_old_programs_go_through_the_door_in_either_mode() -> None:
+def test_old_programs_are_taken_in_either_mode() -> None:
     with nets.old_form():
         net = Net.of(old_network)
         inside = net.program()

@@ -101,7 +101,7 @@ def test_networks_that_both_learn_one_tensor_are_not_joined(tied: str, *, share:
         purdist.join(peer, student, {"y": "x"})
 
 
-def test_it_is_told_which_tensors_are_one_and_what_to_do() -> None:
+def test_it_is_said_which_tensors_are_one_and_what_to_do() -> None:
     peer, student = networks(TIED["trunk"])
     with pytest.raises(purdist.InvalidArgumentError) as caught:
         purdist.join(peer, student, {"y": "x"})

@@ -87,7 +87,7 @@ def by_purdist(
     every: int = 1,
     taught: bool = False,
 ) -> tuple[list[float], dict[str, Array]]:
-    """The same by purdist, beside a teacher that the loss does not listen to if ``taught``."""
+    """The same by purdist, beside a teacher that the loss does not read if ``taught``."""
     program = nets.program(forward, seed=seed)
     if taught:
         program = purdist.merge(nets.program(nets.linear("y")), program, {"y": "x"})
@@ -160,7 +160,7 @@ def particular() -> dict[str, paddle.Tensor]:
     return {"logits": frozen(paddle.tanh(hidden))}
 
 
-def test_what_parameters_ask_of_the_optimizer_survives_the_road() -> None:
+def test_what_parameters_ask_of_the_optimizer_is_kept() -> None:
     make, feeds = clipped(paddle.optimizer.SGD), batches(6, count=3)
     theirs = by_paddle(particular, make, feeds)
     before = nets.weights(nets.program(particular))
@@ -418,7 +418,7 @@ def test_a_bar_is_shown_on_request(capsys: pytest.CaptureFixture[str]) -> None:
     assert "loss=" not in capsys.readouterr().err
 
 
-def test_gradients_stop_at_what_a_loss_listens_to() -> None:
+def test_gradients_stop_at_what_a_loss_reads_of_a_teacher() -> None:
     """One head teaches the other: no gradient leaves through the teacher's side."""
 
     def heads() -> dict[str, paddle.Tensor]:
@@ -433,14 +433,14 @@ def test_gradients_stop_at_what_a_loss_listens_to() -> None:
 
 
 @pytest.mark.parametrize("make", [halved_every_two_steps, halved_on_a_plateau])
-def test_steps_that_are_not_told_are_taken(make: Callable[[], LRScheduler]) -> None:
+def test_steps_that_are_not_logged_are_taken(make: Callable[[], LRScheduler]) -> None:
     feeds = batches(6, count=7)
     distillation = purdist.apply(nets.program(nets.linear()), [MEAN_SQUARE])
-    all_told = purdist.minimize(distillation, scheduled(make), scheduler_every=2)
-    few_told = purdist.minimize(distillation, scheduled(make), scheduler_every=2)
-    told = list(purdist.train(all_told, feeds))
-    assert list(purdist.train(few_told, feeds, log_every=3)) == told[2::3]
-    assert nets.moved(nets.weights(all_told.program), nets.weights(few_told.program)) == set()
+    all_logged = purdist.minimize(distillation, scheduled(make), scheduler_every=2)
+    few_logged = purdist.minimize(distillation, scheduled(make), scheduler_every=2)
+    steps = list(purdist.train(all_logged, feeds))
+    assert list(purdist.train(few_logged, feeds, log_every=3)) == steps[2::3]
+    assert nets.moved(nets.weights(all_logged.program), nets.weights(few_logged.program)) == set()
 
 
 @pytest.mark.parametrize("width", [8, 600])

@@ -44,12 +44,12 @@ def test_dropout_of_one_loss_is_not_that_of_another() -> None:
 def test_a_term_that_another_computes_has_its_own_name(*, prune: bool) -> None:
     merged = purdist.merge(program(linear("y"), seed=1), program(linear()), {"y": "x"})
     distilled = purdist.apply(merged, [soft(), 0.5 * soft()], prune=prune)
-    told = distilled.program.run({"x": numbers(0, 7, 6)}, [*distilled.terms, "loss"])
-    assert told["soft_label_0"] == told["soft_label_1"]
-    assert told["loss"] == pytest.approx(1.5 * told["soft_label_0"])
+    values = distilled.program.run({"x": numbers(0, 7, 6)}, [*distilled.terms, "loss"])
+    assert values["soft_label_0"] == values["soft_label_1"]
+    assert values["loss"] == pytest.approx(1.5 * values["soft_label_0"])
     training = purdist.minimize(distilled, lambda: paddle.optimizer.SGD(0.1))
     step = next(purdist.train(training, [{"x": numbers(0, 7, 6)}]))
-    assert step.terms == {name: pytest.approx(float(told[name])) for name in distilled.terms}
+    assert step.terms == {name: pytest.approx(float(values[name])) for name in distilled.terms}
 
 
 def test_a_scalar_that_was_there_may_be_a_term() -> None:
@@ -59,5 +59,5 @@ def test_a_scalar_that_was_there_may_be_a_term() -> None:
 
     network = program(forward)
     distilled = purdist.apply(network, [purdist.CustomLoss(lambda size: size, {"size": "size"})])
-    told = distilled.program.run({"x": numbers(0, 7, 6)}, ["size", "custom_0", "loss"])
-    assert told["size"] == told["custom_0"] == told["loss"]
+    values = distilled.program.run({"x": numbers(0, 7, 6)}, ["size", "custom_0", "loss"])
+    assert values["size"] == values["custom_0"] == values["loss"]

@@ -18,7 +18,7 @@ from tests.nets import Array, Net
 
 
 @attrs.frozen
-class Road:
+class Experiment:
     """Everything a user holds on the way from two networks to a training."""
 
     teacher_net: Net
@@ -58,29 +58,31 @@ def feed() -> dict[str, Array]:
     return {"x": nets.numbers(0, 3, 1, 4, 4)}
 
 
-def a_road(folder: Path) -> Road:
+def an_experiment(folder: Path) -> Experiment:
     teacher_net, student_net = Net.of(nets.images("y"), seed=1), Net.of(nets.images(), seed=2)
     teacher, student = teacher_net.program(), student_net.program()
     merged = purdist.merge(teacher, student, {"y": "x"})
     distillation = purdist.apply(merged, SPECS)
     training = purdist.minimize(distillation, make_optimizer)
-    return Road(teacher_net, student_net, teacher, student, merged, distillation, training, folder)
+    return Experiment(
+        teacher_net, student_net, teacher, student, merged, distillation, training, folder
+    )
 
 
 @functools.cache
-def the_road() -> Road:
+def the_experiment() -> Experiment:
     """One for all tests that must leave it as it is."""
-    return a_road(Path())
+    return an_experiment(Path())
 
 
 @pytest.fixture
-def road(tmp_path: Path) -> Road:
-    return attrs.evolve(the_road(), folder=tmp_path)
+def experiment(tmp_path: Path) -> Experiment:
+    return attrs.evolve(the_experiment(), folder=tmp_path)
 
 
 @pytest.fixture
-def new_road(tmp_path: Path) -> Road:
-    return a_road(tmp_path)
+def new_experiment(tmp_path: Path) -> Experiment:
+    return an_experiment(tmp_path)
 
 
 @contextmanager
@@ -111,35 +113,41 @@ MODES: dict[str, Callable[[], AbstractContextManager[object]]] = {
 }
 
 
-def _exported(road: Road) -> dict[str, bytes]:
-    purdist.export(road.training, road.folder / "student", ["logits"])
-    return {path.name: path.read_bytes() for path in sorted(road.folder.iterdir())}
+def _exported(experiment: Experiment) -> dict[str, bytes]:
+    purdist.export(experiment.training, experiment.folder / "student", ["logits"])
+    return {path.name: path.read_bytes() for path in sorted(experiment.folder.iterdir())}
 
 
-CALLS: dict[str, Callable[[Road], object]] = {
-    "from_static": lambda road: road.student_net.program(),
-    "merge": lambda road: purdist.merge(road.teacher, road.student, {"y": "x"}),
-    "apply": lambda road: purdist.apply(road.merged, SPECS).program,
-    "apply unpruned": lambda road: purdist.apply(road.merged, SPECS, prune=False).program,
-    "apply again": lambda road: purdist.apply(road.distillation.program, SPECS).program,
-    "minimize": lambda road: purdist.minimize(road.distillation, make_optimizer).program,
-    "student_of": lambda road: purdist.student_of(road.training),
-    "run": lambda road: {
+CALLS: dict[str, Callable[[Experiment], object]] = {
+    "from_static": lambda experiment: experiment.student_net.program(),
+    "merge": lambda experiment: purdist.merge(experiment.teacher, experiment.student, {"y": "x"}),
+    "apply": lambda experiment: purdist.apply(experiment.merged, SPECS).program,
+    "apply unpruned": lambda experiment: (
+        purdist.apply(experiment.merged, SPECS, prune=False).program
+    ),
+    "apply again": lambda experiment: purdist.apply(experiment.distillation.program, SPECS).program,
+    "minimize": lambda experiment: (
+        purdist.minimize(experiment.distillation, make_optimizer).program
+    ),
+    "student_of": lambda experiment: purdist.student_of(experiment.training),
+    "run": lambda experiment: {
         name: array.tobytes()
-        for name, array in road.training.program.run(
+        for name, array in experiment.training.program.run(
             feed(), ["logits", "teacher_logits", "loss"]
         ).items()
     },
-    "describe": lambda road: str(road.merged),
+    "describe": lambda experiment: str(experiment.merged),
     "export": _exported,
 }
 
 
 @pytest.mark.parametrize("call", CALLS)
 @pytest.mark.parametrize("mode", MODES)
-def test_a_call_changes_nothing_and_repeats_itself(mode: str, call: str, road: Road) -> None:
-    with MODES[mode](), nets.untouched(*road.all()):
-        first, second = (CALLS[call](road) for _ in range(2))
+def test_a_call_changes_nothing_and_repeats_itself(
+    mode: str, call: str, experiment: Experiment
+) -> None:
+    with MODES[mode](), nets.untouched(*experiment.all()):
+        first, second = (CALLS[call](experiment) for _ in range(2))
     if isinstance(first, purdist.Program) and isinstance(second, purdist.Program):
         assert first is not second
         assert nets.held(first) == nets.held(second)
@@ -150,25 +158,27 @@ def test_a_call_changes_nothing_and_repeats_itself(mode: str, call: str, road: R
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_train_changes_the_scope_of_its_training_alone(mode: str, new_road: Road) -> None:
-    before = nets.weights(new_road.training.program)
-    others = new_road.all()[:-1]
+def test_train_changes_the_scope_of_its_training_alone(
+    mode: str, new_experiment: Experiment
+) -> None:
+    before = nets.weights(new_experiment.training.program)
+    others = new_experiment.all()[:-1]
     with MODES[mode](), nets.untouched(*others):
-        steps = purdist.train(new_road.training, [feed()] * 3, fetch=["dropped"])
+        steps = purdist.train(new_experiment.training, [feed()] * 3, fetch=["dropped"])
         state = nets.random_state()
         for _ in steps:
             assert nets.random_state() == state
-    moved = nets.moved(before, nets.weights(new_road.training.program))
+    moved = nets.moved(before, nets.weights(new_experiment.training.program))
     trained = {n for n in before if not n.startswith("teacher_")}
     assert moved == trained
 
 
 @pytest.mark.parametrize("mode", MODES)
-def test_two_trainings_of_one_distillation_are_alike(mode: str, road: Road) -> None:
+def test_two_trainings_of_one_distillation_are_alike(mode: str, experiment: Experiment) -> None:
     with MODES[mode]():
         runs = []
         for _ in range(2):
-            training = purdist.minimize(road.distillation, make_optimizer, seed=5)
+            training = purdist.minimize(experiment.distillation, make_optimizer, seed=5)
             steps = list(purdist.train(training, [feed()] * 3))
             runs.append((steps, nets.held(training.program)))
     (first, one), (second, other) = runs
@@ -186,44 +196,48 @@ def _unlike() -> paddle.optimizer.Optimizer:
     raise ZeroDivisionError
 
 
-FAILURES: dict[str, Callable[[Road], object]] = {
-    "from_static": lambda road: purdist.from_static(
-        road.student_net.main, scope=paddle.static.Scope()
+FAILURES: dict[str, Callable[[Experiment], object]] = {
+    "from_static": lambda experiment: purdist.from_static(
+        experiment.student_net.main, scope=paddle.static.Scope()
     ),
-    "merge": lambda road: purdist.merge(road.teacher, road.merged, {"y": "x"}),
-    "apply": lambda road: purdist.apply(
-        road.merged, [SPECS[0], purdist.CustomLoss(_breaks, VARIABLES)]
+    "merge": lambda experiment: purdist.merge(experiment.teacher, experiment.merged, {"y": "x"}),
+    "apply": lambda experiment: purdist.apply(
+        experiment.merged, [SPECS[0], purdist.CustomLoss(_breaks, VARIABLES)]
     ),
-    "minimize": lambda road: purdist.minimize(road.distillation, _unlike),
-    "run": lambda road: road.merged.run({}, ["logits"]),
-    "train": lambda road: list(purdist.train(road.training, [{}])),
-    "export": lambda road: purdist.export(road.training, road.folder / "student", []),
+    "minimize": lambda experiment: purdist.minimize(experiment.distillation, _unlike),
+    "run": lambda experiment: experiment.merged.run({}, ["logits"]),
+    "train": lambda experiment: list(purdist.train(experiment.training, [{}])),
+    "export": lambda experiment: purdist.export(
+        experiment.training, experiment.folder / "student", []
+    ),
 }
 
 
 @pytest.mark.parametrize("call", FAILURES)
 @pytest.mark.parametrize("mode", MODES)
-def test_a_call_that_fails_changes_nothing(mode: str, call: str, road: Road) -> None:
-    weights = nets.weights(road.training.program)
+def test_a_call_that_fails_changes_nothing(mode: str, call: str, experiment: Experiment) -> None:
+    weights = nets.weights(experiment.training.program)
     # A step that is never taken is compiled, which declares names in the training's scope.
     with (
         MODES[mode](),
-        nets.untouched(*road.all()[:-1]),
+        nets.untouched(*experiment.all()[:-1]),
         pytest.raises((purdist.PurdistError, ZeroDivisionError)),
     ):
-        FAILURES[call](road)
-    assert nets.moved(weights, nets.weights(road.training.program)) == set()
-    assert list(road.folder.iterdir()) == []
+        FAILURES[call](experiment)
+    assert nets.moved(weights, nets.weights(experiment.training.program)) == set()
+    assert list(experiment.folder.iterdir()) == []
 
 
-def test_what_the_user_does_later_does_not_reach_a_program(new_road: Road) -> None:
-    before = new_road.student.run(feed(), ["logits"])
-    with paddle.static.program_guard(new_road.student_net.main, new_road.student_net.startup):
-        paddle.optimizer.SGD(1.0).minimize(new_road.student_net.names["logits"].mean())
-    run = functools.partial(paddle.static.Executor().run, scope=new_road.student_net.scope)
-    run(new_road.student_net.startup)
-    run(new_road.student_net.main, feed=feed())
-    assert nets.moved(before, new_road.student.run(feed(), ["logits"])) == set()
+def test_what_the_user_does_later_does_not_reach_a_program(new_experiment: Experiment) -> None:
+    before = new_experiment.student.run(feed(), ["logits"])
+    with paddle.static.program_guard(
+        new_experiment.student_net.main, new_experiment.student_net.startup
+    ):
+        paddle.optimizer.SGD(1.0).minimize(new_experiment.student_net.names["logits"].mean())
+    run = functools.partial(paddle.static.Executor().run, scope=new_experiment.student_net.scope)
+    run(new_experiment.student_net.startup)
+    run(new_experiment.student_net.main, feed=feed())
+    assert nets.moved(before, new_experiment.student.run(feed(), ["logits"])) == set()
 
 
 def test_weights_that_are_shared_are_the_users_own() -> None:
@@ -232,9 +246,9 @@ def test_weights_that_are_shared_are_the_users_own() -> None:
     copied = net.program()
     batch = {"x": nets.numbers(0, 2, 6)}
     net.scope.var("dense_1.b").get_tensor().set(nets.numbers(1, 4), paddle.CPUPlace())
-    told, untold = shared.run(batch, ["logits"]), copied.run(batch, ["logits"])
-    assert nets.moved(told, untold) == {"logits"}
-    assert nets.moved(told, net.program().run(batch, ["logits"])) == set()
+    of_shared, of_copied = shared.run(batch, ["logits"]), copied.run(batch, ["logits"])
+    assert nets.moved(of_shared, of_copied) == {"logits"}
+    assert nets.moved(of_shared, net.program().run(batch, ["logits"])) == set()
     # What can change is copied all the same as soon as something is made of it.
     training = purdist.minimize(
         purdist.apply(shared, [purdist.CustomLoss(_mean, {"logits": "logits"})]),

@@ -30,7 +30,7 @@ LAYER_NORM = """ValueError: In user code:
       [operator < onednn_kernel.phi_kernel > error]"""
 """What Paddle raises."""
 
-TOLD = (
+SEEN = (
     "InvalidArgumentError: MKL-DNN Layer Norm supports only last logical axis:3. "
     "[Hint: Expected begin_norm_axis == 3.]"
 )
@@ -75,7 +75,7 @@ def test_of_a_teacher_that_onednn_computes_wrongly() -> None:
         purdist.minimize(distillation, sgd, teacher="inference")  # warns
     assert str(caught[-1].message) == (
         "Expected Paddle Inference to compute the teacher with oneDNN, got a teacher that it "
-        f"computes rightly only without: {TOLD}.\n"
+        f"computes rightly only without: {SEEN}.\n"
         "The numbers are those of the graph; teacher='graph' may be as fast."
     )
 
@@ -98,7 +98,7 @@ def test_of_an_export(tmp_path: Path) -> None:
         purdist.export(student, tmp_path / "s", ["output"])  # warns
     assert str(caught[-1].message) == (
         f"Expected Paddle Inference to compute {tmp_path / 's'} as the student does, got, as its "
-        f"Config is by default: {TOLD}.\n"
+        f"Config is by default: {SEEN}.\n"
         "Before paddle.inference.create_predictor(config), write config.disable_mkldnn()"
     )
 

@@ -199,7 +199,7 @@ def test_layers_that_were_made_share_no_name_so_that_one_optimizer_takes_them_al
 # --- errors -----------------------------------------------------------------------------
 
 
-def told(program: purdist.Program, path: Path) -> tuple[type[purdist.PurdistError], str]:
+def refused(program: purdist.Program, path: Path) -> tuple[type[purdist.PurdistError], str]:
     with pytest.raises(purdist.PurdistError) as caught:
         purdist.load_weights(program, path)
     return type(caught.value), str(caught.value)
@@ -207,7 +207,7 @@ def told(program: purdist.Program, path: Path) -> tuple[type[purdist.PurdistErro
 
 def test_a_path_that_is_not_there(tmp_path: Path) -> None:
     path = tmp_path / "w"
-    assert told(nets.program(nets.linear()), path) == (
+    assert refused(nets.program(nets.linear()), path) == (
         purdist.MissingFileError,
         f"Expected weights in {str(path)!r}, got no such file.\n"
         "Give the path that was given to save_weights, suffix included.",
@@ -215,11 +215,11 @@ def test_a_path_that_is_not_there(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("dynamic")
-def test_all_that_does_not_fit_is_told_together(tmp_path: Path) -> None:
+def test_all_that_does_not_fit_is_said_together(tmp_path: Path) -> None:
     path = tmp_path / "w"
     purdist.save_weights(holding("float32", 4, more=True), path)
     program = holding("float16")
-    assert told(program, path) == (
+    assert refused(program, path) == (
         purdist.SeveralFaultsError,
         "3 faults:\n"
         f"1. Expected the weight held [3, 2] float16 in {str(path)!r}, got [4, 2] float32.\n"
@@ -231,7 +231,7 @@ def test_all_that_does_not_fit_is_told_together(tmp_path: Path) -> None:
         "They are those of another network, or of more than the program holds.",
     )
     purdist.save_weights(program, path)
-    assert told(holding("float16", more=True), path) == (
+    assert refused(holding("float16", more=True), path) == (
         purdist.UninitializedWeightsError,
         f"Expected 6 weights in {str(path)!r}, got none for 2 of them: more.weight [2, 2] float32, "
         "more.bias [2] float32.\n"
@@ -278,7 +278,7 @@ def test_a_file_that_is_cut_or_damaged_anywhere(tmp_path: Path) -> None:
             with pytest.raises(purdist.CorruptFileError):
                 purdist.load_weights(network, path)
     path.write_bytes(whole[:20])
-    assert told(network, path) == (
+    assert refused(network, path) == (
         purdist.CorruptFileError,
         f"Expected a safetensors file in {str(path)!r}, got Error while deserializing: invalid "
         "header length.\n"

@@ -67,13 +67,15 @@ class _Aligned(nn.Layer):
         lengths = whole.paddle.full_like(rows, 5, "int64")
         wanted = whole.paddle.full_like(rows, 2, "int64")
         if self.kind == "ctc":
-            told = F.ctc_loss(x.transpose([1, 0, 2]), labels, lengths, wanted, reduction="none")
+            per_sample = F.ctc_loss(
+                x.transpose([1, 0, 2]), labels, lengths, wanted, reduction="none"
+            )
         else:
             maps = x.unsqueeze(2) * whole.paddle.ones([1, 1, 3, 1])
-            told = F.rnnt_loss(
+            per_sample = F.rnnt_loss(
                 maps, labels, lengths.astype("int32"), wanted.astype("int32"), reduction="none"
             )
-        losses: paddle.Tensor = told.reshape([-1, 1])
+        losses: paddle.Tensor = per_sample.reshape([-1, 1])
         return losses
 
 

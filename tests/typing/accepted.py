@@ -1,4 +1,4 @@
-"""A user's module, typed strictly: every step of the road has the type it promises.
+"""A user's module, typed strictly: every step has the type it promises.
 
 It never runs. mypy checks it against this project's stubs of Paddle, and `test_types`
 against the types that Paddle itself ships, which are what a user has.
@@ -194,7 +194,7 @@ assert_type({l2: "hashable"}, dict[L2Loss, str])
 # --- errors are also the built-ins that fit -----------------------------------------------
 
 
-def told(error: purdist.UnknownVariableError) -> KeyError:
+def as_builtin(error: purdist.UnknownVariableError) -> KeyError:
     assert_type(error.problem, str)
     assert_type(error.remedy, str)
     assert_type(error.faults, tuple[purdist.PurdistError, ...])

@@ -1,4 +1,4 @@
-"""What holds of the road from two networks to a trained student."""
+"""What holds of the way from two networks to a trained student."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_every_step_leaves_what_it_is_handed_as_it_was(pair: Pair, dynamic: bool
 
 
 def walk(pair: Pair) -> None:
-    """The whole road, each step looked at."""
+    """The whole way, each step looked at."""
     built = pair.student.static(name="image", seed=2)
     teacher = pair.teacher.program(name="photo", seed=1)
     names = {"photo": "image"}
@@ -126,10 +126,10 @@ def test_a_step_that_refuses_leaves_what_it_is_handed_as_it_was(pair: Pair) -> N
 @given(pairs, st.data())
 def test_pruning_changes_no_loss_and_no_weight(pair: Pair, data: st.DataObject) -> None:
     merged = pair.merged()
-    listened = data.draw(st.lists(st.sampled_from(specs(pair)), min_size=1, unique=True))
+    chosen = data.draw(st.lists(st.sampled_from(specs(pair)), min_size=1, unique=True))
 
     def trained(*, prune: bool) -> tuple[list[Arrays], Arrays]:
-        training = minimize(apply(merged, listened, prune=prune), momentum, seed=5)
+        training = minimize(apply(merged, chosen, prune=prune), momentum, seed=5)
         inputs = training.program.inputs
         fed = [{name: feed[name] for name in inputs} for feed in batches(pair, 3)]
         losses: list[Arrays] = [
@@ -148,7 +148,7 @@ def test_pruning_changes_no_loss_and_no_weight(pair: Pair, data: st.DataObject) 
 
 @settings(max_examples=10)
 @given(pairs, st.booleans())
-def test_the_student_comes_off_the_road_as_it_went_on(pair: Pair, prune: bool) -> None:  # noqa: FBT001
+def test_the_student_taken_out_is_as_it_went_in(pair: Pair, prune: bool) -> None:  # noqa: FBT001
     _, student = pair.programs()
     training = minimize(apply(pair.merged(), specs(pair), prune=prune), momentum, seed=5)
 
