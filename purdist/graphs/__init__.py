@@ -4,8 +4,21 @@ It knows graphs, values, executors and Paddle's process-wide state; it knows not
 teachers, students or losses.
 """
 
-from purdist.graphs.asking import NumbersError, OutsideWriteError, asking, place_in_source
-from purdist.graphs.calling import as_it_is, call, generators, generators_put_back, plain_attributes
+from purdist.graphs.calling.asking import NumbersError, OutsideWriteError, asking
+from purdist.graphs.calling.converting import converted
+from purdist.graphs.calling.dynamic import (
+    as_it_is,
+    call,
+    generators,
+    generators_put_back,
+    plain_attributes,
+)
+from purdist.graphs.calling.keeping import keep_graph
+from purdist.graphs.calling.layers import buffers_in, parameters_in, parameters_listed
+from purdist.graphs.calling.overwriting import Overwriting, StaleReadError
+from purdist.graphs.calling.setting import set_in_copies
+from purdist.graphs.calling.tracing import Call, Trace, UntraceableError, trace, untouched
+from purdist.graphs.calling.writes import read_through_writes, unreadable_writes
 from purdist.graphs.changing import (
     declare_once,
     erase,
@@ -24,30 +37,38 @@ from purdist.graphs.changing import (
     write_to_copies,
 )
 from purdist.graphs.child import tried
-from purdist.graphs.converting import converted
-from purdist.graphs.differentiating import lost_gradients, make_gradients_whole
 from purdist.graphs.drafts import Draft, Graph
 from purdist.graphs.failing import said
-from purdist.graphs.files import (
-    OldModel,
-    fetched,
-    is_from_file,
-    loaded_old_model,
-    read_old_model,
-    read_program,
-    read_weights,
-    save_inference,
-)
-from purdist.graphs.gradients import (
+from purdist.graphs.learning.differentiating import lost_gradients, make_gradients_whole
+from purdist.graphs.learning.gradients import (
     derive_gradients,
     inferring_recurrences,
     keep_for_gradients,
     record_stops,
     sparse_lookups,
 )
-from purdist.graphs.keeping import keep_graph
-from purdist.graphs.kernels import flatten_linear_layers, has_fast_kernels, with_fast_kernels
-from purdist.graphs.layers import buffers_in, parameters_in, parameters_listed
+from purdist.graphs.learning.kernels import (
+    flatten_linear_layers,
+    has_fast_kernels,
+    with_fast_kernels,
+)
+from purdist.graphs.learning.loops import mend_loops, wrong_loops
+from purdist.graphs.learning.optimizers import (
+    Gradient,
+    clip_in_graphs,
+    count_of_batches,
+    decay_all_but,
+    follow,
+    has_parameters_of_its_own,
+    is_used,
+    option,
+    parts_of,
+    regularizer_of,
+    scheduler_of,
+    set_option,
+    tensors_in,
+)
+from purdist.graphs.learning.precision import computes_low, in_float32_where_needed
 from purdist.graphs.looking import (
     PARAMETER,
     Kind,
@@ -83,8 +104,6 @@ from purdist.graphs.looking import (
     value_ids,
     written_parameters,
 )
-from purdist.graphs.lookups import Lookup, lookups, value_ranges
-from purdist.graphs.loops import mend_loops, wrong_loops
 from purdist.graphs.making import (
     adopt,
     cut,
@@ -105,34 +124,35 @@ from purdist.graphs.memory import (
     middle_row,
     share_memory,
 )
-from purdist.graphs.modes import Mode, Modes
-from purdist.graphs.optimizers import (
-    Gradient,
-    clip_in_graphs,
-    count_of_batches,
-    decay_all_but,
-    follow,
-    has_parameters_of_its_own,
-    is_used,
-    option,
-    parts_of,
-    regularizer_of,
-    scheduler_of,
-    set_option,
-    tensors_in,
+from purdist.graphs.running.files import (
+    OldModel,
+    fetched,
+    is_from_file,
+    loaded_old_model,
+    read_old_model,
+    read_program,
+    read_weights,
+    save_inference,
 )
-from purdist.graphs.otherwise import (
+from purdist.graphs.running.modes import Mode, Modes
+from purdist.graphs.running.otherwise import (
     note_in_file,
     note_otherwise,
     noted_in_file,
     noted_otherwise,
     trained_otherwise,
 )
-from purdist.graphs.overwriting import Overwriting, StaleReadError, statement_of
-from purdist.graphs.precision import computes_low, in_float32_where_needed
-from purdist.graphs.running import Runner
-from purdist.graphs.setting import set_in_copies
-from purdist.graphs.sizes import Agreement, Meeting, Sizes, agreements, guard, guarded, must_meet
+from purdist.graphs.running.runner import Runner
+from purdist.graphs.sizes.agreeing import (
+    Agreement,
+    Meeting,
+    Sizes,
+    agreements,
+    guard,
+    guarded,
+    must_meet,
+)
+from purdist.graphs.sizes.lookups import Lookup, lookups, value_ranges
 from purdist.graphs.slices import fed_ids, upstream
 from purdist.graphs.state import (
     Place,
@@ -145,8 +165,7 @@ from purdist.graphs.state import (
     random_state,
     seed_of_state,
 )
-from purdist.graphs.tracing import Call, Trace, UntraceableError, trace, untouched
-from purdist.graphs.writes import read_through_writes, unreadable_writes
+from purdist.graphs.statements import place_in_source, statement_of
 
 __all__ = [
     "PARAMETER",

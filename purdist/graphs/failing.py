@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from itertools import pairwise
+from collections.abc import Mapping
 from typing import Any
 
 import numpy.typing as npt
 
 from purdist.errors import FeedError, InvalidArgumentError, PurdistError
-from purdist.graphs.overwriting import NOT_THE_USERS
+from purdist.graphs.statements import statements_in
 
 MARK = "purdist: "
 """What the call stack of an op begins with that fails to compute on purpose: the fault follows."""
@@ -27,7 +26,7 @@ def failure(error: Exception, feed: Mapping[str, npt.NDArray[Any]]) -> PurdistEr
         fault = text.partition(MARK)[2].partition("\n")[0]
         problem, _, remedy = fault.partition(" | ")
         return InvalidArgumentError(f"{problem}, fed {fed}.", remedy)
-    where = next(_places(text), "")
+    where = next(statements_in(text), "")
     return FeedError(
         f"Expected feeds that the program can compute with, got {fed}, at which Paddle fails"
         f"{f' in {where}' if where else ''}: {said(text)}",
@@ -44,13 +43,3 @@ def said(text: str) -> str:
     wrong = [line for line in lines if "Error: " in line.split(" ", 1)[0] + " "]
     hints = [line for line in lines if line.startswith("[Hint")]
     return " ".join([*(wrong[-1:] or lines[-1:] or ["nothing"]), *hints[-1:]])
-
-
-def _places(text: str) -> Iterator[str]:
-    """The lines of somebody's own code that built the op which failed, innermost first."""
-    lines = [line.strip() for line in text.splitlines()]
-    for where, code in reversed(list(pairwise(lines))):
-        if where.startswith('File "') and '", line ' in where:
-            file, _, rest = where.removeprefix('File "').partition('", line ')
-            if not file.startswith(NOT_THE_USERS):
-                yield f"{code!r} ({file}:{rest.partition(',')[0]})"

@@ -7,7 +7,7 @@ import pytest
 
 import purdist
 from purdist import graphs
-from purdist.graphs.differentiating import WHOLE
+from purdist.graphs.learning.differentiating import WHOLE
 from purdist.trying import agree
 from tests import operands
 from tests.nets import numbers, program

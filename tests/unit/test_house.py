@@ -13,6 +13,7 @@ import purdist
 
 PACKAGE = Path(purdist.__file__).parent
 MODULES = sorted(PACKAGE.rglob("*.py"))
+GRAPHS = PACKAGE / "graphs"
 PAGE = (PACKAGE / "README.md").read_text()
 
 
@@ -43,6 +44,39 @@ def _is_room(name: str) -> bool:
     return (PACKAGE / name).is_dir() or (PACKAGE / f"{name}.py").is_file()
 
 
+def groups() -> list[str]:
+    """The groups of `purdist.graphs`, from the ground; the first is what stands beside them."""
+    table = PAGE.partition("## Glossary")[0].partition("| group |")[2]
+    return ["", *re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE)[::-1]]
+
+
+def group_of(module: Path) -> str:
+    return "" if module.parent == GRAPHS else module.parent.name
+
+
+def modules_imported(module: Path) -> Iterator[str]:
+    """The modules that one imports from, each with its whole name."""
+    for node in ast.walk(ast.parse(module.read_text())):
+        if isinstance(node, ast.ImportFrom):
+            for alias in node.names:
+                whole = f"{node.module}.{alias.name}"
+                path = PACKAGE.parent / whole.replace(".", "/")
+                yield (
+                    whole
+                    if path.is_dir() or path.with_suffix(".py").is_file()
+                    else node.module or ""
+                )
+
+
+def groups_imported(module: Path) -> Iterator[str]:
+    """The groups of `purdist.graphs` that a module of it imports."""
+    for name in modules_imported(module):
+        _, inside, rest = name.partition("purdist.graphs.")
+        if inside:
+            group = rest.split(".")[0]
+            yield group if (GRAPHS / group).is_dir() else ""
+
+
 def test_each_room_stands_on_a_floor() -> None:
     assert set(floors()) == {room_of(module) for module in MODULES}
 
@@ -52,6 +86,21 @@ def test_imports_go_down(module: Path) -> None:
     levels, room = floors(), room_of(module)
     up = {other for other in imported(module) if other != room and levels[other] >= levels[room]}
     assert up == set()
+
+
+def test_each_group_of_graphs_stands_on_a_floor() -> None:
+    assert set(groups()) == {group_of(module) for module in GRAPHS.rglob("*.py")}
+
+
+@pytest.mark.parametrize(
+    "module",
+    [module for module in sorted(GRAPHS.rglob("*.py")) if module != GRAPHS / "__init__.py"],
+    ids=lambda path: str(path.relative_to(GRAPHS)),
+)
+def test_imports_go_down_inside_graphs(module: Path) -> None:
+    assert "purdist.graphs" not in set(modules_imported(module)), "the names of all, asked inside"
+    floor = groups().index(group_of(module))
+    assert [name for name in groups_imported(module) if groups().index(name) > floor] == []
 
 
 @pytest.mark.parametrize("module", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))

@@ -13,7 +13,7 @@ from paddle.nn import functional as F  # noqa: N812
 
 import purdist
 from purdist import graphs
-from purdist.graphs.kernels import SHOWN, Allowed, Each
+from purdist.graphs.learning.kernels import SHOWN, Allowed, Each
 from purdist.trying import agree
 from tests.nets import Array, linear, numbers, program, read
 

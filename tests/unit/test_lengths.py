@@ -11,7 +11,7 @@ from paddle.static import InputSpec
 
 import purdist
 from purdist import InvalidArgumentError, graphs
-from purdist.graphs.lengths import BELIEVING
+from purdist.graphs.sizes.lengths import BELIEVING
 from tests import lengths, nets
 
 ops: Any = paddle

@@ -9,7 +9,7 @@ import paddle
 import pytest
 
 from purdist import graphs
-from purdist.graphs.lookups import INDEXING
+from purdist.graphs.sizes.lookups import INDEXING
 from tests.nets import Net
 
 ops: Any = paddle  # more of it than purdist has types for

@@ -13,7 +13,7 @@ import paddle
 from paddle.base.core import DenseTensor
 from paddle.jit.dy2static.program_translator import ProgramTranslator
 
-from purdist.graphs.tracing import untouched
+from purdist.graphs.calling.tracing import untouched
 
 
 @contextmanager

@@ -16,9 +16,9 @@ from paddle.base import core
 
 from purdist.graphs.drafts import Graph
 from purdist.graphs.failing import failure
-from purdist.graphs.lengths import check_lengths
+from purdist.graphs.learning.precision import in_float32_where_needed
 from purdist.graphs.looking import data_name, is_feed, is_tensor, layouts, operations
-from purdist.graphs.precision import in_float32_where_needed
+from purdist.graphs.sizes.lengths import check_lengths
 from purdist.graphs.state import Place, Scope, building, executing, freeing_in_bulk, plain_layout
 
 _SMALL = 1 << 14

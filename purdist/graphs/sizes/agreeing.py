@@ -18,7 +18,6 @@ import attrs
 import paddle
 from paddle.base.libpaddle import pir
 
-from purdist.graphs.atoms import ONE, Size, product
 from purdist.graphs.drafts import Graph
 from purdist.graphs.looking import (
     Operation,
@@ -31,7 +30,8 @@ from purdist.graphs.looking import (
     op_of,
     operations,
 )
-from purdist.graphs.resizing import BROADCASTING, BY_DATA, HANDLERS, combined
+from purdist.graphs.sizes.atoms import ONE, Size, product
+from purdist.graphs.sizes.resizing import BROADCASTING, BY_DATA, HANDLERS, combined
 
 Place = tuple[str, int]
 """A feed and its axis."""

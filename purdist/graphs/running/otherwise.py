@@ -16,8 +16,7 @@ from paddle.base.libpaddle import pir
 
 from purdist.graphs.changing import set_layer
 from purdist.graphs.drafts import Draft, Graph
-from purdist.graphs.files import read_program
-from purdist.graphs.gradients import derive_gradients
+from purdist.graphs.learning.gradients import derive_gradients
 from purdist.graphs.looking import (
     COPY,
     DATA,
@@ -40,6 +39,7 @@ from purdist.graphs.looking import (
     short_name,
 )
 from purdist.graphs.making import cut
+from purdist.graphs.running.files import read_program
 
 _SPLIT = "builtin.split"
 """Takes apart what may be there for a gradient alone: counts where something reads it."""

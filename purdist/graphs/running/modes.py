@@ -9,7 +9,7 @@ import attrs
 import paddle
 
 from purdist.graphs.drafts import Graph
-from purdist.graphs.gradients import derive_gradients
+from purdist.graphs.learning.gradients import derive_gradients
 from purdist.graphs.looking import declared_name, identity, is_declared, op_of
 from purdist.graphs.making import append, cut, renamed
 

@@ -9,8 +9,7 @@ from typing import Any
 import paddle
 from paddle.base.libpaddle import pir
 
-from purdist.graphs import sizes
-from purdist.graphs.asking import (
+from purdist.graphs.calling.asking import (
     ARITHMETIC,
     COMPARISONS,
     NumbersError,
@@ -20,6 +19,7 @@ from purdist.graphs.asking import (
     sizes_of,
 )
 from purdist.graphs.looking import operations
+from purdist.graphs.sizes import agreeing
 
 
 class ComparedSizes(Sizes):
@@ -31,7 +31,7 @@ class ComparedSizes(Sizes):
     def __eq__(self, other: object) -> Any:
         if not super().__eq__(other) or not isinstance(other, list | tuple):
             return False
-        known = sizes.Sizes()
+        known = agreeing.Sizes()
         known.follow(operations(paddle.static.default_main_program()))
         same: Any = True
         for one, two in zip(self, other, strict=True):
@@ -48,7 +48,7 @@ class ComparedSizes(Sizes):
     __hash__ = None
 
 
-def _are_one(known: sizes.Sizes, one: object, two: object) -> bool:
+def _are_one(known: agreeing.Sizes, one: object, two: object) -> bool:
     """Whether it can be told before the graph runs that two sizes, which may be, are one."""
     if not (isinstance(one, pir.Value) and isinstance(two, pir.Value)):
         return not (isinstance(one, pir.Value) or isinstance(two, pir.Value))

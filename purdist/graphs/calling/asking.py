@@ -9,10 +9,8 @@ constant of it, and whoever wants numbers gets a `NumbersError`.
 from __future__ import annotations
 
 import contextlib
-import os
 import sys
 import threading
-import traceback
 import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -28,10 +26,8 @@ from paddle.pir import core
 from paddle.pir.core import static_op_arg_cast_guard
 from paddle.tensor import linalg
 
-from purdist.graphs.branching import branches_as_in_dygraph
-
-_PADDLE = str(Path(paddle.__file__).parent) + os.sep
-_PURDIST = str(Path(__file__).parent.parent) + os.sep
+from purdist.graphs.calling.branching import branches_as_in_dygraph
+from purdist.graphs.statements import PADDLE, PURDIST
 
 _DIVIDING = ("kl_div", "npair_loss", "dice_loss", "gaussian_nll_loss", "rnnt_loss")
 _SIZE_READERS = frozenset(
@@ -136,7 +132,7 @@ def shape_of(value: paddle.Tensor) -> list[int]:
 
 def is_paddles(frame: Any) -> bool:
     """Whether code is Paddle's own."""
-    return bool(frame.f_code.co_filename.startswith(_PADDLE))
+    return bool(frame.f_code.co_filename.startswith(PADDLE))
 
 
 @contextmanager
@@ -240,19 +236,9 @@ def _answers(here: Callable[[], bool], own: Callable[[paddle.Tensor], object]) -
 def _wants_sizes(frame: Any) -> bool:
     """Whether code computes with sizes: Paddle's own mostly looks whether one is -1."""
     path = frame.f_code.co_filename
-    if not path.startswith(_PADDLE):
-        return not path.startswith(_PURDIST)
+    if not path.startswith(PADDLE):
+        return not path.startswith(PURDIST)
     return (Path(path).name, frame.f_code.co_name) in _SIZE_READERS
-
-
-def place_in_source(error: BaseException) -> str:
-    """Where somebody's own code was when ``error`` came: file, line and text."""
-    frames = traceback.extract_tb(error.__traceback__)
-    own = [f for f in frames if not f.filename.startswith((_PADDLE, _PURDIST, contextlib.__file__))]
-    if not own:
-        return "Paddle"
-    where = f"{own[-1].filename}:{own[-1].lineno}"
-    return f"{own[-1].line!r} ({where})" if own[-1].line else where
 
 
 def _beside(name: str, become: Callable[[Any], Any]) -> Callable[[Any, Any], Any]:
@@ -323,9 +309,9 @@ def _no_other(here: Callable[[], bool]) -> Callable[..., Any]:
 
 def _is_ours(frame: Any) -> bool:
     """Whether a context manager was entered by purdist, which a function may call."""
-    while frame and frame.f_code.co_filename.startswith((_PADDLE, contextlib.__file__)):
+    while frame and frame.f_code.co_filename.startswith((PADDLE, contextlib.__file__)):
         frame = frame.f_back
-    return frame is not None and frame.f_code.co_filename.startswith(_PURDIST)
+    return frame is not None and frame.f_code.co_filename.startswith(PURDIST)
 
 
 def _as_constant(

@@ -6,9 +6,9 @@ from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 
 import paddle
 
-from purdist.graphs.atoms import ONE, Size, Walk, product, quotient
-from purdist.graphs.lengths import BELIEVING, sample_axes
 from purdist.graphs.looking import Operation, identity, number_of, numbers_of
+from purdist.graphs.sizes.atoms import ONE, Size, Walk, product, quotient
+from purdist.graphs.sizes.lengths import BELIEVING, sample_axes
 
 _Window = list[tuple[int, int]]
 

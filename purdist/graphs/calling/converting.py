@@ -17,7 +17,7 @@ from paddle.jit import dy2static
 from paddle.jit.dy2static import convert_operators, program_translator
 from paddle.utils import unique_name
 
-from purdist.graphs.asking import replaced, sizes_of
+from purdist.graphs.calling.asking import replaced, sizes_of
 from purdist.graphs.looking import dtype_name, is_feed, operations
 
 Function = Callable[..., Any]

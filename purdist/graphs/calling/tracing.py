@@ -17,16 +17,16 @@ from paddle.base.dygraph import base as dygraph_base
 from paddle.jit.dy2static import parameter_recorder
 from paddle.nn.functional import common
 
-from purdist.graphs.asking import asking
-from purdist.graphs.casting import casting_as_in_dygraph
-from purdist.graphs.comparing import compared_sizes_of, guessed_sizes_of
-from purdist.graphs.converting import reading_sizes
+from purdist.graphs.calling.asking import asking
+from purdist.graphs.calling.casting import casting_as_in_dygraph
+from purdist.graphs.calling.comparing import compared_sizes_of, guessed_sizes_of
+from purdist.graphs.calling.converting import reading_sizes
+from purdist.graphs.calling.keeping import keep_graph, keep_graph_for
+from purdist.graphs.calling.layers import has_hooks
+from purdist.graphs.calling.overwriting import Overwriting
+from purdist.graphs.calling.writes import writes_as_in_dygraph
 from purdist.graphs.drafts import Draft
-from purdist.graphs.keeping import keep_graph, keep_graph_for
-from purdist.graphs.layers import has_hooks
 from purdist.graphs.looking import DATA, PARAMETER, Operation, operations
-from purdist.graphs.overwriting import Overwriting
-from purdist.graphs.writes import writes_as_in_dygraph
 
 
 @attrs.frozen(eq=False)

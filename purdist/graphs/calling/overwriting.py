@@ -10,9 +10,8 @@ from __future__ import annotations
 import builtins
 import inspect
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import attrs
@@ -34,9 +33,9 @@ from purdist.graphs.looking import (
     is_tensor,
     op_of,
     overwritten,
-    short_name,
     value_ids,
 )
+from purdist.graphs.statements import statement_of
 
 _VIEWS = frozenset(stride_ops) | {
     "pd_op.as_complex",
@@ -49,8 +48,6 @@ _VIEWS = frozenset(stride_ops) | {
     "pd_op.view_slice",
 }
 """Ops whose results share the memory of what they read, in dynamic mode."""
-
-NOT_THE_USERS = (*(str(Path(file).parent) for file in (paddle.__file__, __file__)), "<")
 
 
 class StaleReadError(Exception):
@@ -321,15 +318,3 @@ class Overwriting:
 
 def _kind(value: paddle.Tensor) -> tuple[list[int], object]:
     return list(value.shape), value.dtype
-
-
-def statement_of(op: Operation) -> str:
-    """The line of source that built ``op``, as ``text (file:line)``."""
-    attributes: Mapping[str, Any] = op.attrs()
-    lines: list[str] = attributes.get("op_callstack") or []
-    for where, text in reversed(list(zip(lines[::2], lines[1::2], strict=False))):
-        _, file, rest = where.split('"')
-        if not file.startswith(NOT_THE_USERS):
-            number = rest.partition("line ")[2].partition(",")[0]
-            return f"{text.strip()!r} ({file}:{number})"
-    return repr(short_name(op))

@@ -15,7 +15,6 @@ import paddle
 from paddle.base.libpaddle import pir
 
 from purdist.graphs.drafts import Graph
-from purdist.graphs.lengths import lengths_of
 from purdist.graphs.looking import (
     Operation,
     data_name,
@@ -27,7 +26,8 @@ from purdist.graphs.looking import (
     numbers_of,
     operations,
 )
-from purdist.graphs.sizes import Place, Sizes, sizes_in
+from purdist.graphs.sizes.agreeing import Place, Sizes, sizes_in
+from purdist.graphs.sizes.lengths import lengths_of
 
 Range = tuple[int, int | None]
 """From where to where, exclusive; None where the size is not known."""

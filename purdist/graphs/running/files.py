@@ -19,7 +19,7 @@ from paddle.base.proto import framework_pb2
 
 from purdist.errors import CorruptFileError, MissingFileError
 from purdist.graphs.drafts import Draft, Graph
-from purdist.graphs.gradients import derive_gradients
+from purdist.graphs.learning.gradients import derive_gradients
 from purdist.graphs.looking import (
     FETCH,
     PARAMETER,

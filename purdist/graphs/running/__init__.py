@@ -1,0 +1,1 @@
+"""Graphs that run: both modes of a network, its files, and the executor."""

@@ -1,0 +1,1 @@
+"""What is not known of a graph before it is fed: sizes, lengths, values that are looked up."""

@@ -1,0 +1,56 @@
+"""Which line of source it was: that built an op, or that failed."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import traceback
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import paddle
+
+from purdist.graphs.looking import Operation, short_name
+
+PADDLE = str(Path(paddle.__file__).parent) + os.sep
+PURDIST = str(Path(__file__).parents[1]) + os.sep
+"""What the paths of their files begin with."""
+
+_BUILDERS = (PADDLE, str(Path(__file__).parent) + os.sep, "<")
+
+
+def statement_of(op: Operation) -> str:
+    """The line of source that built ``op``, as ``text (file:line)``."""
+    attributes: Mapping[str, Any] = op.attrs()
+    lines: list[str] = attributes.get("op_callstack") or []
+    return next(_stated(zip(lines[::2], lines[1::2], strict=False)), repr(short_name(op)))
+
+
+def statements_in(text: str) -> Iterator[str]:
+    """The lines of somebody's own code that an error of Paddle's names, innermost first."""
+    return _stated(pairwise(line.strip() for line in text.splitlines()))
+
+
+def place_in_source(error: BaseException) -> str:
+    """Where somebody's own code was when ``error`` came: file, line and text."""
+    frames = traceback.extract_tb(error.__traceback__)
+    own = [
+        frame
+        for frame in frames
+        if not frame.filename.startswith((PADDLE, PURDIST, contextlib.__file__))
+    ]
+    if not own:
+        return "Paddle"
+    where = f"{own[-1].filename}:{own[-1].lineno}"
+    return f"{own[-1].line!r} ({where})" if own[-1].line else where
+
+
+def _stated(lines: Iterable[tuple[str, str]]) -> Iterator[str]:
+    """What is somebody's own of lines of a traceback, each with the code under it."""
+    for where, code in reversed(list(lines)):
+        head, quote, rest = where.strip().partition('", line ')
+        file = head.removeprefix('File "')
+        if quote and file != head and not file.startswith(_BUILDERS):
+            yield f"{code.strip()!r} ({file}:{rest.partition(',')[0]})"
