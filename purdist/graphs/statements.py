@@ -18,19 +18,20 @@ PADDLE = str(Path(paddle.__file__).parent) + os.sep
 PURDIST = str(Path(__file__).parents[1]) + os.sep
 """What the paths of their files begin with."""
 
-_BUILDERS = (PADDLE, str(Path(__file__).parent) + os.sep, "<")
+_GRAPHS = str(Path(__file__).parent) + os.sep
 
 
 def statement_of(op: Operation) -> str:
-    """The line of source that built ``op``, as ``text (file:line)``."""
+    """The line of source that built ``op``, as ``text (file:line)``: purdist's, where it did."""
     attributes: Mapping[str, Any] = op.attrs()
     lines: list[str] = attributes.get("op_callstack") or []
-    return next(_stated(zip(lines[::2], lines[1::2], strict=False)), repr(short_name(op)))
+    built = _stated(zip(lines[::2], lines[1::2], strict=False), _GRAPHS)
+    return next(built, repr(short_name(op)))
 
 
 def statements_in(text: str) -> Iterator[str]:
     """The lines of somebody's own code that an error of Paddle's names, innermost first."""
-    return _stated(pairwise(line.strip() for line in text.splitlines()))
+    return _stated(pairwise(line.strip() for line in text.splitlines()), PURDIST)
 
 
 def place_in_source(error: BaseException) -> str:
@@ -47,10 +48,10 @@ def place_in_source(error: BaseException) -> str:
     return f"{own[-1].line!r} ({where})" if own[-1].line else where
 
 
-def _stated(lines: Iterable[tuple[str, str]]) -> Iterator[str]:
-    """What is somebody's own of lines of a traceback, each with the code under it."""
+def _stated(lines: Iterable[tuple[str, str]], ours: str) -> Iterator[str]:
+    """The lines of a traceback with the code under each, innermost first, Paddle's left out."""
     for where, code in reversed(list(lines)):
         head, quote, rest = where.strip().partition('", line ')
         file = head.removeprefix('File "')
-        if quote and file != head and not file.startswith(_BUILDERS):
+        if quote and file != head and not file.startswith((PADDLE, ours, "<")):
             yield f"{code.strip()!r} ({file}:{rest.partition(',')[0]})"
