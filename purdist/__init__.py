@@ -30,6 +30,7 @@ from purdist.errors import NameClashError as NameClashError
 from purdist.errors import PurdistError as PurdistError
 from purdist.errors import PurdistWarning as PurdistWarning
 from purdist.errors import RandomInferenceError as RandomInferenceError
+from purdist.errors import RunError as RunError
 from purdist.errors import SeveralFaultsError as SeveralFaultsError
 from purdist.errors import ShapeMismatchError as ShapeMismatchError
 from purdist.errors import StaleCacheError as StaleCacheError

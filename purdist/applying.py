@@ -143,7 +143,7 @@ def _first_free(names: Iterator[str], program: Program, taken: Collection[str]) 
 
 def _check(program: Program, specs: Mapping[str, LossSpec]) -> None:
     faults = [
-        type(fault)(f"{term}: {fault.problem}", fault.remedy)
+        fault.reworded(f"{term}: {fault.problem}", fault.remedy)
         for term, spec in specs.items()
         for fault in _faults(program, spec)
     ]

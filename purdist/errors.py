@@ -1,7 +1,8 @@
 """The errors purdist raises: what was expected, what was got, what to do.
 
 Every error is a `PurdistError` and also the built-in that fits, so code that
-catches ``ValueError`` or ``KeyError`` keeps working.
+catches ``ValueError`` or ``KeyError`` keeps working. Faults of one kind that one call
+found come as that kind, faults of several as a `SeveralFaultsError`. All can be pickled.
 """
 
 from __future__ import annotations
@@ -34,9 +35,15 @@ class PurdistError(Exception):
         # KeyError would show the repr of the text, newlines escaped.
         return str(self.args[0])
 
-    def __reduce__(self) -> tuple[type[PurdistError], tuple[str, str], dict[str, object]]:
+    def __reduce__(self) -> tuple[type[PurdistError], tuple[object, ...], dict[str, object]]:
         # Exception would hand the joined text back as `problem`.
         return type(self), (self.problem, self.remedy), self.__dict__
+
+    def reworded(self, problem: str, remedy: str) -> PurdistError:
+        """The same fault in other words."""
+        again = type(self)(problem, remedy)
+        again.faults = self.faults
+        return again
 
 
 class UnknownVariableError(PurdistError, KeyError):
@@ -74,7 +81,7 @@ class UninitializedWeightsError(PurdistError, ValueError):
 
 
 class FeedError(PurdistError, KeyError):
-    """A feed that is missing, that the program has no input for, or that it fails at."""
+    """A feed that is missing, that the program has no input for, or that is no array."""
 
 
 class InvalidArgumentError(PurdistError, ValueError):
@@ -87,6 +94,10 @@ class ForeignValueError(PurdistError, TypeError):
 
 class BuildError(PurdistError, RuntimeError):
     """The code of a loss of one's own failed while its graph was built."""
+
+
+class RunError(PurdistError, RuntimeError):
+    """Paddle fails as it computes, at feeds that looked right. What it raised is the cause."""
 
 
 class RandomInferenceError(PurdistError, ValueError):
@@ -113,8 +124,33 @@ class CorruptFileError(PurdistError, ValueError):
     """A file that is cut off, or is not of the format it should be."""
 
 
-class SeveralFaultsError(PurdistError, ValueError):
-    """Faults of more than one kind, found in one call."""
+class SeveralFaultsError(PurdistError, ExceptionGroup[PurdistError]):
+    """Faults of more than one kind, found in one call.
+
+    A group, and no other built-in: that would hide the others. ``except*`` finds each kind::
+
+        try:
+            merge(teacher, student, {"y": "x", "z": "x"}, keep_inputs=["y"])
+        except* KeyError as group:
+            print(group.exceptions)  # z is no input of the teacher
+        except* ValueError as group:
+            print(group.exceptions)  # y is mapped and kept
+    """
+
+    def __init__(self, problem: str, faults: Sequence[PurdistError]) -> None:
+        super().__init__(problem)
+        self.faults = tuple(faults)
+
+    def __reduce__(self) -> tuple[type[PurdistError], tuple[object, ...], dict[str, object]]:
+        return type(self), (self.problem, self.faults), self.__dict__
+
+    def reworded(self, problem: str, remedy: str) -> SeveralFaultsError:
+        """The same faults under another headline, each of which says what to do."""
+        return SeveralFaultsError(f"{problem}\n{remedy}" if remedy else problem, self.faults)
+
+    def derive(self, faults: Sequence[PurdistError], /) -> SeveralFaultsError:  # type: ignore[override]
+        """Some of the faults, as ``except*``, `split` and `subgroup` ask for them."""
+        return SeveralFaultsError(_numbered(faults), faults)
 
 
 class PurdistWarning(UserWarning):
@@ -126,11 +162,17 @@ def together(faults: Sequence[PurdistError]) -> PurdistError:
     if len(faults) == 1:
         return faults[0]
     kinds = {type(fault) for fault in faults}
-    kind = kinds.pop() if len(kinds) == 1 else SeveralFaultsError
-    text = "\n".join(f"{k}. {fault}" for k, fault in enumerate(faults, start=1))
-    error = kind(f"{len(faults)} faults:\n{text}")
+    kind = kinds.pop()
+    if kinds or issubclass(kind, SeveralFaultsError):
+        return SeveralFaultsError(_numbered(faults), faults)
+    error = kind(_numbered(faults))
     error.faults = tuple(faults)
     return error
+
+
+def _numbered(faults: Sequence[PurdistError]) -> str:
+    text = "\n".join(f"{k}. {fault}" for k, fault in enumerate(faults, start=1))
+    return f"{len(faults)} fault{'s' * (len(faults) > 1)}:\n{text}"
 
 
 def warn(text: str) -> None:

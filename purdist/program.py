@@ -16,9 +16,9 @@ from purdist import graphs
 from purdist.arrays import Arrays, Feed
 from purdist.describing import overview, suggestion, table
 from purdist.errors import (
-    FeedError,
     InvalidArgumentError,
     PurdistError,
+    RunError,
     ShapeMismatchError,
     UnknownVariableError,
     together,
@@ -168,12 +168,16 @@ class Program:
         Raises:
             UnknownVariableError: A fetched name is none of a variable.
             FeedError: A feed is missing, is none of an input or a masked array; or it is no
-                mapping; or Paddle fails at what is fed, its own error being the cause.
+                mapping.
             ShapeMismatchError: A feed has another rank, or another size on a known axis, or two
-                have not the same number of rows.
+                have not the same number of rows; or a recurrent layer gets an empty one; or
+                variables of a loss do not meet.
             DtypeMismatchError: A feed has another dtype.
             InvalidArgumentError: A fetched variable exists in training alone, or a feed has a
                 value outside the range of what is looked up by it.
+            RunError: Paddle fails as it computes, at sizes or numbers that only then meet; its
+                own error is the cause.
+            SeveralFaultsError: Faults of several of these kinds.
         """
         self.check_fetch(fetch, self.modes.inference, "inference")
         names = tuple(dict.fromkeys(fetch))
@@ -181,7 +185,7 @@ class Program:
         arrays = self.check_feed(feed, compiled.feeds)
         try:
             return dict(zip(names, compiled(arrays), strict=True))
-        except FeedError as error:
+        except RunError as error:
             raise self.explained(error, arrays) from error.__cause__
 
     def _compiled(self, names: tuple[str, ...]) -> Inferring:
@@ -193,12 +197,12 @@ class Program:
             self._runners[names] = compiled
         return compiled
 
-    def explained(self, error: FeedError, feed: Arrays) -> PurdistError:
+    def explained(self, error: RunError, feed: Arrays) -> PurdistError:
         """What to raise where running failed with ``error``: sizes of a loss that do not meet."""
         for term, *names in graphs.guarded(self.graph):
             try:
                 arrays = self._compiled(tuple(names))(feed)
-            except FeedError:
+            except RunError:
                 continue  # what the loss reads fails itself
             if len({array.shape for array in arrays}) > 1:
                 shapes = ", ".join(

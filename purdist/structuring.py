@@ -162,7 +162,7 @@ def _faults(error: Exception, path: str) -> Iterator[PurdistError]:
             yield from _faults(inner, path)
     elif isinstance(error, PurdistError):
         for fault in error.faults or (error,):
-            yield type(fault)(f"{path}: {fault.problem}", fault.remedy)
+            yield fault.reworded(f"{path}: {fault.problem}", fault.remedy)
     elif isinstance(error, ForbiddenExtraKeysError):
         known = [field.alias for field in attrs.fields(error.cl)]
         for name in sorted(error.extra_fields):

@@ -38,7 +38,7 @@ from purdist.graphs.changing import (
 )
 from purdist.graphs.child import tried
 from purdist.graphs.drafts import Draft, Graph
-from purdist.graphs.failing import said
+from purdist.graphs.failing import check_not_empty, said, shapes_of
 from purdist.graphs.learning.differentiating import lost_gradients, make_gradients_whole
 from purdist.graphs.learning.gradients import (
     derive_gradients,
@@ -201,6 +201,7 @@ __all__ = [
     "buffers_in",
     "building",
     "call",
+    "check_not_empty",
     "clip_in_graphs",
     "computes_low",
     "converted",
@@ -302,6 +303,7 @@ __all__ = [
     "set_layer",
     "set_option",
     "set_training",
+    "shapes_of",
     "share_memory",
     "short_name",
     "signature",

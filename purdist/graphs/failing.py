@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy.typing as npt
 
-from purdist.errors import FeedError, InvalidArgumentError, PurdistError
+from purdist.errors import InvalidArgumentError, PurdistError, RunError, ShapeMismatchError, some
 from purdist.graphs.statements import statements_in
 
 MARK = "purdist: "
@@ -19,21 +19,39 @@ _SHOWN = 8
 
 def failure(error: Exception, feed: Mapping[str, npt.NDArray[Any]]) -> PurdistError:
     """What to raise where Paddle computed nothing of ``feed``, its own error being ``error``."""
-    text = str(error)
-    shapes = [f"{name} {list(array.shape)}" for name, array in sorted(feed.items())]
-    fed = ", ".join(shapes[:_SHOWN]) + (", ..." if len(shapes) > _SHOWN else "")
+    text, fed = str(error), shapes_of(feed)
     if MARK in text:
         fault = text.partition(MARK)[2].partition("\n")[0]
         problem, _, remedy = fault.partition(" | ")
         return InvalidArgumentError(f"{problem}, fed {fed}.", remedy)
     where = next(statements_in(text), "")
-    return FeedError(
+    return RunError(
         f"Expected feeds that the program can compute with, got {fed}, at which Paddle fails"
         f"{f' in {where}' if where else ''}: {said(text)}",
         "Sizes that are unknown while a graph is built, and numbers that something is looked up "
         "by, meet only when it runs: look at the shapes and the range of what is fed. Paddle's "
         "own error is the cause of this one.",
     )
+
+
+def check_not_empty(feed: Mapping[str, npt.NDArray[Any]]) -> None:
+    """Refuses a feed of nothing.
+
+    Raises:
+        ShapeMismatchError: An array holds no number.
+    """
+    for name, array in feed.items():
+        if not array.size:
+            raise ShapeMismatchError(
+                f"Expected feeds that are not empty, got {name} {list(array.shape)}.",
+                "Leave an empty batch out.",
+            )
+
+
+def shapes_of(feed: Mapping[str, npt.NDArray[Any]]) -> str:
+    """What was fed, as a text tells it: ``x [3, 6], y [3]``."""
+    shapes = (f"{name} {list(array.shape)}" for name, array in sorted(feed.items()))
+    return some(shapes, _SHOWN) or "none"
 
 
 def said(text: str) -> str:

@@ -220,7 +220,7 @@ class Driver:
             return rules.check(fed, self._outputs.union(fed))
         except PurdistError as error:
             who = ", ".join(str(t.running) for t in self.teachers if not is_ours(t))
-            raise type(error)(
+            raise error.reworded(
                 f"A backend of your own answered otherwise than its teacher ({who}): "
                 f"{error.problem}",
                 "Look at what its Running returns: arrays as the teacher's variables are, a row "

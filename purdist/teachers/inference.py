@@ -128,7 +128,12 @@ class _Compiled(Running):
         try:
             return self.engine(feed)
         except REFUSALS as error:
-            raise _refused(error) from error
+            raise EngineError(
+                f"Expected Paddle Inference to answer the teacher's feeds, got "
+                f"{graphs.shapes_of({name: feed[name] for name in self.feeds})}, at which it "
+                f"fails: {graphs.said(str(error))}",
+                "Look at their shapes; or use teacher='graph', which runs it beside the student.",
+            ) from error
 
 
 def _compile(
@@ -154,7 +159,10 @@ def _compile(
         try:
             engine = written.compiled(way)
         except REFUSALS as error:
-            raise _refused(error) from error
+            raise EngineError(
+                f"Expected Paddle Inference to take the teacher, got: {graphs.said(str(error))}",
+                "Use teacher='graph', which runs it beside the student.",
+            ) from error
     if not way.onednn and isinstance(network.place, paddle.CPUPlace):
         why = fault or "oneDNN is wrong at networks in NHWC, NLC or NDHWC"
         warn(
@@ -163,10 +171,3 @@ def _compile(
             "The numbers are those of the graph; teacher='graph' may be as fast."
         )
     return engine, way, fault
-
-
-def _refused(error: Exception) -> EngineError:
-    return EngineError(
-        f"Expected Paddle Inference to take the teacher, got: {graphs.said(str(error))}",
-        "Use teacher='graph', which runs it beside the student.",
-    )

@@ -11,6 +11,7 @@ import paddle
 
 from purdist import graphs, scopes
 from purdist.applying import apply
+from purdist.errors import RunError
 from purdist.losses.spec import LossSpec
 from purdist.program import Program
 from purdist.sources.static import from_static
@@ -89,7 +90,11 @@ class Evaluator:
         self._run = graphs.Runner(graph, fetch, self._program.scope, self._program.place)
 
     def __call__(self, arrays: Arrays) -> Evaluation:
-        value, *found = self._run(self._program.check_feed(arrays, self._program.inputs))
+        feed = self._program.check_feed(arrays, self._program.inputs)
+        try:
+            value, *found = self._run(feed)
+        except RunError as error:
+            raise self._program.explained(error, feed) from error.__cause__
         return Evaluation(float(value), dict(zip(self._gradients, found, strict=True)))
 
 

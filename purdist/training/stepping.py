@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from purdist import graphs, scopes
 from purdist.arrays import Arrays, Feed
-from purdist.errors import FeedError, InvalidArgumentError, ShapeMismatchError
+from purdist.errors import InvalidArgumentError, RunError
 from purdist.feeding import FeedRules
 from purdist.training.checks import check_at_least_one
 from purdist.training.values import Step, Training
@@ -52,11 +52,13 @@ def train(
         InvalidArgumentError: ``log_every`` is below 1, or ``batches`` is one feed; or a feed has
             a value outside the range of what is looked up by it (when its step is due, before it
             is taken).
-        FeedError: A feed is no mapping, or one is missing, surplus or masked (likewise); or Paddle
-            fails at what is fed, its own error being the cause.
-        ShapeMismatchError: A feed has another rank or size, or two have not the same number of
-            rows (likewise).
+        FeedError: A feed is no mapping, or one is missing, surplus or masked (likewise).
+        ShapeMismatchError: A feed has another rank or size, or is empty, or two have not the same
+            number of rows (likewise); or variables of a loss do not meet.
         DtypeMismatchError: A feed has another dtype (likewise).
+        SeveralFaultsError: Faults of several of these kinds.
+        RunError: Paddle fails as it computes, at sizes or numbers that only then meet; its own
+            error is the cause.
         EngineError: Paddle Inference computes the teacher's answer to the first batch in no way
             as its graph does, or refuses a batch.
     """
@@ -105,12 +107,7 @@ class _Stepper:
     def check(self, feed: Feed) -> Arrays:
         """A feed in arrays, refused if it does not fit."""
         arrays = self.rules.check(feed, self.needed)
-        for name in self.needed:
-            if not arrays[name].size:
-                raise ShapeMismatchError(
-                    f"Expected feeds that are not empty, got {name} {list(arrays[name].shape)}.",
-                    "Leave an empty batch out.",
-                )
+        graphs.check_not_empty({name: arrays[name] for name in self.needed})
         return arrays
 
     def step(self, feed: Arrays, starting: Callable[[], object] = lambda: None) -> Step | None:
@@ -123,7 +120,7 @@ class _Stepper:
         try:
             with training.drawing(index):
                 numbers = self.run(feed, read=due or scheduler is not None, starting=starting)
-        except FeedError as error:
+        except RunError as error:
             raise training.program.explained(error, feed) from error.__cause__
         progress.steps += 1
         if scheduler is not None:

@@ -24,7 +24,7 @@ REFUSED: Mapping[tuple[str, str], str] = {
     ): "TracingError",
     # Paddle's graph takes what is unique of integers for floats, and so does Paddle Inference: what
     # was exported is not run by us, and its error is Paddle's.
-    ("method.unique 1", "graph cache reread engine"): "FeedError",
+    ("method.unique 1", "graph cache reread engine"): "RunError",
     ("method.unique 1", "exported"): "ValueError",
     # Dropout in functions, unless they are told, does not end with training.
     (

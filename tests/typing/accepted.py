@@ -199,3 +199,14 @@ def as_builtin(error: purdist.UnknownVariableError) -> KeyError:
     assert_type(error.remedy, str)
     assert_type(error.faults, tuple[purdist.PurdistError, ...])
     return error
+
+
+def each_kind(error: purdist.SeveralFaultsError) -> ExceptionGroup[purdist.PurdistError]:
+    assert_type(error.faults, tuple[purdist.PurdistError, ...])
+    assert_type(error.derive(error.faults), purdist.SeveralFaultsError)
+    assert_type(error.subgroup(KeyError), ExceptionGroup[KeyError] | None)
+    try:
+        raise error
+    except* purdist.UnknownVariableError as group:
+        assert_type(group, ExceptionGroup[purdist.UnknownVariableError])
+    return error

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import pickle
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -1158,37 +1157,3 @@ def test_run_train_and_export(
     call: Callable[[], object], kind: type[purdist.PurdistError], text: str
 ) -> None:
     assert refused(call, kind) == text
-
-
-# --- errors as such ---------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("kind", "builtin"),
-    [
-        (UnknownVariableError, KeyError),
-        (MapDirectionError, ValueError),
-        (IncompleteMapError, ValueError),
-        (NameClashError, ValueError),
-        (ShapeMismatchError, ValueError),
-        (DtypeMismatchError, TypeError),
-        (UninitializedWeightsError, ValueError),
-        (FeedError, KeyError),
-        (InvalidArgumentError, ValueError),
-        (ForeignValueError, TypeError),
-        (RandomInferenceError, ValueError),
-        (SeveralFaultsError, ValueError),
-    ],
-)
-def test_an_error_is_the_builtin_that_fits(
-    kind: type[purdist.PurdistError], builtin: type[Exception]
-) -> None:
-    error = kind("What was.", "What to do.")
-    assert isinstance(error, builtin)
-    assert isinstance(error, purdist.PurdistError)
-    assert (error.problem, error.remedy, error.faults) == ("What was.", "What to do.", ())
-    assert str(error) == "What was.\nWhat to do."
-    assert str(kind("What was.")) == "What was."
-    again = pickle.loads(pickle.dumps(error))  # as a worker process hands it back
-    assert type(again) is kind
-    assert str(again) == str(error)

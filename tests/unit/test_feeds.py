@@ -568,7 +568,7 @@ def test_what_fails_when_it_runs_is_said_with_the_shapes_of_the_feed(
         nets.program(nets.linear("x", (6, 4), out="s")), [CustomLoss(loss, {"s": "s", "y": LABEL})]
     )
     feed = {"x": nets.numbers(0, 3, 6), "label": np.array([0, 1, 4])}
-    with pytest.raises(purdist.FeedError) as caught:
+    with pytest.raises(purdist.RunError) as caught:
         way(distillation, feed, tmp_path)
     problem, remedy = str(caught.value).split("\n")
     assert problem.startswith(

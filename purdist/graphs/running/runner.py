@@ -15,9 +15,9 @@ import paddle
 from paddle.base import core
 
 from purdist.graphs.drafts import Graph
-from purdist.graphs.failing import failure
+from purdist.graphs.failing import check_not_empty, failure
 from purdist.graphs.learning.precision import in_float32_where_needed
-from purdist.graphs.looking import data_name, is_feed, is_tensor, layouts, operations
+from purdist.graphs.looking import data_name, is_feed, is_tensor, layouts, operations, short_name
 from purdist.graphs.sizes.lengths import check_lengths
 from purdist.graphs.state import Place, Scope, building, executing, freeing_in_bulk, plain_layout
 
@@ -75,6 +75,10 @@ class Runner:
         self._needs_layout = not layouts(graph.program) <= {"NCHW"} or any(
             op.name().startswith("onednn_op.") for op in operations(graph.program)
         )
+        # Paddle's recurrent layers end the process where a sequence has no steps.
+        self._needs_steps = any(
+            short_name(op) == "rnn" for op in operations(graph.program, regions=True)
+        )
         self._in_order = in_order
         self._first = True
 
@@ -91,9 +95,12 @@ class Runner:
         let go.
 
         Raises:
-            FeedError: Paddle fails at it; what it raised is the cause.
+            RunError: Paddle fails at it; what it raised is the cause.
             InvalidArgumentError: A length is above the size that it is a length of.
+            ShapeMismatchError: A feed is empty, and a layer is recurrent.
         """
+        if self._needs_steps:
+            check_not_empty({name: feed[name] for name in self.feeds})
         first, self._first = self._first, False
         if self._in_order is None:
             rows = max((len(array) for array in feed.values() if array.ndim), default=1)
@@ -108,17 +115,17 @@ class Runner:
                 tensor.set(feed[name], self._place)
                 core.set_feed_variable(self._scope, tensor, name, 0)
             starting()
-            fetched = self._fetched(feed)
-        return [np.array(tensor) for tensor in fetched] if read else []
+            return self._fetched(feed, read=read)
 
-    def _fetched(self, feed: Mapping[str, npt.NDArray[np.generic]]) -> list[Any]:
+    def _fetched(
+        self, feed: Mapping[str, npt.NDArray[np.generic]], *, read: bool
+    ) -> list[npt.NDArray[Any]]:
         try:
-            return self._executor.run(list(self.feeds), False)._move_to_list()  # noqa: FBT003
+            fetched = self._executor.run(list(self.feeds), False)._move_to_list()  # noqa: FBT003
+            return [np.array(tensor) for tensor in fetched] if read else []
         except MemoryError:
             raise
         except Exception as error:
-            if not self.feeds:
-                raise
             raise failure(error, {name: feed[name] for name in self.feeds}) from error
 
 
