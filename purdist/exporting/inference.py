@@ -47,7 +47,8 @@ def export(
     Raises:
         UnknownVariableError: An output is none of the student's variables.
         InvalidArgumentError: ``source`` is neither, such as a `Distillation`, which never trains;
-            or there are no outputs, or one stands twice.
+            or there are no outputs, or one stands twice; or ``path`` has no name at its end.
+        MissingFileError: ``path`` is in no folder.
     """
     student = student_of(source)
     _check_outputs(student, source, outputs)

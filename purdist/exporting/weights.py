@@ -53,7 +53,9 @@ def save_weights(source: Program | Training, path: str | os.PathLike[str]) -> No
         path: Where to. The folder must exist.
 
     Raises:
-        InvalidArgumentError: ``source`` is neither, such as a `Distillation`, which never trains.
+        InvalidArgumentError: ``source`` is neither, such as a `Distillation`, which never trains;
+            or ``path`` is a folder.
+        MissingFileError: ``path`` is in no folder.
         DtypeMismatchError: The format has no such dtype as one of the weights.
     """
     program = program_of(source)

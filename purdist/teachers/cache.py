@@ -18,6 +18,7 @@ from purdist.arrays import Arrays, Feed
 from purdist.distillation import Distillation
 from purdist.errors import InvalidArgumentError, ShapeMismatchError, StaleCacheError
 from purdist.program import Program
+from purdist.storing import check_target
 from purdist.teachers.backend import Answers, Backend, Running
 from purdist.teachers.cut import cut_out, needed_teachers
 from purdist.teachers.manifest import Manifest, file_of
@@ -150,6 +151,7 @@ def cache_teacher(
         InvalidArgumentError: The losses listen to no such teacher, to several if there is no
             ``name_prefix``, or to one that reads what the student learns; or a variable has not
             one row for each that is fed.
+        MissingFileError: A part of ``path`` is a file.
         ShapeMismatchError: The shape of a variable changes between batches.
         PurdistError: A feed that does not fit, as in `Program.run`.
     """
@@ -157,6 +159,7 @@ def cache_teacher(
     cut = cut_out(distillation, _chosen(distillation, name_prefix))
     teacher = cut.network
     target = Path(path)
+    check_target(target, makes_folders=True)
     draft = target.with_name(target.name + ".part")
     fresh = Manifest.of(teacher, cut.outputs)
     if target.exists():

@@ -154,7 +154,7 @@ PROBE = """
         runs(pair, feed)
         in_a_thread(lambda: runs(pair, feed))
         with tempfile.TemporaryDirectory() as folder:
-            purdist.export(purdist.student_of(pair), folder + "/s", ["output"])
+            purdist.export(purdist.student_of(pair.program), folder + "/s", ["output"])
             cache = purdist.cache_teacher(pair, [{"x": feed}], folder + "/cache")
             training = purdist.minimize(pair, sgd, teacher=cache)
             list(purdist.train(training, [{"x": feed, "teacher_sample": np.arange(3)}] * 2))
