@@ -2,8 +2,13 @@
 
 The road is one way, and every step makes a new value::
 
-    from_static | from_layer | from_exported -> merge -> apply -> minimize -> train
-        -> student_of, export, to_layer
+    teacher = from_layer(large, {"y": InputSpec([None, 6])})  # or from_static, from_exported
+    student = from_layer(small, {"x": InputSpec([None, 6])})
+    merged = merge(teacher, student, {"y": "x"})
+    distillation = apply(merged, [KDLoss("teacher_output", "output")])
+    training = minimize(distillation, make_optimizer)
+    losses = [step.loss for step in train(training, batches)]
+    export(training, "student", ["output"])  # or student_of, to_layer
 
 A name is public by its line here, ``import name as name``; those of losses by theirs in
 `purdist.losses.catalogue`.

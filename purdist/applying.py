@@ -30,6 +30,12 @@ def apply(program: Program, specs: Iterable[LossSpec], *, prune: bool = True) ->
     add, layers and their parameters included, lives under the term's name. The names
     count on where the program's own leave off, so that one can apply again.
 
+    Here the answers of both are compared, and what they compute before::
+
+        answers = KDLoss("teacher_logits", "logits", temperature=4)
+        distillation = apply(merged, [answers, 0.1 * L2Loss("teacher_hidden", "hidden")])
+        assert distillation.terms == ("kd_0", "l2_0")
+
     Args:
         program: Mostly a merged one; a network alone serves for losses between its heads.
         specs: The terms, at least one.

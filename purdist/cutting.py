@@ -19,6 +19,12 @@ def cut(program: Program, at: Iterable[str]) -> tuple[Program, Program]:
     The second half computes all that the first does not, to the bit as before if it is fed
     what the first computes. What both need, such as an input, both have.
 
+    The second half goes on where the first ends::
+
+        before, after = cut(student, ["hidden"])
+        hidden = before.run({"x": images}, ["hidden"])
+        answers = after.run(hidden, ["logits"])
+
     Args:
         program: What to split.
         at: The names of the variables to split at: activations.
@@ -30,6 +36,7 @@ def cut(program: Program, at: Iterable[str]) -> tuple[Program, Program]:
         UnknownVariableError: A name is none of a variable.
         InvalidArgumentError: There are no names, one is a weight, or one exists in one mode
             alone.
+        SeveralFaultsError: Faults of both kinds.
     """
     names = tuple(dict.fromkeys(at))
     _check(program, names)

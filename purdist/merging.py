@@ -44,6 +44,11 @@ def merge(
     as it was when `from_layer` read it. Gradients pass through a teacher that reads what the
     student computes, such as the images of a generator.
 
+    Here the teacher reads what the student is fed::
+
+        merged = merge(teacher, student, {"y": "x"})
+        answers = merged.run({"x": images}, ["teacher_logits", "logits"])
+
     Args:
         teacher: Who teaches.
         student: Who learns.
@@ -63,7 +68,8 @@ def merge(
             parameters of one name in one scope, and the first was not copied before the second
             was started.
         InvalidArgumentError: A teacher input is both mapped and kept, or mapped to what one
-            mode of the student computes alone.
+            mode of the student computes alone; or ``name_prefix`` is no name.
+        SeveralFaultsError: Faults of several of these kinds.
     """
     return _beside(
         teacher, student, data_name_map, place, name_prefix, keep_inputs, owner="teacher"
@@ -84,6 +90,13 @@ def join(
     As `merge`, but that the peer trains as it stands: it drops, gathers statistics and learns,
     and its weights that can change are copied. A teacher of the peer's is the result's, under
     both prefixes. (Zhang et al., Deep Mutual Learning, CVPR 2018.)
+
+    Each needs labels beside what it learns of the other::
+
+        label = NewInput("label")
+        specs = [MutualLoss("peer_logits", "logits")]
+        specs += [CrossEntropyLoss(name, label) for name in ("peer_logits", "logits")]
+        both = apply(join(peer, student, {"y": "x"}), specs)
 
     Args:
         peer: Who learns beside the student.

@@ -3,12 +3,17 @@
 A loss is its ``kind`` and the fields it is made with; a field with a default may be left
 out. A schedule is written the same way, a new input without a kind::
 
+    text = '''
     [[losses]]
     kind = "dkd"
     teacher_var = "teacher_logits"
     student_var = "logits"
     label = {name = "label"}
     weight = {kind = "linear", start = 0.0, end = 0.9, steps = 1000}
+    '''
+    (loss,) = losses_from_data(tomllib.loads(text)["losses"])
+    weight = Schedule.linear(0.0, 0.9, 1000)
+    assert loss == weight * DKDLoss("teacher_logits", "logits", NewInput("label"))
 """
 
 from __future__ import annotations
@@ -27,6 +32,11 @@ from purdist.variables import NewInput
 
 def losses_to_data(specs: Iterable[LossSpec]) -> list[dict[str, Any]]:
     """The losses as lists, dicts, numbers and texts, what is as by default left out.
+
+    Into a file of JSON, and out of it::
+
+        text = json.dumps(losses_to_data([0.9 * KDLoss("teacher_logits", "logits")]))
+        losses = losses_from_data(json.loads(text))
 
     Raises:
         InvalidArgumentError: One is a `CustomLoss`: a function is no data.
@@ -47,6 +57,12 @@ def losses_from_data(
     data: Iterable[Mapping[str, Any]], *, own: Iterable[type[LossSpec]] = ()
 ) -> tuple[LossSpec, ...]:
     """The losses that `losses_to_data` made ``data`` of, or that somebody wrote down so.
+
+    They are as if they had been written in Python::
+
+        table = {"kind": "kd", "teacher_var": "teacher_logits", "student_var": "logits"}
+        (loss,) = losses_from_data([table])
+        assert loss == KDLoss("teacher_logits", "logits")
 
     Args:
         data: As ``tomllib`` and ``json`` read it: a list of tables.

@@ -32,6 +32,11 @@ def export(
     be told from it, as with ``Dropout2D``, the file says so, and `minimize` refuses to train what
     `from_exported` makes of it.
 
+    What is written comes back by `from_exported`::
+
+        export(training, "student", ["logits"])
+        network = from_exported("student")
+
     Args:
         source: What holds a student, with its weights as they are now.
         path: Where to, without a suffix. The folder must exist.

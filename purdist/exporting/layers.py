@@ -26,6 +26,15 @@ _MADE = itertools.count()
 def to_layer(source: Program | Training, layer: L) -> L:
     """A new dygraph layer with the weights of a student, as they are now.
 
+    A layer that was trained as a graph::
+
+        student = from_layer(layer, {"x": InputSpec([None, 6])})
+        distillation = apply(student, [CrossEntropyLoss("output", NewInput("label"))])
+        training = minimize(distillation, make_optimizer)
+        for step in train(training, [{"x": images, "label": labels}]):
+            print(step.loss)
+        trained = to_layer(training, layer)
+
     Args:
         source: What holds a student that came from a layer of this structure by
             `from_layer`, so that its weights are named by their paths there. Of `join`, too, it

@@ -14,6 +14,11 @@ from purdist.training import Training
 def student_of(source: Program | Training, *, name_prefix: str | None = None) -> Program:
     """The bare student: no teacher, no loss, no optimizer; its weights as they are now.
 
+    It answers as the training left it::
+
+        student = student_of(training)
+        answers = student.run({"x": images}, ["logits"])
+
     Args:
         source: What holds a student: a merged program, what `minimize` made of it, or a network
             that is a student already. A `Distillation` never trains: it is refused.

@@ -47,6 +47,11 @@ def save_weights(source: Program | Training, path: str | os.PathLike[str]) -> No
 
     The file is written beside its target and renamed: a reader never sees half of one.
 
+    They are read by `load_weights`, and by any library for safetensors::
+
+        save_weights(student_of(training), "student.safetensors")
+        student = load_weights(student, "student.safetensors")
+
     Args:
         source: Whose weights: those of all its networks and losses. Of a `Training` they are
             written as they are now; ``student_of(training)`` has the student's alone.
@@ -81,6 +86,11 @@ def save_weights(source: Program | Training, path: str | os.PathLike[str]) -> No
 
 def load_weights(program: Program, path: str | os.PathLike[str]) -> Program:
     """The program with the weights of a safetensors file. ``program`` keeps its own.
+
+    Every weight of the program is in the file, and nothing else::
+
+        save_weights(teacher, "teacher.safetensors")
+        teacher = load_weights(teacher, "teacher.safetensors")
 
     Args:
         program: The network. Its weights say what the file must hold.

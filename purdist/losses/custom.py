@@ -62,15 +62,16 @@ class CustomLoss(LossSpec):
     what it would remember from step to step, no graph does. Where a size is unknown it is called
     twice more, at known sizes, and what it says to random numbers is compared, which takes a second
     for a hundred and fifty ops. It may make layers, such as the
-    1x1 convolution that adapts the student's channels to the teacher's: their parameters
+    linear layer that adapts the student's features to the teacher's: their parameters
     are initialised, trained with the student, and live under the term's name, so that
     they meet no other::
 
         def adapted(teacher, student):
-            student = paddle.nn.Conv2D(32, 64, 1)(student)
+            student = paddle.nn.Linear(5, 5)(student)
             return (teacher - student).square().mean()
 
-        CustomLoss(adapted, {"teacher": "teacher_t2.tmp_1", "student": "s1.tmp_1"})
+        loss = CustomLoss(adapted, {"teacher": "teacher_hidden", "student": "hidden"})
+        distillation = apply(merged, [loss])
 
     Two custom losses are equal if they hold the same function object.
 

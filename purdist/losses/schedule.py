@@ -21,7 +21,8 @@ class Schedule(ABC):
     `piecewise` puts one behind the other::
 
         warm = Schedule.warmup(500) * 0.9
-        Schedule.piecewise({0: warm, 2000: Schedule.cosine(0.9, 0.0, 8000)}) * KDLoss("t", "s")
+        falling = Schedule.piecewise({0: warm, 2000: Schedule.cosine(0.9, 0.0, 8000)})
+        loss = falling * KDLoss("teacher_logits", "logits")
 
     A schedule is evaluated in Python, outside the graph.
     """
@@ -34,22 +35,38 @@ class Schedule(ABC):
 
     @staticmethod
     def constant(value: float) -> Schedule:
-        """``value`` at every step."""
+        """``value`` at every step.
+
+        Raises:
+            InvalidArgumentError: ``value`` is no number.
+        """
         return Constant(value)
 
     @staticmethod
     def linear(start: float, end: float, steps: int) -> Schedule:
-        """From ``start`` at step 0 to ``end`` at step ``steps`` and after, in equal strides."""
+        """From ``start`` at step 0 to ``end`` at step ``steps`` and after, in equal strides.
+
+        Raises:
+            InvalidArgumentError: ``start`` or ``end`` is no number, or ``steps`` is below 1.
+        """
         return Linear(start, end, steps)
 
     @staticmethod
     def warmup(steps: int) -> Schedule:
-        """From 0 at step 0 to 1 at step ``steps`` and after, in equal strides."""
+        """From 0 at step 0 to 1 at step ``steps`` and after, in equal strides.
+
+        Raises:
+            InvalidArgumentError: ``steps`` is below 1.
+        """
         return Linear(0.0, 1.0, steps)
 
     @staticmethod
     def cosine(start: float, end: float, steps: int) -> Schedule:
-        """From ``start`` to ``end`` at step ``steps`` and after, along half a cosine."""
+        """From ``start`` to ``end`` at step ``steps`` and after, along half a cosine.
+
+        Raises:
+            InvalidArgumentError: ``start`` or ``end`` is no number, or ``steps`` is below 1.
+        """
         return Cosine(start, end, steps)
 
     @staticmethod
@@ -59,6 +76,10 @@ class Schedule(ABC):
         Args:
             pieces: First step -> what holds from there, a schedule or a number. One begins
                 at step 0. A schedule counts its steps from where its piece begins.
+
+        Raises:
+            InvalidArgumentError: None begins at step 0, or what begins is no schedule and no
+                number.
         """
         return Piecewise(tuple(pieces.items()))
 

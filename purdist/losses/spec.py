@@ -57,6 +57,8 @@ class LossSpec(ABC):
             def build(self, values):
                 return mean_of_rows((values["teacher_var"] - values["student_var"]).abs())
 
+        distillation = apply(merged, [0.5 * L1Loss("teacher_logits", "logits")])
+
     What it reads is declared by the types of its fields: `TeacherVariable`, `StudentVariable`,
     `Label` and `Mask`, in tuples too. Kind and fields are checked when the class is made.
 
@@ -70,7 +72,9 @@ class LossSpec(ABC):
 
     Raises:
         InvalidArgumentError: A field does not say what is read there, a kind is another
-            class's, or a class is not decorated with ``@attrs.frozen``.
+            class's, or a class is not decorated with ``@attrs.frozen``. Or something else than
+            a variable stands where one is read, ``weight`` is no number or schedule, or ``name``
+            is none.
     """
 
     kind: ClassVar[str]

@@ -39,6 +39,12 @@ def from_exported(
     `minimize` takes what is read of it as a teacher, and refuses it as a network that learns.
     Paddle's own files tell nothing of it: what they leave out stays out.
 
+    A layer that Paddle saved, as a teacher::
+
+        paddle.jit.save(layer, "teacher", input_spec=[InputSpec([None, 6], name="y")])
+        teacher = from_exported("teacher")
+        merged = merge(teacher, student, {"y": "x"})
+
     Args:
         path: Where it is, without a suffix.
         place: Where the program is kept and runs, Paddle's current place by default.

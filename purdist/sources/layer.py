@@ -43,6 +43,12 @@ def from_layer(
     values: one that needs numbers must not be on it. What hooks keep of them stays, with its
     graph, and has no numbers.
 
+    The sizes of the batch, and others, may be left open::
+
+        layer = paddle.nn.Sequential(paddle.nn.Linear(64, 32), paddle.nn.Linear(32, 10))
+        student = from_layer(layer, {"x": InputSpec([None, 64])})
+        assert student.variables["0"].shape == (-1, 32)
+
     Args:
         layer: The network, made in dynamic mode.
         inputs: Feed name -> ``InputSpec``: a name that is a parameter of ``forward`` is passed

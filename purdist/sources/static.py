@@ -43,6 +43,16 @@ def from_static(
     whose variable names are all kept: ``s1.tmp_1``. An old variable that was written
     more than once means its last version. ``main`` and ``scope`` are left as they are.
 
+    A layer's output is named by the value that it is::
+
+        paddle.enable_static()
+        main, startup = paddle.static.Program(), paddle.static.Program()
+        scope = paddle.static.Scope()
+        with paddle.static.program_guard(main, startup):
+            logits = paddle.nn.Linear(64, 10)(paddle.static.data("x", [None, 64]))
+        paddle.static.Executor().run(startup, scope=scope)
+        student = from_static(main, scope=scope, names={"logits": logits})
+
     Args:
         main: The network, before any ``minimize``.
         scope: Where its weights are, the global scope by default. Its startup program
@@ -66,6 +76,7 @@ def from_static(
         ForeignValueError: A value in ``names`` is none of ``main``.
         NameClashError: A name in ``names`` is taken, or two weights have one name and are not
             alike. If they are they are one.
+        SeveralFaultsError: Faults of several of these kinds.
     """
     scope = paddle.static.global_scope() if scope is None else scope
     if names is not None and not isinstance(names, Mapping):

@@ -32,7 +32,7 @@ class TeacherCache(Backend):
     A training with it is fed, beside what the student reads, with which rows these are::
 
         training = minimize(distillation, make_optimizer, teacher=cache)
-        for rows in numpy.random.permutation(len(cache)).reshape(-1, 64):
+        for rows in numpy.random.permutation(len(cache)).reshape(-1, 4):
             batches.append({"x": images[rows], "teacher_sample": rows})
 
     It keeps no teacher: its program is fed what was asked of it. To look at, ``cache[rows]`` gives
@@ -135,6 +135,13 @@ def cache_teacher(
     One batch at a time is in memory. A call that was killed is taken up where it stopped.
     A call on a finished cache reads the batches, to see that they are those it was made
     from, and computes nothing. The folder appears at ``path`` when it is complete.
+
+    The teacher computes in the first epoch alone::
+
+        cache = cache_teacher(distillation, [{"x": images}], "cache")
+        training = minimize(distillation, make_optimizer, teacher=cache)
+        feed = {"x": images, "teacher_sample": numpy.arange(len(images))}
+        losses = [step.loss for step in train(training, [feed] * 3)]
 
     Args:
         distillation: What `apply` returned.

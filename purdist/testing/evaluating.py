@@ -47,6 +47,7 @@ def evaluate_loss(
     Each of the teacher's and student's could receive a gradient: that none flows to the
     teacher is `apply`'s doing::
 
+        zeros, ones = numpy.zeros([2, 3], "float32"), numpy.ones([2, 3], "float32")
         found = evaluate_loss(L2Loss("t", "s"), teacher={"t": zeros}, student={"s": ones})
         assert found.value == 1 and found.gradients.keys() == {"s"}
 
@@ -59,7 +60,7 @@ def evaluate_loss(
             Where an array has fewer axes, those that exist.
 
     Raises:
-        PurdistError: What `apply` raises.
+        PurdistError: What `apply` and `Program.run` raise.
     """
     evaluator = Evaluator(spec, teacher or {}, student, inputs or {}, unknown_axes)
     return evaluator({**(teacher or {}), **student, **(inputs or {})})

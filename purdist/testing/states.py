@@ -26,8 +26,8 @@ def unchanged(*things: object) -> Iterator[None]:
     Of Paddle that is: mode, flags, default programs, the global scope and its names,
     unique-name counters, random state::
 
-        with unchanged(teacher, student, data_name_map):
-            merged = merge(teacher, student, data_name_map)
+        with unchanged(teacher, student):
+            merged = merge(teacher, student, {"y": "x"})
 
     Args:
         things: Programs, distillations and trainings (graphs, weights, variables); static

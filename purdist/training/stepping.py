@@ -35,6 +35,11 @@ def train(
     had run by then stays: running statistics may have gathered the batch, and weights that what
     failed has no part in may have moved. Save the weights before if batches are not to be trusted.
 
+    Every tenth step is told, and all are taken::
+
+        for step in train(training, batches, log_every=10):
+            print(step.index, step.loss, step.terms)
+
     Args:
         training: What `minimize` returned.
         batches: Feeds: input name -> array or tensor. Read one at a time, when its step is due, and

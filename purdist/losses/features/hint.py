@@ -34,7 +34,9 @@ class HintLoss(PairLoss):
     batch normalisation and ReLU (``"conv_bn_relu"``) or a linear layer over the last axis
     (``"linear"``). A convolution is 1x1 between maps of one size; others it resizes as the
     reference does: 3x3 with stride 2 down to half the size, 4x4 transposed with stride 2 up
-    to double, and without padding from any larger map. What else differs is refused.
+    to double, and without padding from any larger map. What else differs is refused::
+
+        distillation = apply(merged, [HintLoss("teacher_hidden", "hidden", adaptor="linear")])
 
     Shapes: without an adaptor both the same; with a convolution both [N, C, H, W]; with a
     linear layer both [N, ..., D] and equal but for D. C and D are known.

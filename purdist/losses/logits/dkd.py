@@ -39,7 +39,9 @@ class DKDLoss(PairLoss):
         + \beta \, KL(o^t_n \,\|\, o^s_n)
 
     With :math:`p = softmax(z / T)`, :math:`b = (p_y, 1 - p_y)` says how likely the label is
-    and :math:`o` is the softmax over the classes other than the label.
+    and :math:`o` is the softmax over the classes other than the label, which is fed::
+
+        distillation = apply(merged, [DKDLoss("teacher_logits", "logits", NewInput("label"))])
 
     Shapes: logits [N, C], both the same, C at least 3: of two classes the second term is
     always 0. Labels [N] of an integer dtype, each in [0, C).
