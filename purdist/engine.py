@@ -24,7 +24,7 @@ from purdist import graphs
 from purdist.arrays import Arrays
 from purdist.errors import PurdistError
 from purdist.program import Program
-from purdist.trying import agree, random_feed
+from purdist.trying import agree, random_feed, vary
 from purdist.variables import FLOATS
 
 Answers: TypeAlias = Mapping[str, npt.NDArray[Any]]
@@ -260,8 +260,7 @@ def samples_of(network: Program, names: Sequence[str]) -> list[Sample]:
     root or a logarithm of them. None, if it takes none of the sizes that are tried.
     """
     inputs = [network.variables[n] for n in network.inputs]
-    unknown = any(-1 in variable.shape[1:] for variable in inputs)
-    for size in _SIZES if unknown else _SIZES[:1]:
+    for size in _SIZES if vary(inputs) else _SIZES[:1]:
         samples = list(_samples(network, names, size))
         if samples:
             return samples

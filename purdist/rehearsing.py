@@ -8,8 +8,9 @@ sizes, and its value on random numbers is compared at two, its gradients at the 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,7 @@ from purdist.building import Term, build_term
 from purdist.building.chance import same_chance
 from purdist.errors import BuildError
 from purdist.losses.spec import LossSpec
-from purdist.trying import agree, random_feed
+from purdist.trying import agree, random_feed, sized
 from purdist.variables import FLOATS, Variable
 
 _SIZES = ((4, 8), (6, 16))
@@ -75,10 +76,7 @@ def _known(
     gradients: bool,
 ) -> tuple[_Run, Arrays, Arrays] | None:
     """The loss at known sizes, what it was fed and what it said, None where it says nothing."""
-
-    def sizes(shape: Sequence[int]) -> list[int]:
-        return [n if n != -1 else (size if axis else rows) for axis, n in enumerate(shape)]
-
+    sizes = partial(sized, rows=rows, size=size)
     try:
         term = build_term(name, spec, variables, taught, sizes=sizes, again=False)
         run = _Run(term, place, gradients=gradients)

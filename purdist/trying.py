@@ -6,7 +6,7 @@ an engine against the graph, a loss at an unknown size against the same loss at 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,16 @@ from purdist.variables import FLOATS, Variable
 
 _ROUNDING: Mapping[str, float] = {"float16": 1e-2, "bfloat16": 5e-2, "float64": 1e-8}
 """How far apart, of the largest number, two ways to compute the same may be; else as float32."""
+
+
+def sized(shape: Sequence[int], *, rows: int, size: int) -> list[int]:
+    """``shape`` with ``rows`` in place of an unknown first size, ``size`` of any other."""
+    return [n if n != -1 else (size if axis else rows) for axis, n in enumerate(shape)]
+
+
+def vary(inputs: Iterable[Variable]) -> bool:
+    """Whether ``inputs`` have a size that is unknown and not that of the batch."""
+    return any(-1 in variable.shape[1:] for variable in inputs)
 
 
 def random_feed(
@@ -39,10 +49,7 @@ def random_feed(
     random = np.random.RandomState(seed)
     feed: dict[str, npt.NDArray[Any]] = {}
     for variable in inputs:
-        shape = [
-            known if known != -1 else (size if axis else rows)
-            for axis, known in enumerate(variable.shape)
-        ]
+        shape = sized(variable.shape, rows=rows, size=size)
         if variable.dtype in FLOATS:
             numbers = random.standard_normal(shape)
             feed[variable.name] = _as_floats(numbers, variable.dtype)

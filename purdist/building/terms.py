@@ -168,7 +168,7 @@ def _stand_in(key: str, value: paddle.Tensor, shape: Sequence[int]) -> paddle.Te
 
 def is_ours(spec: LossSpec) -> bool:
     """Whether no code of a user's builds ``spec``."""
-    return type(spec).__module__.startswith("purdist.") and not isinstance(spec, CustomLoss)
+    return graphs.is_ours(spec) and not isinstance(spec, CustomLoss)
 
 
 def _called(
@@ -197,7 +197,7 @@ def _called(
             raise _foreign(name, foreign[0]) from error
         raise BuildError(
             f"{name}: Expected the loss to build, got {type(error).__name__} in "
-            f"{graphs.place_in_source(error)}: {_said(error)}",
+            f"{graphs.place_in_source(error)}: {graphs.said(str(error))}",
             "The exception that it raised is the cause of this one, with its traceback."
             + (_KNOWN if any(-1 in feed.shape for feed in feeds.values()) else ""),
         ) from error
@@ -233,13 +233,6 @@ def _newest(
             f"{error.statement}: {error.why}.",
             "Assign to a new name: s = s + 1 for s.add_(1), paddle.where for s[mask] = 0.",
         ) from error
-
-
-def _said(error: BaseException) -> str:
-    """What an error says: Paddle's end with it."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    hints = [line for line in lines if line.startswith("[Hint")]
-    return (hints or lines or ["nothing"])[0 if len(lines) < 2 else -1]
 
 
 def _scalar(name: str, value: paddle.Tensor) -> paddle.Tensor:

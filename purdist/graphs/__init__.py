@@ -165,7 +165,7 @@ from purdist.graphs.state import (
     random_state,
     seed_of_state,
 )
-from purdist.graphs.statements import place_in_source, statement_of
+from purdist.graphs.statements import is_ours, place_in_source, statement_of
 
 __all__ = [
     "PARAMETER",
@@ -240,6 +240,7 @@ __all__ = [
     "is_from_file",
     "is_in_a_program",
     "is_old_parameter",
+    "is_ours",
     "is_parameter",
     "is_program",
     "is_scratch",

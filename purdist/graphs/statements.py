@@ -1,4 +1,4 @@
-"""Which line of source it was: that built an op, or that failed."""
+"""Whose code it was, and which line of it: that built an op, or that failed."""
 
 from __future__ import annotations
 
@@ -32,6 +32,11 @@ def statement_of(op: Operation) -> str:
 def statements_in(text: str) -> Iterator[str]:
     """The lines of somebody's own code that an error of Paddle's names, innermost first."""
     return _stated(pairwise(line.strip() for line in text.splitlines()), PURDIST)
+
+
+def is_ours(value: object) -> bool:
+    """Whether the class of ``value`` is purdist's, and not a user's."""
+    return type(value).__module__.startswith("purdist.")
 
 
 def place_in_source(error: BaseException) -> str:

@@ -20,7 +20,7 @@ from purdist.sources.names import Paths, leaves
 from purdist.sources.refusals import reason
 from purdist.sources.traced import Traced
 from purdist.sources.weights import held_by
-from purdist.trying import agree, random_feed
+from purdist.trying import agree, random_feed, vary
 
 _ROWS = 2
 _SIZES = (8, 16, 32, 64, 128, 224)
@@ -121,14 +121,15 @@ class Trial:
     def _feeds(self, mode: _Mode, rows: int, sizes: Sequence[int]) -> Iterator[Arrays]:
         inputs = [self.program.variables[name] for name in self.program.inputs]
         ranges = graphs.value_ranges(mode.graph)
-        varies = any(-1 in variable.shape[1:] for variable in inputs)
-        for size in sizes if varies else sizes[:1]:
+        for size in sizes if vary(inputs) else sizes[:1]:
             feed = random_feed(inputs, ranges, rows=rows, size=size)
-            if self._has_sizes(mode, feed) if varies else graphs.has_sizes(mode.graph.program):
+            if self._has_sizes(mode, feed):
                 yield feed
 
     def _has_sizes(self, mode: _Mode, feed: Arrays) -> bool:
         """Whether all that the layer computes of ``feed`` has a size: Paddle crashes at less."""
+        if not vary(map(self.program.variable, feed)):
+            return graphs.has_sizes(mode.graph.program)
         specs = {
             name: InputSpec(array.shape, self.program.variables[name].dtype, name)
             for name, array in feed.items()

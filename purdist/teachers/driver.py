@@ -98,7 +98,7 @@ class Driver:
             _check_new(teachers, left)
             ahead = max((backend.ahead for backend in backends.values()), default=0)
             driver = cls(tuple(teachers), ahead)
-            if not all(map(is_ours, teachers)):
+            if not all(graphs.is_ours(teacher.running) for teacher in teachers):
                 driver = attrs.evolve(driver, answers=driver.rules_of_answers(left))
             weakref.finalize(driver, opened.pop_all().close)
         return driver, left
@@ -219,18 +219,13 @@ class Driver:
         try:
             return rules.check(fed, self._outputs.union(fed))
         except PurdistError as error:
-            who = ", ".join(str(t.running) for t in self.teachers if not is_ours(t))
+            who = ", ".join(str(t.running) for t in self.teachers if not graphs.is_ours(t.running))
             raise error.reworded(
                 f"A backend of your own answered otherwise than its teacher ({who}): "
                 f"{error.problem}",
                 "Look at what its Running returns: arrays as the teacher's variables are, a row "
                 "for each that was fed.",
             ) from error
-
-
-def is_ours(teacher: Started) -> bool:
-    """Whether no code of a user's answers for ``teacher``."""
-    return type(teacher.running).__module__.startswith("purdist.")
 
 
 def _raising(error: PurdistError) -> Callable[[], Arrays]:
