@@ -124,12 +124,13 @@ def _beside(
     *,
     owner: Literal["teacher", "peer"],
 ) -> Program:
+    data_name_map, keep_inputs = dict(data_name_map), tuple(keep_inputs)
     check_name(prefix, "the other network's variables, name_prefix,")
     check_own_scopes(other.origins, student.origins)
     trains = owner == "peer"
     if trains:
         check_untied(_tensors_that_change(other), _tensors_that_change(student))
-    _check_map(other, student, dict(data_name_map), keep_inputs)
+    _check_map(other, student, data_name_map, keep_inputs)
     _check_prefix(other, student, prefix)
     place = student.place if place is None else graphs.place_of(place)
     added = other.modes if trains else other.modes.inferring()

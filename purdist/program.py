@@ -35,7 +35,7 @@ _COMPILED = 8
 
 def _read_only(mapping: Mapping[str, object]) -> Mapping[str, object]:
     # `MappingProxyType` itself as a converter would take no mapping that mypy knows.
-    return MappingProxyType(mapping)
+    return MappingProxyType(dict(mapping))
 
 
 @attrs.frozen(eq=False, repr=False)

@@ -23,6 +23,10 @@ FLOATS = ("float16", "bfloat16", "float32", "float64")
 """The dtypes that take gradients, from the narrow to the wide."""
 
 
+def _sizes(shape: Iterable[int]) -> tuple[int, ...]:
+    return tuple(shape)  # `tuple` itself as a converter would take Iterable[Never]
+
+
 @attrs.frozen
 class Variable:
     """What is known of one named variable.
@@ -48,7 +52,7 @@ class Variable:
     """
 
     name: str
-    shape: tuple[int, ...]
+    shape: tuple[int, ...] = attrs.field(converter=_sizes)
     dtype: str
     role: Role
     trainable: bool = False
@@ -125,10 +129,6 @@ def check_name(name: object, what: str) -> None:
 
 def _input_name(_: object, __: object, name: str) -> None:
     check_name(name, "an input")
-
-
-def _sizes(shape: Iterable[int]) -> tuple[int, ...]:
-    return tuple(shape)  # `tuple` itself as a converter would take Iterable[Never]
 
 
 @attrs.frozen

@@ -6,6 +6,7 @@ that is only looked at, so that a type checker refuses to change one that somebo
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
@@ -100,6 +101,6 @@ def carry_parameter_attributes(parameters: Iterable[paddle.Tensor], mapping: pir
 
 
 def carry_attributes(old: paddle.Tensor, new: paddle.Tensor) -> None:
-    """The same of one parameter."""
-    new.optimize_attr = old.optimize_attr or {"learning_rate": 1.0}
-    new.regularizer = old.regularizer
+    """The same of one parameter, in copies: whoever made the old ones may change them."""
+    new.optimize_attr = dict(old.optimize_attr or {"learning_rate": 1.0})
+    new.regularizer = copy.copy(old.regularizer)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import random
 import re
 import threading
 import warnings
@@ -10,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, TypeAlias
 
+import numpy as np
 import paddle
 from paddle.base import core, framework
 from paddle.utils import unique_name
@@ -154,7 +156,7 @@ def _flag(name: str) -> bool:
 
 
 def process_state() -> dict[str, object]:
-    """The state that `building` guards, and the global scope's names, to compare."""
+    """What of the process must be as it was found, to compare. This is the one list of it."""
     flags = core.globals()
     scope, counters = paddle.static.global_scope(), paddle.base.unique_name.generator
     programs = (paddle.static.default_main_program(), paddle.static.default_startup_program())
@@ -165,6 +167,12 @@ def process_state() -> dict[str, object]:
         "unique-name counters": (id(counters), dict(counters.ids)),
         "layer paths": (id(framework._name_struct), len(framework._name_struct._children)),
         "random state": random_state_text(paddle.get_rng_state()),
+        "random state of Python and numpy": (random.getstate(), str(np.random.get_state())),
+        "gradients": paddle.is_grad_enabled(),
+        "default dtype and place": (
+            paddle.get_default_dtype(),
+            str(framework._current_expected_place_()),
+        ),
         **{f"flag {name}": str(flags[name]) for name in flags.keys()},  # noqa: SIM118 - no mapping
     }
 

@@ -21,10 +21,11 @@ from purdist.variables import NewInput, Variable
 
 @contextmanager
 def unchanged(*things: object) -> Iterator[None]:
-    """Asserts that ``things``, and Paddle's process-wide state, come out as they went in.
+    """Asserts that ``things``, and what is the process's own, come out as they went in.
 
-    Of Paddle that is: mode, flags, default programs, the global scope and its names,
-    unique-name counters, random state::
+    Of the process that is: Paddle's mode, flags, default programs, dtype and place, the global
+    scope and its names, unique-name counters, whether gradients are taken; the random state of
+    Paddle, numpy and Python::
 
         with unchanged(teacher, student):
             merged = merge(teacher, student, {"y": "x"})

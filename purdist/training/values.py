@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
+from types import MappingProxyType
 from typing import Any
 
 import attrs
@@ -105,9 +106,21 @@ class Progress:
     steps: int = 0
 
 
+def _read_only(terms: Mapping[str, float]) -> Mapping[str, float]:
+    return MappingProxyType(dict(terms))
+
+
+def _read_only_arrays(fetched: Mapping[str, npt.NDArray[Any]]) -> Mapping[str, npt.NDArray[Any]]:
+    return MappingProxyType(dict(fetched))
+
+
+def _as_dict(mapping: Mapping[str, float]) -> str:
+    return repr(dict(mapping))
+
+
 @attrs.frozen
 class Step:
-    """One training step that was taken.
+    """One training step that was taken: a value, of which no part can be written. It pickles.
 
     Attributes:
         index: Counted from 0 over the whole training.
@@ -118,5 +131,11 @@ class Step:
 
     index: int
     loss: float
-    terms: Mapping[str, float]
-    fetched: Mapping[str, npt.NDArray[Any]] = attrs.field(factory=dict, eq=False, repr=False)
+    terms: Mapping[str, float] = attrs.field(converter=_read_only, hash=False, repr=_as_dict)
+    fetched: Mapping[str, npt.NDArray[Any]] = attrs.field(
+        factory=dict, converter=_read_only_arrays, eq=False, repr=False
+    )
+
+    def __reduce__(self) -> tuple[type[Step], tuple[object, ...]]:
+        # A mapping that cannot be written does not pickle.
+        return Step, (self.index, self.loss, dict(self.terms), dict(self.fetched))

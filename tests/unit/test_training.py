@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import copy
+import pickle
 import platform
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
+import attrs
 import numpy as np
 import paddle
 import pytest
@@ -480,3 +483,20 @@ def test_memory_of_large_feature_maps_is_kept_from_step_to_step() -> None:
         print((resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before) // 3)
     """
     assert int(nets.in_a_process(code).split()[-1]) < 1_000
+
+
+def test_a_step_is_a_value() -> None:
+    terms, fetched = {"l2_0": 1.0}, {"logits": np.ones(2)}
+    step = purdist.Step(3, 1.0, terms, fetched)
+    terms.clear()
+    fetched.clear()
+    assert repr(step) == "Step(index=3, loss=1.0, terms={'l2_0': 1.0})"
+    again = pickle.loads(pickle.dumps(step))
+    for other in (again, copy.deepcopy(step)):
+        assert other == step
+        assert hash(other) == hash(step)
+        np.testing.assert_array_equal(other.fetched["logits"], np.ones(2))
+    assert step != attrs.evolve(step, terms={"l2_0": 2.0})
+    for mapping in (step.terms, step.fetched):
+        with pytest.raises(TypeError, match="item assignment"):
+            mapping["l2_0"] = 0.0  # type: ignore[index]

@@ -13,7 +13,7 @@ import pytest
 from paddle.utils import unique_name
 
 import purdist
-from tests import nets
+from tests import handing, nets
 from tests.nets import Array, Net
 
 
@@ -184,6 +184,15 @@ def test_two_trainings_of_one_distillation_are_alike(mode: str, experiment: Expe
     (first, one), (second, other) = runs
     assert first == second
     assert one == other
+
+
+@pytest.mark.parametrize("name", handing.CALLS)
+@pytest.mark.parametrize("mode", ["busy", "dynamic", "old"])
+def test_every_public_function_leaves_the_process_as_it_was(
+    mode: str, name: str, tmp_path: Path
+) -> None:
+    with MODES[mode]():
+        handing.called(name, tmp_path / "files", nets.untouched)
 
 
 def _breaks(teacher: paddle.Tensor, student: paddle.Tensor) -> paddle.Tensor:
