@@ -1,4 +1,4 @@
-"""The road walked in any order that its types allow: nothing older is ever another.
+"""The steps taken in any order that its types allow: nothing older is ever another.
 
 ``PURDIST_TESTS=slow`` walks 500 times, 30 steps each.
 """
@@ -190,8 +190,8 @@ class AnyOrder(RuleBasedStateMachine):
         data: st.DataObject,
         prune: bool,  # noqa: FBT001
     ) -> MultipleResults[Distillation]:
-        listened = data.draw(st.lists(self.losses(program), min_size=1, max_size=3))
-        return self.made(lambda: purdist.apply(program, listened, prune=prune))
+        chosen = data.draw(st.lists(self.losses(program), min_size=1, max_size=3))
+        return self.made(lambda: purdist.apply(program, chosen, prune=prune))
 
     def losses(self, program: Program) -> st.SearchStrategy[LossSpec]:
         """Losses between what has one shape, and of what has classes."""

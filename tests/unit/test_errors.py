@@ -274,7 +274,7 @@ def entered(forward: Forward, scope: paddle.static.Scope | None = None) -> objec
 
 
 def overwritten(forward: Forward) -> object:
-    """A network through the door whose weights another's startup program wrote last."""
+    """A network as a program whose weights another's startup program wrote last."""
     scope = paddle.static.Scope()
     paddle.static.Executor().run(Net.of(forward, initialised=False).startup, scope=scope)
     return entered(nets.linear(), scope)

@@ -1,4 +1,4 @@
-"""What Paddle says as it computes, at feeds that looked right: told with the shapes of the feed."""
+"""What Paddle says as it computes, at feeds that looked right: said with the shapes of the feed."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ each_way = pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
     ],
     ids=["a size that does not fold", "a word too far", "a word before the first"],
 )
-def test_what_fails_as_it_runs_is_told_with_the_shapes_of_the_feed(
+def test_what_fails_as_it_runs_is_said_with_the_shapes_of_the_feed(
     feed: npt.NDArray[Any], shown: str, cause: type[Exception], way: Way, tmp_path: Path
 ) -> None:
     with pytest.raises(purdist.RunError) as caught:
@@ -107,7 +107,7 @@ def test_a_feed_that_fits_is_taken(way: Way, tmp_path: Path) -> None:
     way({"x": np.ones([3, 4], "int64")}, tmp_path)
 
 
-def test_an_engine_that_refuses_a_batch_is_told_with_its_shapes(
+def test_an_engine_that_refuses_a_batch_is_named_with_its_shapes(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     training = purdist.minimize(distilled(), sgd, teacher="inference")
@@ -131,7 +131,7 @@ def test_an_engine_that_refuses_a_batch_is_told_with_its_shapes(
 # --- a loss that fails ------------------------------------------------------------------------
 
 
-def test_a_loss_on_arrays_that_fails_is_told_with_their_shapes() -> None:
+def test_a_loss_on_arrays_that_fails_is_refused_with_their_shapes() -> None:
     loss = CustomLoss(
         lambda s, y: ops.index_select(s, y * 2 - y).mean(), {"s": "s", "y": NewInput("label")}
     )
@@ -140,7 +140,7 @@ def test_a_loss_on_arrays_that_fails_is_told_with_their_shapes() -> None:
     assert "got label [1], s [3, 4], at which Paddle fails" in str(caught.value)
 
 
-def test_a_loss_on_arrays_whose_sizes_do_not_meet_is_told_with_them() -> None:
+def test_a_loss_on_arrays_whose_sizes_do_not_meet_is_refused_with_them() -> None:
     with pytest.raises(purdist.ShapeMismatchError) as caught:
         evaluate_loss(
             purdist.L2Loss("t", "s"),
@@ -171,7 +171,7 @@ def test_a_sequence_of_no_steps_does_not_end_the_process(
     assert computed["output.0"].shape == (2, 1, 5)
 
 
-def test_a_size_below_none_is_told(dynamic: None) -> None:
+def test_a_size_below_none_is_refused(dynamic: None) -> None:
     program = purdist.from_layer(
         paddle.nn.Conv1D(4, 4, 3), {"x": InputSpec([None, 4, None])}, check=False
     )
@@ -182,7 +182,7 @@ def test_a_size_below_none_is_told(dynamic: None) -> None:
     )
 
 
-def test_a_program_without_feeds_that_fails_is_told() -> None:
+def test_a_program_without_feeds_that_fails_is_refused() -> None:
     def forward() -> dict[str, paddle.Tensor]:
         place = paddle.create_parameter([1], "float32", name="place")
         return {"out": paddle.gather(paddle.ones([4]), (place * 0 + 9).astype("int64"))}

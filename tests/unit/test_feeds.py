@@ -292,7 +292,7 @@ def test_a_value_of_a_static_program_is_none_to_feed() -> None:
 
 @pytest.mark.parametrize("way", [trained, in_the_engine, from_a_cache, run])
 @pytest.mark.parametrize("kind", [list[Any], tuple[Any]])
-def test_a_batch_of_a_loader_is_told_how_to_be_a_feed(
+def test_a_batch_of_a_loader_is_refused_with_how_to_be_a_feed(
     kind: Callable[[object], object], way: Way, tmp_path: Path
 ) -> None:
     distillation = distilled(KDLoss("teacher_logits", "logits"), CrossEntropyLoss("logits", LABEL))
