@@ -44,14 +44,13 @@ def apply(program: Program, specs: Iterable[LossSpec], *, prune: bool = True) ->
 
     Raises:
         BuildError: The code of a loss of one's own raised; what it raised is the cause.
-        InvalidArgumentError: There are no specs, one names what only inference computes, or the
-            code of one does what no loss may.
+        InvalidArgumentError: There are no specs, one names what only inference computes, its
+            student variable is a teacher's, or the code of one does what no loss may.
         UnknownVariableError: A spec names what does not exist.
         ShapeMismatchError: A spec is not defined for the shapes, or is no scalar.
         DtypeMismatchError: A spec is not defined for the dtypes.
         NameClashError: The name of a term, a new input or a parameter is taken.
-        ForeignValueError: A spec used a layer or value made outside the program, or its
-            student variable is a teacher's.
+        ForeignValueError: A spec used a layer or value made outside the program.
         SeveralFaultsError: Faults of several kinds.
     """
     specs = _as_tuple(specs)

@@ -216,7 +216,11 @@ class Program:
         return error
 
     def check_fetch(self, names: Iterable[str], graph: graphs.Graph, mode: str) -> None:
-        """Refuses names that ``graph``, this program's in that ``mode``, does not compute."""
+        """Refuses names that ``graph``, this program's in that ``mode``, does not compute.
+
+        Raises:
+            PurdistError: As in `Program.run`.
+        """
         if isinstance(names, str):
             raise InvalidArgumentError(
                 f"Expected a sequence of names to fetch, got the string {names!r}.",
@@ -247,7 +251,11 @@ class Program:
         )
 
     def check_feed(self, feed: Feed, needed: Collection[str]) -> Arrays:
-        """``feed`` in arrays, refused if it does not fit: `FeedRules.check` says how."""
+        """``feed`` in arrays, refused if it does not fit: `FeedRules.check` says how.
+
+        Raises:
+            PurdistError: As in `Program.run`.
+        """
         return self.feed_rules.check(feed, needed)
 
     @cached_property

@@ -20,6 +20,8 @@ import pytest
 from paddle.base import framework
 from paddle.utils import unique_name
 
+from tests.raising import recording
+
 RUNNERS = tuple(f"{sysconfig.get_path('purelib')}/{name}/" for name in ("_pytest", "hypothesis"))
 
 
@@ -62,6 +64,14 @@ def paddle_of_its_own(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         paddle.seed(0)
         yield
     paddle.enable_static()
+
+
+@pytest.fixture(autouse=True)
+def errors_are_documented() -> Iterator[None]:
+    """No public function lets an error out of a kind that its docstring does not list."""
+    with recording() as recorder:
+        yield
+    assert recorder.undocumented() == []
 
 
 @pytest.fixture

@@ -112,6 +112,9 @@ class CustomLoss(LossSpec):
         """Refuses other parameters, and values or layers with parameters from outside.
 
         To compute with one may abort the process: its program may be gone.
+
+        Raises:
+            PurdistError: As `CustomLoss` says.
         """
         self._check_parameters()
         for name, thing in _reached(self.function):

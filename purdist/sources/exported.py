@@ -54,6 +54,7 @@ def from_exported(
         CorruptFileError: A file is cut off, damaged or of another format, or the weights are
             not those of the graph.
         RandomInferenceError: The network draws random numbers as it infers.
+        InvalidArgumentError: It writes a buffer inside a while or if region.
     """
     path = os.fspath(path)
     place = graphs.place_of(place)

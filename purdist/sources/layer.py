@@ -73,7 +73,8 @@ def from_layer(
 
     Raises:
         InvalidArgumentError: ``inputs`` holds no ``InputSpec``, one has no name, they do not
-            fit ``forward``, the layer was made in static mode, or ``auto_cast`` is on.
+            fit ``forward``, the layer was made in static mode, or ``auto_cast`` is on. Or the
+            layer writes a buffer inside an if or a loop.
         NameClashError: A feed name stands twice, or is that of a sublayer or weight, or of
             something else that the layer returns.
         TracingError: The layer cannot be called with graph values, returns no tensors, or

@@ -70,8 +70,8 @@ def from_static(
         UninitializedWeightsError: The scope holds no memory for a parameter.
         ShapeMismatchError: A weight in the scope is not of the parameter's shape.
         DtypeMismatchError: A weight in the scope is not of the parameter's dtype.
-        InvalidArgumentError: ``main`` holds gradient or optimizer ops, or ``names`` is no mapping
-            from texts.
+        InvalidArgumentError: ``main`` holds gradient or optimizer ops, or writes a buffer inside a
+            while or if region; or ``names`` is no mapping from texts.
         RandomInferenceError: A random op would be left in the graph that infers.
         ForeignValueError: A value in ``names`` is none of ``main``.
         NameClashError: A name in ``names`` is taken, or two weights have one name and are not
