@@ -28,19 +28,19 @@ def long(named: int, unnamed: int) -> purdist.Program:
     return nets.program(forward)
 
 
-def test_twenty_thousand_values() -> None:
-    program = long(named=30, unnamed=19_970)
-    assert len(program.variables) == 20_001
+def test_five_thousand_values() -> None:
+    program = long(named=30, unnamed=4_970)
+    assert len(program.variables) == 5_001
     shown = str(program).splitlines()
     assert shown[0].split() == ["name", "shape", "dtype", "role", "owner", "op", "layer"]
     assert [line.split()[0] for line in shown[1:-1]] == [
         "x",
         *(f"block{k}.{i}" for k in range(3) for i in range(10)),
     ]
-    assert shown[-1] == "... and 19970 more. describe(match='layer1.*') shows any."
-    assert len(program.describe().splitlines()) == 20_002
+    assert shown[-1] == "... and 4970 more. describe(match='layer1.*') shows any."
+    assert len(program.describe().splitlines()) == 5_002
     assert len(program.describe("block1.*").splitlines()) == 11
-    assert len(program.describe("tanh_1999?").splitlines()) == 11
+    assert len(program.describe("tanh_499?").splitlines()) == 11
 
 
 def test_many_names_are_cut_off() -> None:
