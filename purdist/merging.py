@@ -279,7 +279,7 @@ def _fit_faults(source: Variable, variable: Variable) -> Iterator[PurdistError]:
     elif not shapes_agree(source.shape, variable.shape):
         yield ShapeMismatchError(
             f"Expected sizes that agree where both are known, got {given}.",
-            "Map to a variable of the teacher input's size, or build the teacher for this size.",
+            f"Map to a variable of its size, or feed it on its own: keep_inputs=[{source.name!r}].",
         )
 
 

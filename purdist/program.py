@@ -179,8 +179,7 @@ class Program:
                 own error is the cause.
             SeveralFaultsError: Faults of several of these kinds.
         """
-        self.check_fetch(fetch, self.modes.inference, "inference")
-        names = tuple(dict.fromkeys(fetch))
+        names = tuple(dict.fromkeys(self.check_fetch(fetch, self.modes.inference, "inference")))
         compiled = self._compiled(names)
         arrays = self.check_feed(feed, compiled.feeds)
         try:
@@ -215,8 +214,8 @@ class Program:
                 )
         return error
 
-    def check_fetch(self, names: Iterable[str], graph: graphs.Graph, mode: str) -> None:
-        """Refuses names that ``graph``, this program's in that ``mode``, does not compute.
+    def check_fetch(self, names: Iterable[str], graph: graphs.Graph, mode: str) -> tuple[str, ...]:
+        """``names``, if ``graph``, this program's in that ``mode``, computes all of them.
 
         Raises:
             PurdistError: As in `Program.run`.
@@ -226,6 +225,7 @@ class Program:
                 f"Expected a sequence of names to fetch, got the string {names!r}.",
                 f"Write fetch=[{names!r}].",
             )
+        names = tuple(names)
         faults: list[PurdistError] = [self.unknown(n) for n in names if n not in self.variables]
         faults += [
             self.lacking(name, mode)
@@ -234,6 +234,7 @@ class Program:
         ]
         if faults:
             raise together(faults)
+        return names
 
     def lacking(self, name: str, mode: str) -> InvalidArgumentError:
         """The error for a variable that is not computed in ``mode``, with those that are there."""

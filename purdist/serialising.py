@@ -108,7 +108,9 @@ def _converter(losses: tuple[type[LossSpec], ...]) -> Structurer:
     converter.register_unstructure_hook_func(lambda kind: kind is Schedule, written)
     # cattrs looks up how fields are read and written here: after what is said above.
     read_schedule, write_schedule = converter.by_kind(SCHEDULES, "a schedule")
-    read_loss, write_loss = converter.by_kind(losses, "a loss")
+    read_loss, write_loss = converter.by_kind(
+        losses, "a loss", "One of your own is known by own=[YourLoss]."
+    )
     converter.register_structure_hook_func(
         lambda kind: kind is LossSpec, lambda data, _: read_loss(data)
     )

@@ -68,8 +68,12 @@ class Structurer(cattrs.Converter):
         except (BaseValidationError, PurdistError) as error:
             raise together(list(_faults(error, path))) from None
 
-    def by_kind(self, kinds: Iterable[type[T]], what: str) -> tuple[Read[T], Write[T]]:
+    def by_kind(
+        self, kinds: Iterable[type[T]], what: str, otherwise: str = ""
+    ) -> tuple[Read[T], Write[T]]:
         """How one of ``kinds``, each known by its ``kind``, is read and written.
+
+        ``otherwise`` says what to do about a kind that is none of these.
 
         cattrs alone writes the kind behind the fields, and answers an unknown one with the
         `KeyError` of a field that is missing.
@@ -87,7 +91,7 @@ class Structurer(cattrs.Converter):
             if not isinstance(kind, str) or kind not in of_kind:
                 raise InvalidArgumentError(
                     f"Expected kind to be one of {', '.join(of_kind)}, got {kind!r}.",
-                    _did_you_mean(kind, of_kind),
+                    " ".join(filter(None, [_did_you_mean(kind, of_kind), otherwise])),
                 )
             value: T = self.structure(dict(data), union)
             return value

@@ -56,6 +56,7 @@ def export(
         MissingFileError: ``path`` is in no folder.
     """
     student = student_of(source)
+    outputs = outputs if isinstance(outputs, str) else tuple(outputs)
     _check_outputs(student, source, outputs)
     target = Path(path)
     with folder_beside(target) as folder:

@@ -14,6 +14,7 @@ from purdist.comparing import Holder
 from purdist.errors import together
 from purdist.exporting.student import student_of
 from purdist.program import Program
+from purdist.sources.misplaced import check_is_layer
 from purdist.sources.weights import held_by
 from purdist.training import Training
 
@@ -43,13 +44,15 @@ def to_layer(source: Program | Training, layer: L) -> L:
         layer: A layer of that structure. It is copied, and left as it is.
 
     Raises:
-        InvalidArgumentError: ``source`` is neither, such as a `Distillation`, which never trains.
+        InvalidArgumentError: ``source`` is neither, such as a `Distillation`, which never trains;
+            or ``layer`` is no layer.
         UninitializedWeightsError: The student does not have all weights of the layer.
         UnknownVariableError: The layer does not have all that the student trains.
         ShapeMismatchError: A weight has another shape in the layer.
         DtypeMismatchError: A weight has another dtype in the layer.
         SeveralFaultsError: Several of these.
     """
+    check_is_layer(layer)
     student = student_of(source)
     # Names of its own, by which an optimizer knows them, and none of Paddle's counters moves.
     with graphs.dynamic(), unique_name.guard(f"_to_layer_{next(_MADE)}"):

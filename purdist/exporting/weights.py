@@ -14,13 +14,13 @@ from safetensors import SafetensorError, TensorSpec, deserialize, serialize_file
 from purdist import graphs, scopes
 from purdist.comparing import Holder
 from purdist.errors import (
-    CorruptFileError,
     DtypeMismatchError,
     MissingFileError,
     together,
 )
 from purdist.exporting.source import program_of
 from purdist.program import Program
+from purdist.sources.misplaced import no_safetensors
 from purdist.store import Store
 from purdist.storing import replacing
 from purdist.training import Training
@@ -111,13 +111,11 @@ def load_weights(program: Program, path: str | os.PathLike[str]) -> Program:
             f"Expected weights in {str(path)!r}, got no such file.",
             "Give the path that was given to save_weights, suffix included.",
         )
+    content = path.read_bytes()
     try:
-        entries = dict(deserialize(path.read_bytes()))  # type: ignore[no-untyped-call]  # so it is
+        entries = dict(deserialize(content))  # type: ignore[no-untyped-call]  # so it is
     except SafetensorError as error:
-        raise CorruptFileError(
-            f"Expected a safetensors file in {str(path)!r}, got {error}.",
-            "Save the weights again: the file is cut off, damaged or of another format.",
-        ) from None
+        raise no_safetensors(path, content, error) from None
     kinds = {
         name: (tuple(entry["shape"]), _DTYPES.get(entry["dtype"], entry["dtype"]))
         for name, entry in sorted(entries.items())

@@ -19,7 +19,21 @@ from purdist.variables import NewInput, Variable, check_name
 def _sorted_pairs(
     variables: Mapping[str, str | NewInput],
 ) -> tuple[tuple[str, str | NewInput], ...]:
-    return tuple(sorted(dict(variables).items()))
+    if not isinstance(variables, Mapping):
+        raise InvalidArgumentError(
+            f"Expected variables= to be a mapping, got {type(variables).__name__}.",
+            "Write CustomLoss(function, {'a parameter': 'the variable it gets', ...}).",
+        )
+    for key, name in variables.items():
+        check_name(key, "a parameter of the function")
+        if not isinstance(name, str | NewInput):
+            raise InvalidArgumentError(
+                f"Expected variables[{key!r}] to be the name of a variable or a NewInput, got "
+                f"{type(name).__name__}.",
+                "What is the same in every step is no variable: give it to the function, "
+                f"functools.partial(function, {key}=...), and leave it out here.",
+            )
+    return tuple(sorted(variables.items()))
 
 
 def _reached(function: Callable[..., paddle.Tensor]) -> Iterator[tuple[str, object]]:
@@ -134,8 +148,6 @@ class CustomLoss(LossSpec):
                 )
 
     def _check_parameters(self) -> None:
-        for name in self.variables:
-            check_name(name, "a parameter of the function")
         try:
             signature = inspect.signature(self.function)
         except ValueError:

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import TypeVar
 
 from purdist import graphs, scopes
-from purdist.errors import MissingFileError
 from purdist.program import Program
 from purdist.sources import legacy, other_mode
+from purdist.sources.misplaced import missing_model, missing_weights
 from purdist.sources.static import enter
 
 T = TypeVar("T")
@@ -61,7 +61,10 @@ def from_exported(
     with graphs.building():
         source, inner, kinds = _read(path)
         scope = scopes.new_scope()
-        for name, array in graphs.read_weights(Path(f"{path}.pdiparams"), kinds):
+        weights = Path(f"{path}.pdiparams")
+        if kinds and not weights.is_file():
+            raise missing_weights(weights)
+        for name, array in graphs.read_weights(weights, kinds):
             scopes.put(scope, name, array, place)
         modes = other_mode.derived_from_inference(source)
         return enter(modes, scope, place, share=True, inner=inner)
@@ -74,10 +77,7 @@ def _read(path: str) -> tuple[graphs.Draft, frozenset[str], Mapping[str, graphs.
         return _read_current(current)
     if old.is_file():
         return _read_old(old)
-    raise MissingFileError(
-        f"Expected a model at {path!r}, got neither {current.name!r} nor {old.name!r} there.",
-        "Give the path without a suffix, as it was given to paddle.jit.save.",
-    )
+    raise missing_model(path)
 
 
 def _read_current(path: Path) -> tuple[graphs.Draft, frozenset[str], Mapping[str, graphs.Kind]]:

@@ -10,8 +10,14 @@ from purdist import graphs
 from purdist.errors import PurdistError, TracingError
 from purdist.program import Program
 from purdist.sources.arguments import Inputs, arguments
+from purdist.sources.misplaced import check_is_layer
 from purdist.sources.names import paths_of
-from purdist.sources.refusals import check_feed_names, check_made_in_dynamic_mode, check_no_casting
+from purdist.sources.refusals import (
+    check_feed_names,
+    check_made_in_dynamic_mode,
+    check_no_casting,
+    check_none_made,
+)
 from purdist.sources.static import enter
 from purdist.sources.traced import Record, Traced, made_in_both
 from purdist.sources.trial import Trial
@@ -77,12 +83,14 @@ def from_layer(
             layer writes a buffer inside an if or a loop.
         NameClashError: A feed name stands twice, or is that of a sublayer or weight, or of
             something else that the layer returns.
-        TracingError: The layer cannot be called with graph values, returns no tensors, or
+        TracingError: The layer cannot be called with graph values, makes weights as it is called,
+            returns no tensors, or
             writes over a tensor (``F.relu_(h)``) where the graph cannot follow. Or what it
             computes is not what its graph computes.
         UninitializedWeightsError: A parameter has no memory.
         RandomInferenceError: The layer draws random numbers in eval mode.
     """
+    check_is_layer(layer)
     check_made_in_dynamic_mode(layer)
     check_no_casting()
     # Another thread may be tracing the same layer.
@@ -130,6 +138,8 @@ def _traced(
     trains = training.finish({}, taken)
     infers = inference.finish(made_in_both(training, trains, inference), {*taken, *trains.values})
     modes = graphs.Modes(trains, infers)
+    for graph in modes:
+        check_none_made(layer, weights, graph)
     program = enter(
         modes,
         weights.scope(),

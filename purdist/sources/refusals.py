@@ -10,7 +10,7 @@ from typing import Any
 import paddle
 
 from purdist import graphs
-from purdist.errors import InvalidArgumentError, NameClashError, TracingError
+from purdist.errors import InvalidArgumentError, NameClashError, TracingError, some
 from purdist.sources.arguments import flat
 from purdist.sources.names import Paths, leaves, same
 from purdist.sources.weights import Weights
@@ -28,12 +28,7 @@ def check_no_casting() -> None:
 
 
 def check_made_in_dynamic_mode(layer: paddle.nn.Layer) -> None:
-    """Refuses what is no layer, or one that holds values of a static program."""
-    if not isinstance(layer, paddle.nn.Layer):
-        raise InvalidArgumentError(
-            f"Expected a paddle.nn.Layer, got {type(layer).__name__}.",
-            "A static program goes to from_static, a path to from_exported.",
-        )
+    """Refuses a layer that holds values of a static program."""
     for sublayer in layer.sublayers(include_self=True):
         for parameter in graphs.parameters_in(sublayer).values():
             if parameter is not None and not isinstance(parameter, paddle.Tensor):
@@ -66,6 +61,19 @@ def check_feed_names(
                 f"{why}.",
                 "Choose another feed name.",
             )
+
+
+def check_none_made(layer: paddle.nn.Layer, weights: Weights, graph: graphs.Graph) -> None:
+    """Refuses weights that ``forward`` made: a graph would have one, and each call another."""
+    read = graphs.parameter_names(graphs.operations(graph.program))
+    made = [name for name in read if name not in weights.names]
+    if made:
+        raise TracingError(
+            f"Expected {type(layer).__name__} to hold the weights that it computes with, got "
+            f"{len(made)} that its forward makes at each call: {some(made)}.",
+            "Make layers and parameters in __init__, and keep them: self.fc = paddle.nn.Linear(8, "
+            "4).",
+        )
 
 
 def check_outputs(

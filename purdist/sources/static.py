@@ -23,6 +23,7 @@ from purdist.errors import (
 from purdist.origins import Origin, Tensors
 from purdist.program import Program
 from purdist.sources import legacy, other_mode
+from purdist.sources.misplaced import check_is_program
 from purdist.store import Store
 from purdist.variables import Variable, check_name, describe_values
 
@@ -78,6 +79,7 @@ def from_static(
             alike. If they are they are one.
         SeveralFaultsError: Faults of several of these kinds.
     """
+    check_is_program(main)
     scope = paddle.static.global_scope() if scope is None else scope
     if names is not None and not isinstance(names, Mapping):
         raise InvalidArgumentError(
@@ -284,7 +286,8 @@ def _without_memory(source: graphs.Graph, scope: graphs.Scope) -> frozenset[str]
 
 _IN_THE_SCOPE = Holder(
     "in the scope",
-    "Run the startup program in that scope first, or pass the scope= it ran in.",
+    "Run the startup program in that scope first, or pass the scope= it ran in. What "
+    "paddle.jit.load read goes to from_exported, by its path.",
     "Another network's startup program wrote it: give each network a scope of its own "
     "(paddle.static.scope_guard(paddle.static.Scope())), or pass the scope= that this one's ran "
     "in.",
@@ -293,6 +296,5 @@ _IN_THE_SCOPE = Holder(
 
 def _check_weights(scope: graphs.Scope, weights: list[Variable]) -> None:
     found = scopes.kinds(scope, [weight.name for weight in weights])
-    faults = list(_IN_THE_SCOPE.faults(weights, found))
-    if faults:
+    if faults := list(_IN_THE_SCOPE.faults(weights, found)):
         raise together(faults)

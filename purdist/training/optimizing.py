@@ -34,8 +34,10 @@ _REFUSED: Mapping[str, str] = {
     "LookAhead": _INNER,
     "RecomputeOptimizer": _INNER,
     "PipelineOptimizer": _INNER,
-    "GradientMergeOptimizer": _INNER,
-    "OptimizerWithMixedPrecision": _INNER,
+    "GradientMergeOptimizer": f"A step takes one batch: feed k as one, of all their rows. {_INNER}",
+    "OptimizerWithMixedPrecision": "The network says what is cast, by "
+    f"paddle.amp.auto_cast(dtype='bfloat16'): in forward, before from_layer. {_INNER}",
+    "Fleet": f"Average gradients with minimize(..., data_parallel=True). {_INNER}",
     "DistributedFusedLamb": "It needs a GPU. Use paddle.optimizer.Lamb.",
 }
 """The optimizers of Paddle that no graph of ours can take, and what to write instead."""
@@ -55,6 +57,13 @@ def own_optimizer(make_optimizer: Callable[[], Optimizer]) -> Optimizer:
     if not isinstance(optimizer, Optimizer):
         raise InvalidArgumentError(
             f"Expected make_optimizer to return a Paddle optimizer, got {kind}.", _WRITE
+        )
+    if graphs.has_groups(optimizer):
+        raise InvalidArgumentError(
+            f"Expected an optimizer without parameters=, got {kind} with groups of them.",
+            "Say what is each parameter's own where it is made: ParamAttr(learning_rate=0.1, "
+            "regularizer=...), or stop_gradient = True for one that does not learn; AdamW's "
+            f"apply_decay_param_fun is asked by names. Then lambda: paddle.optimizer.{kind}(...).",
         )
     if graphs.has_parameters_of_its_own(optimizer):
         raise InvalidArgumentError(

@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from purdist import graphs, scopes
 from purdist.arrays import Arrays, Feed
-from purdist.errors import InvalidArgumentError, RunError
+from purdist.errors import InvalidArgumentError, RunError, some
 from purdist.feeding import FeedRules
 from purdist.training.checks import check_at_least_one
 from purdist.training.values import Step, Training
@@ -73,8 +73,27 @@ def train(
             f"Expected an iterable of feeds, got one feed for {', '.join(map(repr, batches))}.",
             "Write train(training, [feed]).",
         )
-    training.program.check_fetch(fetch, training.step, "training")
-    return _steps(_Stepper(training, tuple(fetch), log_every), batches, bar=progress)
+    fetch = _checked(training, fetch)
+    return _steps(_Stepper(training, fetch, log_every), batches, bar=progress)
+
+
+def _checked(training: Training, fetch: Sequence[str]) -> tuple[str, ...]:
+    """``fetch``, if the step computes all of it: of a teacher elsewhere it gets the outputs."""
+    names = () if isinstance(fetch, str) else tuple(fetch)
+    variables = training.program.variables
+    for teacher in training.driver.teachers:
+        for name in names:
+            own = name in variables and variables[name].network == teacher.prefix
+            if own and name not in training.step.values:
+                raise InvalidArgumentError(
+                    f"Expected variables that the step computes, got {name!r} of a teacher that "
+                    f"runs {teacher.running}.",
+                    f"Of that teacher a step gets {some(map(repr, teacher.outputs))}: fetch these, "
+                    "ask training.program.run, or leave teacher= out of minimize.",
+                )
+    return training.program.check_fetch(
+        fetch if isinstance(fetch, str) else names, training.step, "training"
+    )
 
 
 def _steps(stepper: _Stepper, batches: Iterable[Feed], *, bar: bool) -> Iterator[Step]:

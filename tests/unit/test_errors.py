@@ -211,7 +211,7 @@ MERGING: dict[str, Case] = {
         ShapeMismatchError,
         "Expected sizes that agree where both are known, got the teacher input "
         "y [-1, 7] float32 and the student variable x [-1, 6] float32.\n"
-        "Map to a variable of the teacher input's size, or build the teacher for this size.",
+        "Map to a variable of its size, or feed it on its own: keep_inputs=['y'].",
     ),
     "dtype": (
         lambda: purdist.merge(teacher(dtype="float64"), student(), {"y": "x"}),
@@ -316,14 +316,16 @@ ENTERING: dict[str, Case] = {
         UninitializedWeightsError,
         "Expected 4 weights in the scope, got none for 4 of them: "
         "dense_1.b [4] float32, dense_1.w [5, 4] float32, dense_0.b [5] float32, ....\n"
-        "Run the startup program in that scope first, or pass the scope= it ran in.",
+        "Run the startup program in that scope first, or pass the scope= it ran in. What "
+        "paddle.jit.load read goes to from_exported, by its path.",
     ),
     "a startup program that never ran in the global scope": (
         lambda: entered(nets.linear(sizes=(6, 4))),
         UninitializedWeightsError,
         "Expected 2 weights in the scope, got none for 2 of them: "
         "dense_0.b [4] float32, dense_0.w [6, 4] float32.\n"
-        "Run the startup program in that scope first, or pass the scope= it ran in.",
+        "Run the startup program in that scope first, or pass the scope= it ran in. What "
+        "paddle.jit.load read goes to from_exported, by its path.",
     ),
     "weights of another shape": (
         lambda: overwritten(nets.linear(sizes=(6, 5, 3))),

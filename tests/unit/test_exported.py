@@ -468,7 +468,7 @@ def test_a_batch_size_that_was_exported(tmp_path: Path) -> None:
     assert str(caught.value) == (
         "Expected sizes that agree where both are known, got the teacher input x [4, 2, 2] "
         "float32 and the student variable x [3, 2, 2] float32.\n"
-        "Map to a variable of the teacher input's size, or build the teacher for this size."
+        "Map to a variable of its size, or feed it on its own: keep_inputs=['x']."
     )
 
 

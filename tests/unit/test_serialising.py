@@ -191,7 +191,7 @@ def test_an_unknown_kind_is_refused_with_the_near_one() -> None:
     kinds = ", ".join(loss.kind for loss in CATALOGUE)
     text = f"losses[0]: Expected kind to be one of {kinds}, got 'kdd'."
     assert caught.value.problem == text
-    assert caught.value.remedy == "Did you mean kd?"
+    assert caught.value.remedy == "Did you mean kd? One of your own is known by own=[YourLoss]."
 
 
 def test_a_loss_of_ones_own_is_known_when_it_is_named() -> None:

@@ -21,6 +21,11 @@ def has_parameters_of_its_own(optimizer: Optimizer) -> bool:
     return optimizer._parameter_list is not None
 
 
+def has_groups(optimizer: Optimizer) -> bool:
+    """Whether ``optimizer`` was made with groups of parameters, of options of their own."""
+    return bool(optimizer._param_groups) and isinstance(optimizer._param_groups[0], dict)
+
+
 def is_used(optimizer: Optimizer) -> bool:
     """Whether ``optimizer`` has taken steps in a program."""
     return bool(optimizer._learning_rate_map)

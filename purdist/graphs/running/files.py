@@ -17,7 +17,7 @@ from cattrs.errors import BaseValidationError
 from paddle.base import core, framework
 from paddle.base.proto import framework_pb2
 
-from purdist.errors import CorruptFileError, MissingFileError
+from purdist.errors import CorruptFileError
 from purdist.graphs.drafts import Draft, Graph
 from purdist.graphs.learning.gradients import derive_gradients
 from purdist.graphs.looking import (
@@ -268,20 +268,14 @@ def read_weights(
     Paddle's own reader checks no length: it makes weights of whatever it gets.
 
     Args:
-        path: The file.
+        path: The file, there if it should hold something.
         kinds: What it should hold.
 
     Raises:
-        MissingFileError: There is no such file.
         CorruptFileError: It holds anything else.
     """
     if not kinds:
         return
-    if not path.is_file():
-        raise MissingFileError(
-            f"Expected the weights of the model in {str(path)!r}, got no such file.",
-            "Put it beside the model: the two are written together.",
-        )
     with path.open("rb") as file:
         size = path.stat().st_size
         content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if size else b""

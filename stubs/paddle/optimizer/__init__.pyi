@@ -12,6 +12,7 @@ class Optimizer:
     _learning_rate: float | LRScheduler
     _learning_rate_map: dict[Program, Tensor]
     _parameter_list: list[Tensor] | None
+    _param_groups: list[object]
     _grad_clip: _ClipGradBase | None
     regularization: WeightDecayRegularizer | None
     _apply_decay_param_fun: Callable[[str], bool] | None
