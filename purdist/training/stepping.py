@@ -97,11 +97,13 @@ def _checked(training: Training, fetch: Sequence[str]) -> tuple[str, ...]:
 
 
 def _steps(stepper: _Stepper, batches: Iterable[Feed], *, bar: bool) -> Iterator[Step]:
-    training = stepper.training
-    with tqdm(batches, disable=not bar, unit="step") as shown:
-        for step in filter(None, training.driver.steps(shown, stepper.check, stepper.step)):
-            if bar:
-                shown.set_postfix(loss=f"{step.loss:.4g}")
+    steps = stepper.training.driver.steps
+    if not bar:  # one that does not show would start a thread all the same
+        yield from filter(None, steps(batches, stepper.check, stepper.step))
+        return
+    with tqdm(batches, unit="step") as shown:
+        for step in filter(None, steps(shown, stepper.check, stepper.step)):
+            shown.set_postfix(loss=f"{step.loss:.4g}")
             yield step
 
 
