@@ -129,10 +129,11 @@ def test_each_of_two_learns_from_the_other_held_fixed() -> None:
     ],
     ids=lambda spec: spec.kind,
 )
-def test_numbers_far_from_zero_keep_their_digits(spec: LossSpec) -> None:
+@pytest.mark.parametrize("far", [1e4, -1e4])
+def test_numbers_far_from_zero_keep_their_digits(far: float, spec: LossSpec) -> None:
     shapes = {name: (6, 5) for name in spec.variables.values() if isinstance(name, str)}
     given: dict[str, Array] = {
-        k: nets.numbers(ord(k), *shape) + np.float32(1e4) for k, shape in shapes.items()
+        k: nets.numbers(ord(k), *shape) + np.float32(far) for k, shape in shapes.items()
     }
     if "label" in spec.variables:
         given["label"] = np.arange(6) % 5
