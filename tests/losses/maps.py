@@ -117,7 +117,7 @@ ROWS = [
             ),
             "review without fusion": Equation(
                 purdist.ReviewKDLoss([("t0", "s0"), ("t1", "s1")], fusion=False),
-                {"t0": (3, 2, 5, 3), "t1": (3, 2, 4, 4), "s0": (3, 2, 5, 3), "s1": (3, 2, 4, 4)},
+                {"t0": (3, 2, 5, 3), "t1": (3, 2, 3, 4), "s0": (3, 2, 5, 3), "s1": (3, 2, 3, 4)},
                 lambda a, _: (
                     ref.hierarchical_context(a["t0"], a["s0"])
                     + ref.hierarchical_context(a["t1"], a["s1"])

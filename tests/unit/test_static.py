@@ -8,6 +8,7 @@ import paddle
 import pytest
 
 import purdist
+from purdist import graphs
 from tests import nets
 from tests.nets import Net
 
@@ -145,6 +146,26 @@ def test_a_loaded_inference_model_is_taken(tmp_path: object) -> None:
     got = program.run(feed(1, 4, 4), ["logits"])["logits"]
     expected = net.program().run(feed(1, 4, 4), ["logits"])["logits"]
     assert got == pytest.approx(expected, rel=1e-5, abs=1e-6)
+
+
+@pytest.mark.parametrize("form", ["as it stands", "from a file"])
+def test_what_drops_when_it_trains_is_what_the_program_says(form: str, tmp_path: Path) -> None:
+    def infers() -> dict[str, paddle.Tensor]:
+        value = paddle.static.data("x", [None, 6])
+        return {"logits": paddle.nn.functional.dropout(nets.dense(value, 6, 4), training=False)}
+
+    program = nets.program(infers)
+    if form == "from a file":  # which holds no more than how a network infers
+        purdist.export(program, tmp_path / "model", ["logits"])
+        scope = paddle.static.Scope()
+        with paddle.static.scope_guard(scope):
+            main, _, _ = paddle.static.load_inference_model(
+                str(tmp_path / "model"), paddle.static.Executor()
+            )
+        program = purdist.from_static(main, scope=scope)
+    drops = bool(graphs.random_operations(program.graph))
+    assert drops == (form == "from a file")
+    assert not graphs.random_operations(program.inference_graph)
 
 
 def counting() -> dict[str, paddle.Tensor]:
