@@ -135,7 +135,8 @@ def test_numbers_far_from_zero_keep_their_digits(far: float, spec: LossSpec) -> 
     given: dict[str, Array] = {
         k: nets.numbers(ord(k), *shape) + np.float32(far) for k, shape in shapes.items()
     }
-    near = {k: a.astype("float64") - far for k, a in given.items()}  # no loss here sees a shift
+    # None of these sees a shift.
+    near: dict[str, Array] = {k: a.astype("float64") - far for k, a in given.items()}
     if "label" in spec.variables:
         given["label"] = near["label"] = np.arange(6) % 5
 

@@ -64,6 +64,7 @@ def test_a_shared_sublayer_has_all_its_names() -> None:
     program = layers.program("shared")
     for one, other in (("first", "second"), ("first#1", "second#1"), ("first#2", "second#2")):
         assert program.variables[one] is program.variables[other]
+        assert program.variables[one].layer == "first"
     assert program.variables["first"] is not program.variables["first#1"]
     weight = program.variables["first.weight"]
     assert weight is program.variables["second.weight"] is program.variables["back.weight"]
