@@ -31,6 +31,7 @@ ROWS = [
             Case(purdist.HintLoss("t", "s", adaptor="conv_bn_relu"), MAPS, at_rest=None),
             Case(purdist.HintLoss("t", "s", adaptor="linear"), FEATURES, at_rest=None),
         ),
+        defaults={"adaptor": None},
         golden={"hint": lambda _: purdist.HintLoss("teacher_0", "student_0")},
         equations={
             "hint by a linear layer": Equation(

@@ -57,6 +57,7 @@ ROWS = [
                 at_rest=None,
             ),
         ),
+        defaults={"label_smoothing": 0.0},
         over_classes=True,
         equations={
             "cross entropy": Equation(
@@ -88,6 +89,7 @@ ROWS = [
     ),
     Row(
         cases=(Case(purdist.DISTLoss("t", "s"), LOGITS, at_rest=uncorrelated),),
+        defaults={"beta": 1.0, "gamma": 1.0, "temperature": 1.0},
         over_classes=True,
         golden={"dist": lambda params: purdist.DISTLoss("teacher_0", "student_0", **params)},
         equations={
@@ -114,6 +116,7 @@ ROWS = [
     ),
     Row(
         cases=(Case(purdist.DKDLoss("t", "s", LABEL), LOGITS, classes=5),),
+        defaults={"alpha": 1.0, "beta": 8.0, "temperature": 4.0},
         over_classes=True,
         golden={"dkd": lambda params: purdist.DKDLoss("teacher_0", "student_0", LABEL, **params)},
         equations={
@@ -167,6 +170,7 @@ ROWS = [
             Case(purdist.KDLoss("t", "s"), LOGITS),
             Case(purdist.KDLoss("t", "s", temperature=3.0, standardize=True), LOGITS),
         ),
+        defaults={"temperature": 4.0, "standardize": False},
         over_classes=True,
         golden={
             "kd": lambda params: purdist.KDLoss("teacher_0", "student_0", **params),
@@ -214,6 +218,7 @@ ROWS = [
     ),
     Row(
         cases=(Case(purdist.SphericalKDLoss("t", "s", temperature=1.5), LOGITS),),
+        defaults={"temperature": 4.0},
         over_classes=True,
         golden={
             "spherical_kd": lambda params: purdist.SphericalKDLoss(
@@ -252,6 +257,7 @@ ROWS = [
             Case(purdist.SoftLabelLoss("t", "s", 2.0, 2.0), LOGITS, at_rest=entropy),
             Case(purdist.SoftLabelLoss("t", "s", 2.0, 3.0), LOGITS, at_rest=None),
         ),
+        defaults={"teacher_temperature": 1.0, "student_temperature": 1.0},
         over_classes=True,
         golden={
             "soft_label": lambda params: purdist.SoftLabelLoss("teacher_0", "student_0", **params)

@@ -29,6 +29,7 @@ ROWS = [
             Case(purdist.AttentionTransferLoss("t", "s"), MAPS),
             Case(purdist.AttentionTransferLoss("t", "s", p=1.0), OTHER_MAPS),
         ),
+        defaults={"p": 2.0},
         golden={
             "at": lambda params: purdist.AttentionTransferLoss("teacher_0", "student_0", **params)
         },
@@ -97,6 +98,7 @@ ROWS = [
             Case(purdist.ReviewKDLoss([("t1", "s1"), ("t2", "s2")]), TWO_MAPS, at_rest=None),
             Case(purdist.ReviewKDLoss([("t", "s")], fusion=False), SAME_MAPS),
         ),
+        defaults={"fusion": True},
         golden={
             "hierarchical_context": lambda _: purdist.ReviewKDLoss(
                 [("teacher_0", "student_0")], fusion=False

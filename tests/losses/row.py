@@ -166,6 +166,7 @@ class Row:
         cases: The loss in the forms that laws, extremes, printing and data are tried on.
         refused: Variables that it refuses, at least once.
         refused_arguments: What makes one with a wrong argument, and what is said.
+        defaults: What its hyper-parameters are where nobody says: those of its source's code.
         over_classes: It is a softmax's: a class may be masked, and one class is refused.
         golden: Entry of ``golden/losses.json`` -> the loss that it is of, from its params, on the
             variables ``teacher_0``, ``student_0``, ... and the feed `LABEL`.
@@ -175,6 +176,7 @@ class Row:
     cases: tuple[Case, ...]
     refused: tuple[Refusal, ...]
     refused_arguments: tuple[tuple[Callable[[], LossSpec], str], ...] = ()
+    defaults: Mapping[str, object] = attrs.field(factory=dict)
     over_classes: bool = False
     golden: Mapping[str, Callable[[Mapping[str, Any]], LossSpec]] = attrs.field(factory=dict)
     equations: Mapping[str, Equation] = attrs.field(factory=dict)

@@ -21,6 +21,7 @@ from tests.losses.row import (
 ROWS = [
     Row(
         cases=(Case(purdist.ContrastiveLoss("t", "s", dimension=3), FEATURES, at_rest=None),),
+        defaults={"dimension": 128, "temperature": 0.07},
         equations={
             "contrastive": Equation(
                 purdist.ContrastiveLoss("t", "s", dimension=3, temperature=0.3),

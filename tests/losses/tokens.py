@@ -22,6 +22,7 @@ ROWS = [
                 tokens=3,
             ),
         ),
+        defaults={"heads": 12, "relations": ("qq", "kk", "vv"), "mask": None},
         equations={
             "minilm 2": Equation(
                 purdist.MiniLMLoss(*QKV, heads=3),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 
+import attrs
 import paddle
 import pytest
 
@@ -27,7 +28,7 @@ from purdist import (
 )
 from tests import nets
 from tests.losses import CASES, ROWS
-from tests.losses.row import Refusal
+from tests.losses.row import Refusal, Row
 
 LABEL = NewInput("y")
 
@@ -69,6 +70,17 @@ def test_what_a_loss_is_not_defined_for_is_refused(refusal: Refusal) -> None:
 def test_every_loss_refuses_something() -> None:
     for row in ROWS:
         assert {type(refusal.spec) for refusal in row.refused} == {row.loss}
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.loss.kind)
+def test_the_hyper_parameters_are_those_of_the_source(row: Row) -> None:
+    shared = {field.name for field in attrs.fields(purdist.LossSpec)}
+    found = {
+        field.name: field.default
+        for field in attrs.fields(row.loss)
+        if field.default is not attrs.NOTHING and field.name not in shared
+    }
+    assert found == row.defaults
 
 
 ARGUMENTS = [(row.loss.kind, *refused) for row in ROWS for refused in row.refused_arguments]
