@@ -140,6 +140,17 @@ def test_a_single_logit_is_refused_or_taught(case: Case) -> None:
 
 
 @over_classes
+def test_a_row_of_which_one_class_is_left_is_finite(case: Case) -> None:
+    arrays = case.arrays(4, normal(5))
+    for side in ("teacher", "student"):
+        for array in arrays[side].values():
+            array[0, ..., 1:] = -np.inf
+    if "label" in arrays["inputs"]:
+        arrays["inputs"]["label"][0] = 0
+    assert_sound(evaluated(case.spec, arrays))
+
+
+@over_classes
 @pytest.mark.parametrize("mask", MASKS)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_what_both_mask_counts_nowhere(case: Case, mask: float, dtype: str) -> None:
