@@ -106,6 +106,16 @@ def test_value_and_gradient_are_those_of_the_equations(
         )
 
 
+def test_review_mixes_as_many_channels_as_the_deepest_map_of_the_student_has() -> None:
+    case = CASES["review, three maps"]
+    given = case.given()
+    mixing = [w for w in weights_of(case.spec, given).values() if w.shape[2:] == (1, 1)]
+    # Each map of the student brought to that width, and two shares of it and a deeper one.
+    wide = given["s2"].shape[1]
+    assert {w.shape[0] for w in mixing} == {wide, 2}
+    assert {w.shape[1] for w in mixing if w.shape[0] == 2} == {2 * wide}
+
+
 def test_each_of_two_learns_from_the_other_held_fixed() -> None:
     one, other = nets.numbers(0, 6, 5, dtype="float64"), nets.numbers(1, 6, 5, dtype="float64")
 

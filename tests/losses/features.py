@@ -61,7 +61,7 @@ ROWS = [
             ),
             "hint from any larger map": Equation(
                 purdist.HintLoss("t", "s", adaptor="conv"),
-                maps((4, 3, 4), (3, 5, 4)),
+                maps((4, 1, 4), (3, 5, 4)),
                 hints("conv"),
             ),
         },

@@ -74,21 +74,21 @@ def entered(function: Callable[[Computing, Any], Any], **options: Any) -> purdis
 
 
 @pytest.mark.parametrize(
-    ("function", "mode"),
+    ("function", "mode", "how"),
     [
-        (otherwise_in_a_graph, "training"),
-        (otherwise_in_inference, "inference"),
-        (of_another_shape, "training"),
+        (otherwise_in_a_graph, "training", "off by"),
+        (otherwise_in_inference, "inference", "off by"),
+        (of_another_shape, "training", "["),
     ],
 )
 def test_a_graph_that_is_not_the_layer_is_refused(
-    function: Callable[[Computing, Any], Any], mode: str
+    function: Callable[[Computing, Any], Any], mode: str, how: str
 ) -> None:
     with pytest.raises(purdist.TracingError) as caught:
         entered(function)
     assert str(caught.value).startswith(
         f"Expected Computing to compute the same as a graph, in {mode} mode it does not: the "
-        "first to differ is what its sublayer 'last', Linear, puts out, the variable 'last': "
+        "first to differ is what its sublayer 'last', Linear, puts out, the variable 'last': " + how
     )
 
 
