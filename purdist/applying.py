@@ -6,8 +6,6 @@ import itertools
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 
-import attrs
-
 from purdist import graphs
 from purdist.distillation import Distillation
 from purdist.drafting import ProgramDraft
@@ -207,14 +205,18 @@ def _twin_faults(
     program: Program, spec: LossSpec, variables: Mapping[str, Variable]
 ) -> Iterator[PurdistError]:
     """A variable that learns from itself learns nothing."""
-    fields = {field.name for field in attrs.fields(type(spec))}
-    keys = [key for key in variables if key in fields and key != "label"]
+    parts = {key: spec.part(key) for key in variables}
+    teaching, learning = ([k for k in parts if parts[k] == p] for p in ("teacher", "student"))
+    pairs: list[tuple[str, str]] = []
+    if len(teaching) == len(learning):  # as they are declared, the first teaches the first
+        pairs = list(zip(teaching, learning, strict=True))
+    elif not teaching and len(learning) == 2:  # two that teach each other
+        pairs = [(learning[0], learning[1])]
     values = program.modes.training.values
-    identities = {k: values[n].id for k in keys if isinstance(n := spec.variables[k], str)}
-    taught = {key: key.replace("teacher", "student", 1) for key in keys if key[0] == "t"}
-    if not taught and len(keys) == 2:  # two that teach each other
-        taught = dict([keys])
-    for one, other in taught.items():
+    identities = {
+        key: values[name].id for key, name in spec.variables.items() if isinstance(name, str)
+    }
+    for one, other in pairs:
         same = other in identities and identities[other] == identities.get(one)
         if same and variables[other].owner != "teacher":
             yield InvalidArgumentError(

@@ -98,6 +98,27 @@ def test_a_student_variable_that_is_a_teachers_is_refused_whatever_its_field_is_
     assert caught.value.remedy == "Teacher and student are swapped: exchange the two names."
 
 
+@attrs.frozen
+class TokenLoss(LossSpec):
+    """Reads one variable that learns, under a name that begins as that of a teacher's would."""
+
+    kind: ClassVar[str] = "tokens"
+
+    tokens: StudentVariable
+
+    def build(self, values: Values) -> paddle.Tensor:
+        return values["tokens"].square().mean()
+
+
+def test_whether_a_variable_teaches_itself_is_a_matter_of_types_and_not_of_names() -> None:
+    student = nets.program(nets.linear())
+    assert purdist.apply(student, [TokenLoss("logits")]).terms == ("tokens_0",)
+    hints = (("tanh_0", "logits"), ("logits", "logits"))
+    with pytest.raises(InvalidArgumentError) as caught:
+        purdist.apply(student, [MaskedHintLoss(hints, NewInput("y"))])
+    assert "Expected hints[1][0] and hints[1][1] to be two variables" in caught.value.problem
+
+
 def test_a_loss_of_all_types_is_plain_data() -> None:
     spec = MaskedHintLoss(HINTS, NewInput("y"), counted="m", extra=("n", NewInput("z")))
     data = losses_to_data([spec])
