@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import TypeVar
 
 import attrs
 import numpy as np
-import paddle
 from safetensors import SafetensorError, TensorSpec, deserialize, serialize_file
 
 from purdist import graphs, scopes
@@ -24,8 +22,6 @@ from purdist.sources.misplaced import no_safetensors
 from purdist.store import Store
 from purdist.storing import replacing
 from purdist.training import Training
-
-L = TypeVar("L", bound=paddle.nn.Layer)
 
 _DTYPES = {
     "BOOL": "bool",

@@ -2,6 +2,6 @@
 
 from purdist.training.minimizing import minimize
 from purdist.training.stepping import train
-from purdist.training.values import Progress, Step, Training
+from purdist.training.values import Step, Training
 
-__all__ = ["Progress", "Step", "Training", "minimize", "train"]
+__all__ = ["Step", "Training", "minimize", "train"]

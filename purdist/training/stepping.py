@@ -42,8 +42,10 @@ def train(
 
     Args:
         training: What `minimize` returned.
-        batches: Feeds: input name -> array or tensor. Read one at a time, when its step is due, and
-            one ahead, of which a copy is kept, where the teacher is a stage of its own.
+        batches: Feeds: input name -> array or tensor. Read one at a time, when its step is due;
+            where a teacher computes ahead of the step, as many earlier as its `Backend.ahead`
+            says. Of those copies are kept, and what was read ahead when the iterator is closed is
+            not trained on.
         fetch: Names of variables to compute along, as the step saw them.
         log_every: Tell one step in so many. The others are taken on the way to it, and nothing
             of them is read back.
@@ -165,12 +167,12 @@ class _Stepper:
 
 def _set_numbers(training: Training) -> None:
     """Puts what a step reads from the scope there: learning rate and weights that move."""
-    progress, program = training.progress, training.program
+    progress = training.progress
     numbers = {name: schedule.at(progress.steps) for name, schedule in training.schedules.items()}
     if progress.scheduler is not None and training.learning_rate is not None:
         numbers[training.learning_rate] = progress.scheduler()
     for name, number in numbers.items():
-        scopes.write(program.scope, name, number, program.place)
+        scopes.write(progress.scope, name, number, training.program.place)
 
 
 def _advance(scheduler: LRScheduler, loss: float) -> None:

@@ -59,7 +59,7 @@ class Training:
         """The step that tells ``fetch``, compiled once."""
         if fetch not in self._runners:
             self._runners[fetch] = graphs.Runner(
-                self.step, fetch, self.program.scope, self.program.place
+                self.step, fetch, self.progress.scope, self.program.place
             )
         return self._runners[fetch]
 
