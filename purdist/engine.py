@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any
 
 import attrs
 import numpy as np
@@ -26,8 +26,6 @@ from purdist.errors import PurdistError
 from purdist.program import Program
 from purdist.trying import agree, random_feed, vary
 from purdist.variables import FLOATS
-
-Answers: TypeAlias = Mapping[str, npt.NDArray[Any]]
 
 _PRECISION = ("bfloat16", "float16", "float32", "float64")
 """The floats, the coarsest first."""
@@ -48,7 +46,7 @@ class Sample:
     """A feed that a network takes, what its graph answers, and how long that took."""
 
     feed: Arrays
-    answers: Answers
+    answers: Arrays
     seconds: float
 
     @classmethod
@@ -239,7 +237,7 @@ def _difference_of(written: Written, way: Way, samples: Sequence[Sample]) -> str
     return next(filter(None, faults), "")
 
 
-def difference(got: Answers, expected: Answers, precision: str) -> str:
+def difference(got: Arrays, expected: Arrays, precision: str) -> str:
     """How two answers differ by more than rounding, '' if they do not."""
     for name, array in expected.items():
         found = got[name]

@@ -18,6 +18,7 @@ import numpy.typing as npt
 import paddle
 
 from purdist import graphs, scopes
+from purdist.arrays import Arrays
 from purdist.building import Term, build_term
 from purdist.building.chance import same_chance
 from purdist.errors import BuildError
@@ -27,8 +28,6 @@ from purdist.variables import FLOATS, Variable
 
 _SIZES = ((4, 8), (6, 16))
 """How many rows, and how large every other unknown axis: even, as maps mostly are."""
-
-Arrays = Mapping[str, npt.NDArray[Any]]
 
 
 @contextmanager

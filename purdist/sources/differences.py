@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import attrs
 import numpy as np
 import numpy.typing as npt
 
-Arrays = Mapping[str, npt.NDArray[Any]]
+from purdist.arrays import Arrays
+
 Outputs = dict[tuple[int, int], list[npt.NDArray[Any]]]
 """The id of a layer and the number of its call -> the tensors that it put out."""
 

@@ -13,9 +13,10 @@ import paddle
 from paddle.static import InputSpec
 
 from purdist import graphs, scopes
+from purdist.arrays import Arrays
 from purdist.errors import TracingError
 from purdist.program import Program
-from purdist.sources.differences import Arrays, Difference, Outputs, nudged, same
+from purdist.sources.differences import Difference, Outputs, nudged, same
 from purdist.sources.names import Paths, leaves
 from purdist.sources.refusals import reason
 from purdist.sources.traced import Traced

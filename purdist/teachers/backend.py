@@ -4,15 +4,10 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
-from typing import Any, TypeAlias
-
-import numpy.typing as npt
 
 from purdist.arrays import Arrays
 from purdist.program import Program
 from purdist.variables import Variable
-
-Answers: TypeAlias = Mapping[str, npt.NDArray[Any]]
 
 
 class Running(ABC):
@@ -30,7 +25,7 @@ class Running(ABC):
         """
 
     @abstractmethod
-    def ask(self, feed: Arrays) -> Callable[[], Answers]:
+    def ask(self, feed: Arrays) -> Callable[[], Arrays]:
         """Begins to compute what can begin.
 
         Returns:

@@ -19,7 +19,7 @@ from purdist.distillation import Distillation
 from purdist.errors import InvalidArgumentError, ShapeMismatchError, StaleCacheError
 from purdist.program import Program
 from purdist.storing import check_target
-from purdist.teachers.backend import Answers, Backend, Running
+from purdist.teachers.backend import Backend, Running
 from purdist.teachers.cut import cut_out, needed_teachers
 from purdist.teachers.manifest import Manifest, file_of
 from purdist.variables import Variable
@@ -106,7 +106,7 @@ class _Opened(Running):
             )
         }
 
-    def ask(self, feed: Arrays) -> Callable[[], Answers]:
+    def ask(self, feed: Arrays) -> Callable[[], Arrays]:
         """Refuses rows that are not there, and reads the others when they are waited for."""
         rows, count = feed[self._sample], len(self._cache)
         wrong = np.flatnonzero((rows < 0) | (rows >= count))

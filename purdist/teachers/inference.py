@@ -30,7 +30,7 @@ from purdist.engine import (
 )
 from purdist.errors import EngineError, warn
 from purdist.program import Program
-from purdist.teachers.backend import Answers, Backend, Running
+from purdist.teachers.backend import Backend, Running
 from purdist.variables import Variable
 
 
@@ -97,11 +97,11 @@ class _Compiled(Running):
     def __str__(self) -> str:
         return f"in Paddle Inference, {self.way}"
 
-    def ask(self, feed: Arrays) -> Callable[[], Answers]:
+    def ask(self, feed: Arrays) -> Callable[[], Arrays]:
         """Begins nothing: the predictor holds the interpreter lock until it is done."""
         return partial(self._compared, feed)
 
-    def _compared(self, feed: Arrays) -> Answers:
+    def _compared(self, feed: Arrays) -> Arrays:
         """What the teacher says to a batch, the first one compared with the graph's answer."""
         if self.network is not None:
             self._compare(self.network, {name: feed[name] for name in self.feeds})
@@ -124,7 +124,7 @@ class _Compiled(Running):
         except REFUSALS as error:
             return graphs.said(str(error))
 
-    def _answer(self, feed: Arrays) -> Answers:
+    def _answer(self, feed: Arrays) -> Arrays:
         try:
             return self.engine(feed)
         except REFUSALS as error:

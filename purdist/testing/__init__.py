@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from purdist.arrays import Arrays
 from purdist.testing.architectures import (
     BatchNorm,
     Branch,
@@ -27,7 +28,7 @@ from purdist.testing.architectures import (
     Relu,
     StaticNetwork,
 )
-from purdist.testing.evaluating import Arrays, Evaluation, evaluate_loss
+from purdist.testing.evaluating import Evaluation, evaluate_loss
 from purdist.testing.laws import (
     LOSS_LAWS,
     LossLaw,

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from typing import Any, TypeAlias
+from collections.abc import Collection
 
 import attrs
-import numpy.typing as npt
 import paddle
 
 from purdist import graphs, scopes
 from purdist.applying import apply
+from purdist.arrays import Arrays
 from purdist.errors import RunError
 from purdist.losses.spec import LossSpec
 from purdist.program import Program
 from purdist.sources.static import from_static
 from purdist.variables import NewInput
-
-Arrays: TypeAlias = Mapping[str, npt.NDArray[Any]]
 
 
 @attrs.frozen(eq=False)

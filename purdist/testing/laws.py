@@ -8,8 +8,9 @@ from typing import Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from purdist.arrays import Arrays
 from purdist.losses.spec import LossSpec
-from purdist.testing.evaluating import Arrays, Evaluation, Evaluator, evaluate_loss
+from purdist.testing.evaluating import Evaluation, Evaluator, evaluate_loss
 
 
 class LossLaw(Protocol):

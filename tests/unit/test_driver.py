@@ -15,8 +15,7 @@ import paddle
 import pytest
 
 import purdist
-from purdist.arrays import Feed
-from purdist.teachers.backend import Answers
+from purdist.arrays import Arrays, Feed
 from tests.nets import Array, linear, numbers, program
 
 ROWS = 6
@@ -66,12 +65,12 @@ class OwnRunning(purdist.Running):
     def feeds(self) -> Mapping[str, purdist.Variable]:
         return {name: self.teacher.variables[name] for name in self.teacher.inputs}
 
-    def ask(self, feed: Feed) -> Callable[[], Answers]:
+    def ask(self, feed: Feed) -> Callable[[], Arrays]:
         number = sum(line.startswith("asked") for line in self.log)
         self.log.append(f"asked {number}")
         answers = self.teacher.run({name: feed[name] for name in self.feeds}, self.outputs)
 
-        def answer() -> Answers:
+        def answer() -> Arrays:
             self.log.append(f"answered {number}")
             return answers
 
@@ -302,7 +301,7 @@ class Changing(OwnRunning):
 
     change: Callable[[Array], Any]
 
-    def ask(self, feed: Feed) -> Callable[[], Answers]:
+    def ask(self, feed: Feed) -> Callable[[], Arrays]:
         answer = super().ask(feed)
         return lambda: {name: self.change(array) for name, array in answer().items()}
 
