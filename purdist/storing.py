@@ -68,3 +68,13 @@ def replacing(target: Path) -> Iterator[Path]:
         draft = folder / target.name
         yield draft
         draft.replace(target)
+
+
+def rewrite(target: Path, text: str) -> None:
+    """Puts ``text`` into a file that is written often; until it is whole the last one is there.
+
+    The draft has one name: who is killed leaves a single one behind, which the next call takes.
+    """
+    draft = target.with_name(f"{target.name}.new")
+    draft.write_text(text)
+    draft.replace(target)

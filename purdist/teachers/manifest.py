@@ -13,6 +13,7 @@ import numpy as np
 from purdist import graphs, scopes
 from purdist.errors import StaleCacheError
 from purdist.program import Program
+from purdist.storing import rewrite
 from purdist.structuring import Structurer
 
 _NAME = "manifest.json"
@@ -61,9 +62,7 @@ class Manifest:
 
     def write(self, folder: Path) -> None:
         """Puts the manifest into ``folder``, the last good one there until it is whole."""
-        draft = folder / (_NAME + ".new")
-        draft.write_text(json.dumps(_STRUCTURER.unstructure(self)))
-        draft.replace(folder / _NAME)
+        rewrite(folder / _NAME, json.dumps(_STRUCTURER.unstructure(self)))
 
     def check_is_of(self, fresh: Manifest, folder: Path) -> None:
         """Refuses the cache in ``folder``, whose this is, unless it is of what ``fresh`` is of."""
