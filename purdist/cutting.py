@@ -101,7 +101,7 @@ def without_prefix(program: Program, prefix: str, others: Collection[str]) -> Pr
             for key, variable in program.variables.items()
             for given in (variable.given_name,)
         },
-        tensors={bare(n): t for n, t in program.tensors.items() if n.startswith(prefix)},
+        tensors={bare(n): t for n, t in program.tensors.items() if n in program.variables},
         inner=frozenset(map(bare, program.inner)),
     )
     program.store.hand_to(result.store, program.held, frozen=True, rename=bare)

@@ -185,3 +185,14 @@ def test_one_layer_that_returns_both_answers_learns_as_in_dygraph() -> None:
         np.testing.assert_allclose(
             nets.weights(training.program)[path], tensor.numpy(), rtol=1e-4, atol=1e-5
         )
+
+
+def test_a_network_taken_out_is_tied_to_its_own_tensors_alone() -> None:
+    def network(feed: str) -> purdist.Program:
+        return purdist.from_layer(nn.Linear(6, 5), {feed: InputSpec([None, 6])})
+
+    one = purdist.merge(network("y"), network("x"), {"y": "x"}, name_prefix="t_")
+    both = purdist.merge(network("y"), one, {"y": "x"}, name_prefix="t_1_")
+    for prefix in both.teachers:
+        alone = purdist.student_of(both, name_prefix=prefix)
+        assert alone.tensors == {name: both.tensors[prefix + name] for name in alone.weights}
