@@ -109,9 +109,12 @@ def _inputs_alone(
                     shape = [-1 if k in unknown_axes else n for k, n in enumerate(array.shape)]
                     paddle.static.data(name, shape, array.dtype.name)
     program = from_static(main, scope=scopes.new_scope(), place=paddle.CPUPlace())
-    for name in differentiable:  # a network's feeds never take a gradient
-        program.modes.training.values[name].stop_gradient = False
-    return program
+    with graphs.building():
+        draft = program.modes.training.copy()
+        for name in differentiable:  # a network's feeds never take a gradient
+            draft.values[name].stop_gradient = False
+        modes = graphs.Modes(draft.finish(), program.modes.inference)
+    return attrs.evolve(program, modes=modes)
 
 
 def _differentiated(
