@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -36,8 +37,9 @@ def imported(module: Path) -> Iterator[str]:
             parts = (node.module or "").split(".")
             names = [parts[1]] if len(parts) > 1 else [alias.name for alias in node.names]
             yield from (name if _is_room(name) else "__init__" for name in names)
-        elif isinstance(node, ast.Import) and any(a.name == "purdist" for a in node.names):
-            yield "__init__"
+        elif isinstance(node, ast.Import):
+            parts_of = [alias.name.split(".") for alias in node.names]
+            yield from ([*parts, "__init__"][1] for parts in parts_of if parts[0] == "purdist")
 
 
 def _is_room(name: str) -> bool:
@@ -86,6 +88,16 @@ def test_imports_go_down(module: Path) -> None:
     levels, room = floors(), room_of(module)
     up = {other for other in imported(module) if other != room and levels[other] >= levels[room]}
     assert up == set()
+
+
+def test_no_module_imports_itself_by_way_of_others() -> None:
+    """Inside a room, where no floors are, imports go one way too."""
+    names = {
+        ".".join(m.relative_to(PACKAGE.parent).with_suffix("").parts).removesuffix(".__init__"): m
+        for m in MODULES
+    }
+    imports = {name: names.keys() & set(modules_imported(m)) for name, m in names.items()}
+    assert len(list(TopologicalSorter(imports).static_order())) == len(MODULES)
 
 
 def test_each_group_of_graphs_stands_on_a_floor() -> None:
