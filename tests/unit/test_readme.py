@@ -18,3 +18,7 @@ def test_there_is_something_to_run() -> None:
 @pytest.mark.parametrize("block", BLOCKS, ids=[block.split("\n", 1)[0] for block in BLOCKS])
 def test_a_block_runs(block: str, tmp_path: object) -> None:
     in_a_process(f"import os; os.chdir({str(tmp_path)!r})\n" + block)
+
+
+def test_it_is_short() -> None:
+    assert len((ROOT / "README.md").read_text("utf-8").splitlines()) <= 160
