@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import shlex
@@ -80,6 +81,8 @@ def test_a_new_loss_is_what_the_recipe_says(tmp_path: Path) -> None:
 
 def test_a_new_backend_is_what_the_recipe_says() -> None:
     (code,) = re.findall(r"```python\n(.*?)^```", recipe("A new backend"), re.MULTILINE | re.DOTALL)
+    functions = [n for n in ast.walk(ast.parse(code)) if isinstance(n, ast.FunctionDef)]
+    assert all(function.returns for function in functions), "as a strict type checker wants it"
     names: dict[str, Any] = {}
     exec(code, names)
     merged = purdist.merge(program(linear("y"), seed=1), program(linear()), {"y": "x"})
