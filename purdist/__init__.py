@@ -19,6 +19,8 @@ import typing as _typing
 
 from purdist.applying import apply as apply
 from purdist.arrays import Feed as Feed
+from purdist.checking import Names as Names
+from purdist.checking import guard as _guard
 from purdist.cutting import cut as cut
 from purdist.distillation import Distillation as Distillation
 from purdist.errors import BuildError as BuildError
@@ -84,3 +86,4 @@ if not _typing.TYPE_CHECKING:  # a type checker would take an __all__ for all th
         for name, thing in globals().items()
         if not (name.startswith("_") or isinstance(thing, _types.ModuleType))
     ]
+    _guard(__all__, globals())

@@ -83,10 +83,6 @@ def _by_teacher(program: Program, digests: Collection[str]) -> Mapping[str, tupl
 
 
 def _as_tuple(specs: Iterable[LossSpec]) -> tuple[LossSpec, ...]:
-    if isinstance(specs, LossSpec):
-        raise InvalidArgumentError(
-            f"Expected a list of losses, got the loss {specs}.", f"Write [{specs}]."
-        )
     specs = tuple(specs)
     if not specs:
         raise InvalidArgumentError(

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from typing import Any, TypeAlias
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Annotated, Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 import paddle
 
 from purdist import graphs
+from purdist.checking import CHECKED_INSIDE, LAZY
 from purdist.errors import FeedError
 from purdist.variables import Variable
 
 Array: TypeAlias = npt.NDArray[Any]
 Arrays: TypeAlias = Mapping[str, Array]
 
-Feed: TypeAlias = Mapping[str, npt.NDArray[Any] | paddle.Tensor]
+Feed: TypeAlias = Annotated[Mapping[str, npt.NDArray[Any] | paddle.Tensor], CHECKED_INSIDE]
 """A batch: the name of each input -> its array or tensor. Lists of numbers are run as arrays."""
+
+Batches: TypeAlias = Annotated[Iterable[Feed], LAZY]
+"""Feeds, read one at a time."""
 
 
 def array_of(name: str, value: object, variable: Variable | None) -> Array:

@@ -7,13 +7,14 @@ from collections.abc import Collection, Iterable
 import attrs
 
 from purdist import graphs
+from purdist.checking import Names
 from purdist.errors import InvalidArgumentError, PurdistError, together
 from purdist.program import Program
 from purdist.store import Store
 from purdist.variables import left_of
 
 
-def cut(program: Program, at: Iterable[str]) -> tuple[Program, Program]:
+def cut(program: Program, at: Names) -> tuple[Program, Program]:
     """Splits a program at variables: one half computes them, the other takes them as feeds.
 
     The second half computes all that the first does not, to the bit as before if it is fed

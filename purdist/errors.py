@@ -84,7 +84,7 @@ class FeedError(PurdistError, KeyError):
     """A feed that is missing, that the program has no input for, or that is no array."""
 
 
-class InvalidArgumentError(PurdistError, ValueError):
+class InvalidArgumentError(PurdistError, ValueError, TypeError):
     """An argument outside the values it may take."""
 
 

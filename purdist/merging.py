@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Literal
 
 import attrs
 
 from purdist import graphs
+from purdist.checking import Names
 from purdist.errors import (
     DtypeMismatchError,
     IncompleteMapError,
@@ -33,7 +34,7 @@ def merge(
     *,
     place: graphs.Place | str | None = None,
     name_prefix: str = "teacher_",
-    keep_inputs: Collection[str] = (),
+    keep_inputs: Names = (),
 ) -> Program:
     """One program in which the teacher computes beside the student.
 
@@ -83,7 +84,7 @@ def join(
     *,
     place: graphs.Place | str | None = None,
     name_prefix: str = "peer_",
-    keep_inputs: Collection[str] = (),
+    keep_inputs: Names = (),
 ) -> Program:
     """One program in which both networks learn, each from the other if `MutualLoss` says so.
 
@@ -120,11 +121,10 @@ def _beside(
     data_name_map: Mapping[str, str],
     place: graphs.Place | str | None,
     prefix: str,
-    keep_inputs: Collection[str],
+    keep_inputs: Names,
     *,
     owner: Literal["teacher", "peer"],
 ) -> Program:
-    data_name_map, keep_inputs = dict(data_name_map), tuple(keep_inputs)
     check_name(prefix, "the other network's variables, name_prefix,")
     check_own_scopes(other.origins, student.origins)
     trains = owner == "peer"
@@ -196,7 +196,7 @@ def _check_map(
     teacher: Program,
     student: Program,
     data_name_map: Mapping[str, str],
-    keep_inputs: Collection[str],
+    keep_inputs: Names,
 ) -> None:
     faults = list(_map_faults(teacher, student, data_name_map, keep_inputs))
     if not faults:
@@ -217,7 +217,7 @@ def _map_faults(
     teacher: Program,
     student: Program,
     data_name_map: Mapping[str, str],
-    keep_inputs: Collection[str],
+    keep_inputs: Names,
 ) -> Iterator[PurdistError]:
     inputs = teacher.inputs
     for name in (*data_name_map, *keep_inputs):

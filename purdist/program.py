@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from functools import cached_property
 from types import MappingProxyType
 from typing import Any
@@ -14,6 +14,7 @@ import paddle
 
 from purdist import graphs
 from purdist.arrays import Arrays, Feed
+from purdist.checking import Names
 from purdist.describing import overview, suggestion, table
 from purdist.errors import (
     InvalidArgumentError,
@@ -33,7 +34,7 @@ _COMPILED = 8
 """How many compiled fetches a program keeps."""
 
 
-def _read_only(mapping: Mapping[str, object]) -> Mapping[str, object]:
+def _read_only(mapping: Mapping[str, Variable]) -> Mapping[str, Variable]:
     # `MappingProxyType` itself as a converter would take no mapping that mypy knows.
     return MappingProxyType(dict(mapping))
 
@@ -151,7 +152,7 @@ class Program:
             suggestion(self.variables, name),
         )
 
-    def run(self, feed: Feed, fetch: Sequence[str]) -> dict[str, npt.NDArray[Any]]:
+    def run(self, feed: Feed, fetch: Names) -> dict[str, npt.NDArray[Any]]:
         """Computes variables in inference mode. Changes nothing.
 
         Only what ``fetch`` needs is computed, and only its inputs need be fed. A random op of a
@@ -214,17 +215,12 @@ class Program:
                 )
         return error
 
-    def check_fetch(self, names: Iterable[str], graph: graphs.Graph, mode: str) -> tuple[str, ...]:
+    def check_fetch(self, names: Names, graph: graphs.Graph, mode: str) -> tuple[str, ...]:
         """``names``, if ``graph``, this program's in that ``mode``, computes all of them.
 
         Raises:
             PurdistError: As in `Program.run`.
         """
-        if isinstance(names, str):
-            raise InvalidArgumentError(
-                f"Expected a sequence of names to fetch, got the string {names!r}.",
-                f"Write fetch=[{names!r}].",
-            )
         names = tuple(names)
         faults: list[PurdistError] = [self.unknown(n) for n in names if n not in self.variables]
         faults += [
@@ -246,12 +242,12 @@ class Program:
         others = f" In {mode} alone there are {', '.join(own[:5])}." if own else ""
         return InvalidArgumentError(
             f"Expected a variable of the {mode} graph, got {name!r}, which is computed in "
-            f"{self.variables[name].mode} alone.",
+            f"{self.variable(name).mode} alone.",
             f"Name what is computed in {mode}: print(program) says where a variable is computed "
             f"in one mode alone.{others}",
         )
 
-    def check_feed(self, feed: Feed, needed: Collection[str]) -> Arrays:
+    def check_feed(self, feed: Feed, needed: Names) -> Arrays:
         """``feed`` in arrays, refused if it does not fit: `FeedRules.check` says how.
 
         Raises:

@@ -18,10 +18,12 @@ out. A schedule is written the same way, a new input without a kind::
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import inspect
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
-from typing import Any, get_args
+from typing import Annotated, Any, get_args
 
+from purdist.checking import CHECKED_INSIDE
 from purdist.errors import InvalidArgumentError
 from purdist.losses import CATALOGUE, CustomLoss, LossSpec, Schedule
 from purdist.losses.fields import is_variable
@@ -54,7 +56,9 @@ def losses_to_data(specs: Iterable[LossSpec]) -> list[dict[str, Any]]:
 
 
 def losses_from_data(
-    data: Iterable[Mapping[str, Any]], *, own: Iterable[type[LossSpec]] = ()
+    data: Sequence[Annotated[Mapping[str, Any], CHECKED_INSIDE]],
+    *,
+    own: Iterable[type[LossSpec]] = (),
 ) -> tuple[LossSpec, ...]:
     """The losses that `losses_to_data` made ``data`` of, or that somebody wrote down so.
 
@@ -74,6 +78,12 @@ def losses_from_data(
             ``losses[0].temperature``.
         SeveralFaultsError: Faults of several kinds.
     """
+    for loss in own:
+        if inspect.isabstract(loss) or issubclass(loss, CustomLoss):
+            raise InvalidArgumentError(
+                f"Expected own to be classes of losses that are data, got {loss.__name__}.",
+                "A CustomLoss holds a function: make it a LossSpec of your own.",
+            )
     return _converter((*CATALOGUE, *own)).read(data, tuple[LossSpec, ...], "losses")
 
 

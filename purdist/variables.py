@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 import attrs
 
 from purdist import graphs
+from purdist.checking import Number
 from purdist.errors import (
     InvalidArgumentError,
 )
@@ -19,11 +20,30 @@ Role: TypeAlias = Literal["input", "parameter", "buffer", "activation"]
 Owner: TypeAlias = Literal["student", "peer", "teacher", "loss"]
 """Whose a variable is: of a network of that part, or what `apply` added."""
 
+Dtype: TypeAlias = Literal[
+    "bool",
+    "uint8",
+    "int8",
+    "int16",
+    "int32",
+    "int64",
+    "float16",
+    "bfloat16",
+    "float32",
+    "float64",
+    "complex64",
+    "complex128",
+]
+"""The dtypes of what is fed, as Paddle writes them."""
+
+Size: TypeAlias = Annotated[int, Number(least=-1, most=2**31 - 1, whole=True)]
+"""Of an axis, -1 where it is unknown."""
+
 FLOATS = ("float16", "bfloat16", "float32", "float64")
 """The dtypes that take gradients, from the narrow to the wide."""
 
 
-def _sizes(shape: Iterable[int]) -> tuple[int, ...]:
+def _sizes(shape: Iterable[Size]) -> tuple[int, ...]:
     return tuple(shape)  # `tuple` itself as a converter would take Iterable[Never]
 
 
@@ -146,7 +166,7 @@ class NewInput:
 
     name: str = attrs.field(validator=_input_name)
     shape: tuple[int, ...] = attrs.field(default=(-1,), converter=_sizes)
-    dtype: str = "int64"
+    dtype: Dtype = "int64"
 
 
 def describe_values(modes: graphs.Modes, *, owner: Owner = "student") -> dict[str, Variable]:

@@ -273,7 +273,8 @@ def _apply(hand: Hand) -> object:
         return mean
 
     shift = purdist.NewInput("shift", hand([-1, 3]), "float32")
-    custom = purdist.CustomLoss(own, hand({"student": "output", "shift": shift}))
+    variables: dict[str, str | purdist.NewInput] = {"student": "output", "shift": shift}
+    custom = purdist.CustomLoss(own, hand(variables))
     specs = hand([purdist.L2Loss("teacher_output", "output"), custom])
     return hand.call(purdist.apply, merged(), specs)
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Annotated
 
 from purdist import graphs
+from purdist.checking import IN_ORDER, Names
 from purdist.engine import Way, Written, every_way, first_right, samples_of
 from purdist.errors import InvalidArgumentError, UnknownVariableError, some, warn
 from purdist.exporting.source import program_of
@@ -20,7 +22,7 @@ from purdist.training import Training
 def export(
     source: Program | Training,
     path: str | os.PathLike[str],
-    outputs: Sequence[str],
+    outputs: Annotated[Names, IN_ORDER],
     *,
     check: bool = True,
 ) -> None:
@@ -56,7 +58,7 @@ def export(
         MissingFileError: ``path`` is in no folder.
     """
     student = student_of(source)
-    outputs = outputs if isinstance(outputs, str) else tuple(outputs)
+    outputs = tuple(outputs)
     _check_outputs(student, source, outputs)
     target = Path(path)
     with folder_beside(target) as folder:
@@ -119,10 +121,10 @@ def _alone(source: Program | Training, outputs: Sequence[str]) -> str:
 
 def _check_outputs(student: Program, source: Program | Training, outputs: Sequence[str]) -> None:
     variables = program_of(source).variables
-    if isinstance(outputs, str) or not outputs:
+    if not outputs:
         raise InvalidArgumentError(
             f"Expected a list of at least one output, got {outputs!r}.",
-            f"Write outputs=[{outputs!r}]." if outputs else "Name a variable of the student.",
+            "Name a variable of the student.",
         )
     others = [name for name in outputs if name in variables.keys() - student.variables]
     if others:

@@ -16,6 +16,9 @@ import paddle
 from paddle.base import core, framework
 from paddle.utils import unique_name
 
+from purdist.checking.showing import shown
+from purdist.errors import InvalidArgumentError
+
 if TYPE_CHECKING:
     # The class behind `paddle.static.Scope`, which is a function; Paddle types it here alone.
     from paddle._typing.libs.libpaddle import _Scope
@@ -23,7 +26,7 @@ else:
     _Scope = core._Scope
 
 Scope: TypeAlias = _Scope
-Place: TypeAlias = "paddle.CPUPlace | paddle.CUDAPlace"
+Place: TypeAlias = paddle.CPUPlace | paddle.CUDAPlace
 RandomState: TypeAlias = "list[core.GeneratorState]"
 
 _IN_ORDER = "FLAGS_enable_pir_in_executor_trace_run"
@@ -206,5 +209,27 @@ def random_state(seed: int | None = None) -> Iterator[None]:
 
 def place_of(place: Place | str | None) -> Place:
     """``place`` as Paddle's executor understands it, its current one for None."""
-    with unique_name.guard():  # an executor counts itself
-        return paddle.static.Executor(place).place
+    try:
+        with unique_name.guard():  # an executor counts itself
+            return paddle.static.Executor(_named(place)).place
+    except (ValueError, RuntimeError, OSError) as error:
+        raise _no_place(place, str(error)) from error
+
+
+def _named(place: Place | str | None) -> Place | str | None:
+    """``place``, refused if its name is none that Paddle knows: its executor breaks halfway."""
+    if isinstance(place, str):
+        known = re.fullmatch(r"cpu|(gpu)(:\d+)?", place.lower())
+        if not known:
+            raise _no_place(place, "")
+        if known[1] and not paddle.is_compiled_with_cuda():
+            raise _no_place(place, "this PaddlePaddle is not compiled with CUDA")
+    return place
+
+
+def _no_place(place: Place | str | None, why: str) -> InvalidArgumentError:
+    return InvalidArgumentError(
+        f"Expected place to be one that Paddle runs at, got {shown(place)}{why and ': '}"
+        f"{why.partition(chr(10))[0]}.",
+        "Write place='cpu', or 'gpu:0' for the first GPU.",
+    )

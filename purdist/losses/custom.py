@@ -5,20 +5,25 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Iterator, Mapping
-from typing import ClassVar
+from typing import Annotated, ClassVar, TypeAlias
 
 import attrs
 import paddle
 
 from purdist import graphs
+from purdist.checking import CHECKED_INSIDE
 from purdist.errors import ForeignValueError, InvalidArgumentError
 from purdist.losses.spec import LossSpec
 from purdist.variables import NewInput, Variable, check_name
 
+_Items: TypeAlias = tuple[tuple[str, str | NewInput], ...]
+
 
 def _sorted_pairs(
-    variables: Mapping[str, str | NewInput],
-) -> tuple[tuple[str, str | NewInput], ...]:
+    variables: Annotated[Mapping[str, str | NewInput] | _Items, CHECKED_INSIDE],
+) -> _Items:
+    if isinstance(variables, tuple):  # what this made, of a loss that is made again
+        variables = dict(variables)
     if not isinstance(variables, Mapping):
         raise InvalidArgumentError(
             f"Expected variables= to be a mapping, got {type(variables).__name__}.",
@@ -113,9 +118,7 @@ class CustomLoss(LossSpec):
     kind: ClassVar[str] = "custom"
 
     function: Callable[..., paddle.Tensor]
-    items: tuple[tuple[str, str | NewInput], ...] = attrs.field(
-        alias="variables", converter=_sorted_pairs
-    )
+    items: _Items = attrs.field(alias="variables", converter=_sorted_pairs)
 
     @property
     def variables(self) -> Mapping[str, str | NewInput]:

@@ -7,14 +7,14 @@ None: ``tuple[tuple[TeacherVariable, StudentVariable], ...]``, ``Mask | None``.
 
 from __future__ import annotations
 
-import inspect
-import sys
 import types
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Literal, TypeAlias, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, TypeAlias, Union, get_args, get_origin
 
 import attrs
 
+from purdist.checking import Called
+from purdist.checking.fields import declaring, type_of
 from purdist.errors import InvalidArgumentError
 from purdist.variables import NewInput
 
@@ -29,16 +29,18 @@ class _Reads:
     part: Part
 
 
-TeacherVariable: TypeAlias = Annotated[str | NewInput, _Reads("teacher")]
+_NAMED = Called("the name of a variable or a NewInput")
+
+TeacherVariable: TypeAlias = Annotated[str | NewInput, _NAMED, _Reads("teacher")]
 """What is taught: no gradient goes there, whoever's variable it is."""
 
-StudentVariable: TypeAlias = Annotated[str | NewInput, _Reads("student")]
+StudentVariable: TypeAlias = Annotated[str | NewInput, _NAMED, _Reads("student")]
 """What learns: a teacher's variable is refused here, unless it depends on what learns."""
 
-Label: TypeAlias = Annotated[str | NewInput, _Reads("label")]
+Label: TypeAlias = Annotated[str | NewInput, _NAMED, _Reads("label")]
 """Which class is right: integers, one for each row."""
 
-Mask: TypeAlias = Annotated[str | NewInput, _Reads("mask")]
+Mask: TypeAlias = Annotated[str | NewInput, _NAMED, _Reads("mask")]
 """Which rows count."""
 
 _NAMES = {
@@ -65,18 +67,14 @@ def field_types(loss: type) -> dict[str, Any]:
 
 
 def _resolved(loss: type, field: attrs.Attribute[Any]) -> object:
-    declaring = (base for base in loss.__mro__ if field.name in inspect.get_annotations(base))
-    home = next(declaring, loss)
-    module = sys.modules.get(home.__module__)
-    holder = types.SimpleNamespace(__annotations__={field.name: field.type})
-    known = vars(module) if module else {}
     try:
-        return get_type_hints(holder, known, dict(vars(home)), include_extras=True)[field.name]
+        return type_of(loss, field)
     except (NameError, AttributeError) as error:
+        home = declaring(loss, field).__module__
         raise InvalidArgumentError(
             f"Expected the type of {loss.__name__}.{field.name}, {field.type!r}, to name what its "
             f"module has when the class is made, got {error}.",
-            f"Import or define {error.name} at the top of {home.__module__}, outside of functions "
+            f"Import or define {error.name} at the top of {home}, outside of functions "
             "and of `if TYPE_CHECKING`.",
         ) from None
 

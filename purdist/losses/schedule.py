@@ -5,12 +5,18 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
-from typing import ClassVar, TypeAlias
+from typing import Annotated, ClassVar, TypeAlias
 
 import attrs
 
 from purdist.errors import InvalidArgumentError
-from purdist.losses.arguments import Number, count, is_number
+from purdist.losses.arguments import Number, count
+
+Finite: TypeAlias = Annotated[float, Number()]
+Steps: TypeAlias = Annotated[int, count]
+"""How many."""
+Index: TypeAlias = Annotated[int, Number(least=0, whole=True)]
+"""Which step, counted from 0."""
 
 
 @attrs.frozen
@@ -25,16 +31,19 @@ class Schedule(ABC):
         loss = falling * KDLoss("teacher_logits", "logits")
 
     A schedule is evaluated in Python, outside the graph.
+
+    Raises:
+        InvalidArgumentError: It is multiplied by what is neither a number nor a schedule.
     """
 
     kind: ClassVar[str]
 
     @abstractmethod
-    def at(self, step: int) -> float:
+    def at(self, step: Index) -> float:
         """The number at ``step``, 0 or above."""
 
     @staticmethod
-    def constant(value: float) -> Schedule:
+    def constant(value: Finite) -> Schedule:
         """``value`` at every step.
 
         Raises:
@@ -43,7 +52,7 @@ class Schedule(ABC):
         return Constant(value)
 
     @staticmethod
-    def linear(start: float, end: float, steps: int) -> Schedule:
+    def linear(start: Finite, end: Finite, steps: Steps) -> Schedule:
         """From ``start`` at step 0 to ``end`` at step ``steps`` and after, in equal strides.
 
         Raises:
@@ -52,7 +61,7 @@ class Schedule(ABC):
         return Linear(start, end, steps)
 
     @staticmethod
-    def warmup(steps: int) -> Schedule:
+    def warmup(steps: Steps) -> Schedule:
         """From 0 at step 0 to 1 at step ``steps`` and after, in equal strides.
 
         Raises:
@@ -61,7 +70,7 @@ class Schedule(ABC):
         return Linear(0.0, 1.0, steps)
 
     @staticmethod
-    def cosine(start: float, end: float, steps: int) -> Schedule:
+    def cosine(start: Finite, end: Finite, steps: Steps) -> Schedule:
         """From ``start`` to ``end`` at step ``steps`` and after, along half a cosine.
 
         Raises:
@@ -70,7 +79,7 @@ class Schedule(ABC):
         return Cosine(start, end, steps)
 
     @staticmethod
-    def piecewise(pieces: Mapping[int, Schedule | float]) -> Schedule:
+    def piecewise(pieces: Mapping[Index, Schedule | Finite]) -> Schedule:
         """Each piece from its step on, until that of the next one.
 
         Args:
@@ -83,13 +92,10 @@ class Schedule(ABC):
         """
         return Piecewise(tuple(pieces.items()))
 
-    def __mul__(self, factor: float | Schedule) -> Schedule:
-        if isinstance(factor, Schedule):
-            return _product(self, factor)
-        # Not for numbers alone: `schedule * loss` is the loss's to answer.
-        return _product(self, Constant(factor)) if is_number(factor) else NotImplemented
+    def __mul__(self, factor: Finite | Schedule) -> Schedule:
+        return _product(self, factor if isinstance(factor, Schedule) else Constant(factor))
 
-    def __rmul__(self, factor: float) -> Schedule:
+    def __rmul__(self, factor: Finite) -> Schedule:
         return self * factor
 
 

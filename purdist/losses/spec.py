@@ -10,12 +10,13 @@ from typing import Any, ClassVar, Self
 import attrs
 import paddle
 
+from purdist.checking import guard_class
 from purdist.errors import InvalidArgumentError
 from purdist.losses import fields
 from purdist.losses.arguments import is_number
 from purdist.losses.checks import check_floats
 from purdist.losses.fields import Part, StudentVariable, TeacherVariable
-from purdist.losses.schedule import Schedule
+from purdist.losses.schedule import Finite, Schedule
 from purdist.variables import NewInput, Variable, check_name
 
 
@@ -28,7 +29,7 @@ def _weight(_: object, __: object, value: object) -> None:
 
 
 def _name(_: object, __: object, value: str | None) -> None:
-    if value == "" or not isinstance(value, str | None):
+    if value == "":
         raise InvalidArgumentError(
             f"Expected name to be a text of at least one character, got {value!r}.",
             "Leave name out to get a numbered one.",
@@ -97,6 +98,7 @@ class LossSpec(ABC):
             fields.check_types(cls, cls._types, inherited)
         if not inspect.isabstract(cls):
             _claim_kind(cls)
+        guard_class(cls)
 
     def __new__(cls, *_: object, **__: object) -> Self:
         if "__attrs_attrs__" not in cls.__dict__:
@@ -167,7 +169,7 @@ class LossSpec(ABC):
             One scalar, unweighted.
         """
 
-    def __mul__(self, factor: float | Schedule) -> Self:
+    def __mul__(self, factor: Finite | Schedule) -> Self:
         return attrs.evolve(self, weight=self.weight * factor)
 
     __rmul__ = __mul__

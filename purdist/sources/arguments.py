@@ -11,13 +11,13 @@ from paddle.static import InputSpec
 
 from purdist.errors import InvalidArgumentError
 
-Inputs: TypeAlias = "Mapping[str, Any] | Sequence[Any]"
+Inputs: TypeAlias = Mapping[str, Any] | Sequence[Any]
 """``InputSpec``s by feed name, or a sequence of named ones. Containers nest."""
 
 
-def arguments(layer: paddle.nn.Layer, inputs: object) -> tuple[tuple[Any, ...], dict[str, Any]]:
+def arguments(layer: paddle.nn.Layer, inputs: Inputs) -> tuple[tuple[Any, ...], dict[str, Any]]:
     """What to call ``layer`` with: its arguments by position, and by keyword."""
-    if not isinstance(inputs, Mapping | Sequence) or not inputs:
+    if not inputs:
         raise InvalidArgumentError(
             f"Expected inputs to be a mapping from feed name to InputSpec, got {inputs!r}.",
             "Write inputs={'x': paddle.static.InputSpec([None, 3, 224, 224])}.",
@@ -25,7 +25,13 @@ def arguments(layer: paddle.nn.Layer, inputs: object) -> tuple[tuple[Any, ...], 
     # A forward that was given to paddle.jit.to_static keeps the function it was.
     forward = getattr(layer.forward, "dygraph_function", layer.forward)
     signature = inspect.signature(forward)
-    specs = _named(inputs)
+    try:
+        specs = _named(inputs)
+    except RecursionError:
+        raise InvalidArgumentError(
+            "Expected inputs to nest as what forward takes, got containers of no end.",
+            "Write inputs={'x': paddle.static.InputSpec([None, 3, 224, 224])}.",
+        ) from None
     try:
         bound = _bind(signature, specs) if isinstance(specs, Mapping) else signature.bind(*specs)
     except TypeError as error:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
+from typing import Annotated
 
 import attrs
 import numpy as np
 import paddle
 
 from purdist import graphs, scopes
+from purdist.checking import CHECKED_INSIDE
 from purdist.comparing import Holder
 from purdist.errors import (
     ForeignValueError,
@@ -33,7 +35,7 @@ def from_static(
     *,
     scope: graphs.Scope | None = None,
     place: graphs.Place | str | None = None,
-    names: Mapping[str, paddle.Tensor] | None = None,
+    names: Mapping[str, Annotated[paddle.Tensor, CHECKED_INSIDE]] | None = None,
     share: bool = False,
 ) -> Program:
     """A network from a static program and the scope its weights are in.
@@ -81,11 +83,6 @@ def from_static(
     """
     check_is_program(main)
     scope = paddle.static.global_scope() if scope is None else scope
-    if names is not None and not isinstance(names, Mapping):
-        raise InvalidArgumentError(
-            f"Expected names to be a mapping from name to value, got {type(names).__name__}.",
-            "Write names={'logits': logits}.",
-        )
     for name in names or ():
         check_name(name, "a value, a key of names,")
     with graphs.building():

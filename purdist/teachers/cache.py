@@ -14,7 +14,7 @@ import attrs
 import numpy as np
 import numpy.typing as npt
 
-from purdist.arrays import Arrays, Feed
+from purdist.arrays import Arrays, Batches, Feed
 from purdist.distillation import Distillation
 from purdist.errors import InvalidArgumentError, ShapeMismatchError, StaleCacheError
 from purdist.program import Program
@@ -72,7 +72,16 @@ class TeacherCache(Backend):
     def __getitem__(
         self, rows: npt.NDArray[np.integer] | slice | Sequence[int]
     ) -> dict[str, npt.NDArray[Any]]:
-        """What was asked of the teacher, at these rows, counted over all batches."""
+        """What was asked of the teacher, at these rows, counted over all batches.
+
+        Raises:
+            InvalidArgumentError: There is no such row.
+        """
+        if not isinstance(rows, slice):
+            rows = np.asarray(rows, np.int64)
+            for row in rows[(rows < -len(self)) | (rows >= len(self))]:
+                told = f"Expected rows of the {len(self)} that there are, got {row} in rows."
+                raise InvalidArgumentError(told, "They are counted over all batches.")
         return {name: np.array(array[rows]) for name, array in self._arrays.items()}
 
     @cached_property
@@ -125,7 +134,7 @@ class _Opened(Running):
 
 def cache_teacher(
     distillation: Distillation,
-    batches: Iterable[Feed],
+    batches: Batches,
     path: str | os.PathLike[str],
     *,
     name_prefix: str | None = None,

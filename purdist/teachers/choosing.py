@@ -12,7 +12,7 @@ from purdist.teachers.cut import needed_teachers
 from purdist.teachers.graph import InGraph
 from purdist.teachers.inference import Inference
 
-Choice: TypeAlias = "Backend | Literal['graph', 'inference']"
+Choice: TypeAlias = Backend | Literal["graph", "inference"]
 """A backend, or the short name of one as it is by default."""
 
 _SHORT: Mapping[str, Backend] = {"graph": InGraph(), "inference": Inference()}

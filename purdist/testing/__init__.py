@@ -17,6 +17,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from purdist.arrays import Arrays
+from purdist.checking import guard
 from purdist.testing.architectures import (
     BatchNorm,
     Branch,
@@ -67,6 +68,8 @@ __all__ = [
     "order_of_batch_is_free",
     "unchanged",
 ]
+
+guard(__all__, globals())
 
 
 def __getattr__(name: str) -> Any:

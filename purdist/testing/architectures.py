@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Literal, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
 import attrs
 import numpy as np
@@ -11,16 +11,22 @@ import numpy.typing as npt
 import paddle
 
 from purdist import graphs, scopes
+from purdist.checking import Number
 from purdist.errors import InvalidArgumentError
 from purdist.program import Program
 from purdist.sources.static import from_static
+from purdist.variables import Size
+
+Count: TypeAlias = Annotated[int, Number(least=0, most=1 << 20, whole=True)]
+Width: TypeAlias = Annotated[int, Number(least=1, most=1 << 20, whole=True)]
+Seed: TypeAlias = Annotated[int, Number(least=0, below=1 << 32, whole=True)]
 
 
 @attrs.frozen
 class Conv:
     """A square convolution that keeps height and width."""
 
-    channels: int
+    channels: Width
     kernel: Literal[1, 3] = 3
 
 
@@ -28,7 +34,7 @@ class Conv:
 class Linear:
     """A fully connected layer; a feature map is flattened first."""
 
-    width: int
+    width: Width
 
 
 @attrs.frozen
@@ -45,7 +51,7 @@ class BatchNorm:
 class Dropout:
     """Dropout: one mode of the network draws random numbers, the other does not."""
 
-    rate: float = 0.5
+    rate: Annotated[float, Number(least=0, below=1)] = 0.5
 
 
 @attrs.frozen
@@ -86,7 +92,7 @@ class Network:
         InvalidArgumentError: A convolution comes after a linear layer.
     """
 
-    shape: tuple[int, int, int]
+    shape: tuple[Width, Width, Width]
     layers: tuple[Layer, ...] = attrs.field(validator=_check_layers)
 
     @property
@@ -94,12 +100,12 @@ class Network:
         """The names of the layers' outputs: ``layer0``, ``layer1.0`` inside a branch, ..."""
         return tuple(_output_names(self.layers, "layer"))
 
-    def images(self, count: int, *, seed: int = 0) -> npt.NDArray[np.float32]:
+    def images(self, count: Count, *, seed: Seed = 0) -> npt.NDArray[np.float32]:
         """A batch to feed, normal numbers of ``seed``: [count, *shape]."""
         numbers = np.random.RandomState(seed).standard_normal((count, *self.shape))
         return numbers.astype(np.float32)
 
-    def static(self, *, name: str = "image", seed: int = 0, batch: int = -1) -> StaticNetwork:
+    def static(self, *, name: str = "image", seed: Seed = 0, batch: Size = -1) -> StaticNetwork:
         """The network as Paddle's user has it, its weights drawn from ``seed``.
 
         Args:
@@ -118,7 +124,7 @@ class Network:
             scopes.initialise(scope, startup, paddle.CPUPlace())
         return StaticNetwork(main, scope, names)
 
-    def program(self, *, name: str = "image", seed: int = 0, batch: int = -1) -> Program:
+    def program(self, *, name: str = "image", seed: Seed = 0, batch: Size = -1) -> Program:
         """The network as a program, each layer's output by its name in `outputs`.
 
         Args:
@@ -143,7 +149,7 @@ class StaticNetwork:
     """
 
     main: paddle.static.Program
-    scope: paddle.static.Scope
+    scope: graphs.Scope
     names: Mapping[str, paddle.Tensor]
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from purdist.arrays import Arrays
+from purdist.checking import guard
 from purdist.losses.spec import LossSpec
 from purdist.testing.evaluating import Evaluation, Evaluator, evaluate_loss
 
@@ -93,6 +94,17 @@ def batch_may_be_unknown(
     ]
     _assert_close(*found)
 
+
+guard(
+    (
+        "nothing_flows_to_teacher",
+        "order_of_batch_is_free",
+        "linear_in_weight",
+        "float32_agrees_with_float64",
+        "batch_may_be_unknown",
+    ),
+    globals(),
+)
 
 LOSS_LAWS: tuple[LossLaw, ...] = (
     nothing_flows_to_teacher,

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Annotated, TypeAlias
+
 try:
     from hypothesis import strategies as st
-    from hypothesis.errors import InvalidArgument
 except ImportError as error:
     raise ImportError(
         "purdist.testing.strategies needs hypothesis, which is not installed.\n"
         "Install it: pip install 'purdist[test]'."
     ) from error
 
+from purdist.checking import Number, guard
+from purdist.errors import InvalidArgumentError
 from purdist.testing.architectures import (
     BatchNorm,
     Branch,
@@ -22,15 +25,18 @@ from purdist.testing.architectures import (
     Relu,
 )
 
+Count: TypeAlias = Annotated[int, Number(least=1, most=1 << 20, whole=True)]
+Rank: TypeAlias = Annotated[int, Number(least=0, most=1 << 10, whole=True)]
+
 _WIDTHS = st.integers(1, 4)
 
 
 def networks(
     *,
-    shape: tuple[int, int, int] | None = None,
-    classes: int | None = None,
-    min_layers: int = 1,
-    max_layers: int = 12,
+    shape: tuple[Count, Count, Count] | None = None,
+    classes: Count | None = None,
+    min_layers: Count = 1,
+    max_layers: Count = 12,
 ) -> st.SearchStrategy[Network]:
     """Small networks: convolutions, then linear layers, with all else in between.
 
@@ -41,15 +47,15 @@ def networks(
         classes: If given, the last layer is linear and of that width.
         min_layers: At least that many; a branch counts as one.
         max_layers: At most that many.
+
+    Raises:
+        InvalidArgumentError: There is no such network.
     """
-    if not 1 <= min_layers <= max_layers:
-        raise InvalidArgument(
-            f"Expected 1 <= min_layers <= max_layers, got {min_layers=}, {max_layers=}."
+    if min_layers > max_layers:
+        raise InvalidArgumentError(
+            f"Expected max_layers to be at least min_layers, got {min_layers=}, {max_layers=}.",
+            "Give a larger max_layers.",
         )
-    if shape is not None and min(shape) < 1:
-        raise InvalidArgument(f"Expected shape to be three sizes of at least 1, got {shape=}.")
-    if classes is not None and classes < 1:
-        raise InvalidArgument(f"Expected classes to be at least 1, got {classes=}.")
     shapes = st.tuples(*[st.integers(1, 4)] * 3) if shape is None else st.just(shape)
     return _networks(shapes, classes, min_layers, max_layers)
 
@@ -83,7 +89,7 @@ def _layers(
 
 
 def feature_map_shapes(
-    *, min_rank: int = 4, max_rank: int = 4, max_size: int = 8, unknown: bool = True
+    *, min_rank: Rank = 4, max_rank: Rank = 4, max_size: Count = 8, unknown: bool = True
 ) -> st.SearchStrategy[tuple[int, ...]]:
     """Shapes of what a network computes, such as [N, C, H, W].
 
@@ -92,12 +98,19 @@ def feature_map_shapes(
         max_rank: At most that many.
         max_size: The largest size.
         unknown: Whether a size may be -1, as a graph has it where it is not known.
+
+    Raises:
+        InvalidArgumentError: There is no such shape.
     """
-    if not 0 <= min_rank <= max_rank:
-        raise InvalidArgument(f"Expected 0 <= min_rank <= max_rank, got {min_rank=}, {max_rank=}.")
-    if max_size < 1:
-        raise InvalidArgument(f"Expected max_size to be at least 1, got {max_size=}.")
+    if min_rank > max_rank:
+        raise InvalidArgumentError(
+            f"Expected max_rank to be at least min_rank, got {min_rank=}, {max_rank=}.",
+            "Give a larger max_rank.",
+        )
     sizes = st.integers(1, max_size)
     if unknown:
         sizes = sizes | st.just(-1)
     return st.lists(sizes, min_size=min_rank, max_size=max_rank).map(tuple)
+
+
+guard(("networks", "feature_map_shapes"), globals())

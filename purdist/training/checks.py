@@ -3,31 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from numbers import Integral
 
 from paddle import distributed
 
 from purdist import graphs
 from purdist.errors import InvalidArgumentError
 from purdist.program import Program
-
-
-def check_at_least_one(name: str, every: int) -> None:
-    """Refuses less than one for the argument ``name``, which counts steps."""
-    if every < 1:
-        raise InvalidArgumentError(
-            f"Expected {name} to be at least 1, got {every}.",
-            f"{name}=len(batches) is once an epoch.",
-        )
-
-
-def check_seed(seed: int | None) -> None:
-    """Refuses what is no seed."""
-    if seed is not None and (not isinstance(seed, Integral) or seed < 0):
-        raise InvalidArgumentError(
-            f"Expected seed to be a whole number from 0 on, got {seed!r}.",
-            "Leave it out to have it follow from paddle.seed.",
-        )
 
 
 def check_processes() -> None:

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Annotated
 
 import attrs
 from paddle import distributed
 from paddle.optimizer import Optimizer
 
 from purdist import graphs
+from purdist.checking import Number
 from purdist.distillation import Distillation
 from purdist.store import Store
 from purdist.teachers.choosing import Choice, backends_of
 from purdist.teachers.driver import Driver
 from purdist.training.checks import (
-    check_at_least_one,
     check_differentiable,
     check_processes,
-    check_seed,
     check_trains_as_before,
 )
 from purdist.training.optimizing import own_optimizer
@@ -31,8 +31,8 @@ def minimize(
     *,
     teacher: Choice | Mapping[str, Choice] = "graph",
     data_parallel: bool = False,
-    seed: int | None = None,
-    scheduler_every: int = 1,
+    seed: Annotated[int, Number(least=0, whole=True)] | None = None,
+    scheduler_every: Annotated[int, Number(least=1, whole=True)] = 1,
 ) -> Training:
     """A distillation made ready to train: gradients and an optimizer's ops are added.
 
@@ -89,8 +89,6 @@ def minimize(
     source = distillation.program
     check_trains_as_before(source)
     check_differentiable(source)
-    check_at_least_one("scheduler_every", scheduler_every)
-    check_seed(seed)
     if data_parallel:
         check_processes()
     with graphs.building():  # and no program about that an optimizer could take for its own
@@ -113,7 +111,7 @@ def minimize(
         step,
         driver,
         Progress(program.scope, graphs.scheduler_of(optimizer)),
-        _common_seed(data_parallel=data_parallel) if seed is None else int(seed),
+        _common_seed(data_parallel=data_parallel) if seed is None else seed,
         rank=distributed.get_rank() if data_parallel else 0,
         scheduler_every=scheduler_every,
         learning_rate=learning_rate,

@@ -45,11 +45,6 @@ _REFUSED: Mapping[str, str] = {
 
 def own_optimizer(make_optimizer: Callable[[], Optimizer]) -> Optimizer:
     """A copy of what the factory made, in case it, or its scheduler, is used elsewhere too."""
-    if not callable(make_optimizer):
-        kind = type(make_optimizer).__name__
-        raise InvalidArgumentError(
-            f"Expected make_optimizer to be a function that makes an optimizer, got {kind}.", _WRITE
-        )
     optimizer = _made(make_optimizer)
     kind = type(optimizer).__name__
     if kind in _REFUSED:

@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import cached_property
+from typing import Annotated
 
 import attrs
 from paddle.optimizer.lr import LRScheduler, ReduceOnPlateau
 from tqdm import tqdm
 
 from purdist import graphs, scopes
-from purdist.arrays import Arrays, Feed
+from purdist.arrays import Arrays, Batches, Feed
+from purdist.checking import Names, Number
 from purdist.errors import InvalidArgumentError, RunError, some
 from purdist.feeding import FeedRules
-from purdist.training.checks import check_at_least_one
 from purdist.training.values import Step, Training
 
 
 def train(
     training: Training,
-    batches: Iterable[Feed],
+    batches: Batches,
     *,
-    fetch: Sequence[str] = (),
-    log_every: int = 1,
+    fetch: Names = (),
+    log_every: Annotated[int, Number(least=1, whole=True)] = 1,
     progress: bool = False,
 ) -> Iterator[Step]:
     """Takes a step per batch, as they are asked for. Changes the scope of ``training`` alone.
@@ -69,7 +70,6 @@ def train(
         EngineError: Paddle Inference computes the teacher's answer to the first batch in no way
             as its graph does, or refuses a batch.
     """
-    check_at_least_one("log_every", log_every)
     if isinstance(batches, Mapping):
         raise InvalidArgumentError(
             f"Expected an iterable of feeds, got one feed for {', '.join(map(repr, batches))}.",
@@ -79,9 +79,9 @@ def train(
     return _steps(_Stepper(training, fetch, log_every), batches, bar=progress)
 
 
-def _checked(training: Training, fetch: Sequence[str]) -> tuple[str, ...]:
+def _checked(training: Training, fetch: Names) -> tuple[str, ...]:
     """``fetch``, if the step computes all of it: of a teacher elsewhere it gets the outputs."""
-    names = () if isinstance(fetch, str) else tuple(fetch)
+    names = tuple(fetch)
     variables = training.program.variables
     for teacher in training.driver.teachers:
         for name in names:
@@ -93,9 +93,7 @@ def _checked(training: Training, fetch: Sequence[str]) -> tuple[str, ...]:
                     f"Of that teacher a step gets {some(map(repr, teacher.outputs))}: fetch these, "
                     "ask training.program.run, or leave teacher= out of minimize.",
                 )
-    return training.program.check_fetch(
-        fetch if isinstance(fetch, str) else names, training.step, "training"
-    )
+    return training.program.check_fetch(names, training.step, "training")
 
 
 def _steps(stepper: _Stepper, batches: Iterable[Feed], *, bar: bool) -> Iterator[Step]:

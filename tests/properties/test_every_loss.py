@@ -96,7 +96,8 @@ def fed(value: Any, arrays: Arrays) -> Any:
         return tuple(fed(inner, arrays) for inner in value)
     if isinstance(value, str) and value in arrays:
         array = arrays[value]
-        return NewInput(value, (-1, *array.shape[1:]), array.dtype.name)
+        dtype: Any = array.dtype.name
+        return NewInput(value, (-1, *array.shape[1:]), dtype)
     return value
 
 

@@ -11,7 +11,6 @@ import paddle
 import pytest
 from hypothesis import find, given, settings
 from hypothesis import strategies as st
-from hypothesis.errors import InvalidArgument
 
 from purdist import (
     CustomLoss,
@@ -129,7 +128,7 @@ def test_networks_take_shape_classes_and_bounds() -> None:
     ],
 )
 def test_arguments_that_make_no_strategy_are_refused(ask: Callable[[], object]) -> None:
-    with pytest.raises(InvalidArgument, match=r"^Expected .*, got "):
+    with pytest.raises(InvalidArgumentError, match=r"^Expected .*, got "):
         ask()
 
 

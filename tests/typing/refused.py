@@ -110,6 +110,21 @@ def arguments(
     program.descrive()  # E: attr-defined
 
 
+def names(program: purdist.Program, training: purdist.Training) -> None:
+    """A text is no list of names."""
+    purdist.cut(program, "logits")  # E: arg-type
+    purdist.merge(program, program, {}, keep_inputs="x")  # E: arg-type
+    purdist.export(program, "student", "logits")  # E: arg-type
+    purdist.train(training, [], fetch="logits")  # E: arg-type
+    program.run({}, "logits")  # E: arg-type
+    purdist.cut(program, [0])  # E: list-item
+    purdist.cut(program, ("logits",))
+    purdist.cut(program, {"logits"})
+    purdist.cut(program, {"logits": 0}.keys())
+    purdist.cut(program, {"logits": 0})
+    NewInput("x", dtype="int65")  # E: arg-type
+
+
 def nothing_is_any(program: purdist.Program, distillation: purdist.Distillation) -> None:
     number(program.graph)  # E: arg-type
     number(program.scope)  # E: arg-type

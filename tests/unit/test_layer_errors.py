@@ -90,9 +90,10 @@ def test_a_shape_that_does_not_fit() -> None:
         ),
         (
             InputSpec([None, 4], name="x"),
-            "Expected inputs to be a mapping from feed name to InputSpec, got "
-            "InputSpec(shape=(-1, 4), dtype=paddle.float32, name=x, stop_gradient=False).\n"
-            "Write inputs={'x': paddle.static.InputSpec([None, 3, 224, 224])}.",
+            "Expected inputs to be a mapping from a text or a list, got an InputSpec [-1, 4] "
+            "paddle.float32.\n"
+            "from_layer says of inputs: Feed name -> ``InputSpec``: a name that is a parameter of "
+            "``forward`` is passed as that, the others fill the remaining parameters in order.",
         ),
         (
             {"a": ROW},
@@ -180,7 +181,7 @@ def test_what_forward_returns_under_the_name_of_a_feed_or_weight(name: str) -> N
 def test_what_is_no_layer() -> None:
     assert refused("resnet18", {"x": ROW}) == (
         purdist.InvalidArgumentError,
-        "Expected a paddle.nn.Layer, got str.\n"
+        "Expected layer to be a paddle.nn.Layer, got 'resnet18'.\n"
         "A static program goes to from_static, a path to from_exported.",
     )
 

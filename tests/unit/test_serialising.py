@@ -176,7 +176,11 @@ KD = {"kind": "kd", "teacher_var": "t", "student_var": "s"}
             "losses[0].adaptor: Expected one of 'conv', 'conv_bn_relu', 'linear', got '1x1'.",
         ),
         (["kd"], "losses[0]: Expected a loss, got 'kd'.\nWrite a table: {kind = ..., ...}."),
-        ({"losses": []}, "losses: Expected a list, got {'losses': []}."),
+        (
+            {"losses": []},
+            "Expected data to be a list, got {'losses': []}.\n"
+            "losses_from_data says of data: As ``tomllib`` and ``json`` read it: a list of tables.",
+        ),
     ],
 )
 def test_what_is_wrong_is_said_by_path(data: Any, text: str) -> None:

@@ -39,7 +39,7 @@ def _are_relations(
 
 
 def _as_relations(relations: Sequence[str]) -> tuple[str, ...]:
-    return (relations,) if isinstance(relations, str) else tuple(relations)
+    return tuple(relations)
 
 
 @attrs.frozen

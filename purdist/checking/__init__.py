@@ -1,0 +1,23 @@
+"""Whatever a public function is handed is checked here, by the types that it declares.
+
+`guard` walks public names and wraps them; `kinds` makes of a type what takes a value, or refuses
+it, and gives it as it is then used: names as a tuple of texts, a mapping as a dict of its own, a
+number of numpy's as Python's. (A library that checks types gives back what it was handed.)
+"""
+
+from purdist.checking.guarding import guard, guard_class
+from purdist.checking.hints import CHECKED_INSIDE, IN_ORDER, LAZY, Called, Names
+from purdist.checking.kinds import known
+from purdist.checking.numbers import Number
+
+__all__ = [
+    "CHECKED_INSIDE",
+    "IN_ORDER",
+    "LAZY",
+    "Called",
+    "Names",
+    "Number",
+    "guard",
+    "guard_class",
+    "known",
+]

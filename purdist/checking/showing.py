@@ -1,0 +1,114 @@
+"""What was got and what to do, in the words of an error."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable
+from difflib import get_close_matches
+from typing import Any
+
+import numpy as np
+
+_SHORT = 80
+"""How many characters of a value an error shows."""
+
+_PLAIN = (bool, int, float, complex, str, bytes, list, tuple, dict, set, frozenset, type(None))
+
+
+def shown(value: object) -> str:
+    """``value`` in short, whatever it is: some cannot be printed, and some are huge."""
+    try:
+        return _shown(value)
+    except Exception:
+        return article(type(value).__name__)
+
+
+def _shown(value: object) -> str:
+    if isinstance(value, type):
+        return f"the class {value.__name__}"
+    if type(value) in _PLAIN or type(value).__module__.partition(".")[0] == "purdist":
+        return _cut(repr(value))
+    if isinstance(value, np.generic):
+        return _cut(repr(value))
+    shape, dtype = (getattr(value, name, None) for name in ("shape", "dtype"))
+    if dtype is not None and isinstance(shape, list | tuple):
+        # Never the numbers: of a tensor of a graph there are none.
+        return _cut(f"{article(type(value).__name__)} {list(shape)} {dtype}")
+    if inspect.isroutine(value):
+        return f"the function {value.__name__}"
+    if type(value).__repr__ is object.__repr__:
+        return article(type(value).__name__)
+    return _cut(repr(value))
+
+
+def _cut(text: str) -> str:
+    text = " ".join(text.split())
+    return text if len(text) <= _SHORT else f"{text[: _SHORT - 3]}..."
+
+
+def article(name: str) -> str:
+    """``name`` with a or an before it."""
+    vowel = name[:1] in "AEFHILMNORSX" if name.isupper() else name[:1].lower() in "aeio"
+    return f"{'an' if vowel else 'a'} {name}"
+
+
+def near(value: object, choices: tuple[object, ...]) -> str:
+    """Which of ``choices`` may be meant by ``value``, as a remedy; '' if none is near."""
+    texts = [choice for choice in choices if isinstance(choice, str)]
+    lower = value.lower() if isinstance(value, str) else ""
+    found = get_close_matches(lower, texts, n=1)
+    return f"Did you mean {found[0]!r}?" if found else ""
+
+
+_MAKERS = {
+    "Program": "from_static, from_layer and from_exported make one; so do merge and join.",
+    "Distillation": "apply makes one, of a program and losses.",
+    "Training": "minimize makes one, of what apply returned.",
+    "TeacherCache": "cache_teacher makes one.",
+    "LossSpec": "Make one of purdist's losses, such as L2Loss('teacher_logits', 'logits').",
+    "Schedule": "Schedule.linear, Schedule.cosine and others make one.",
+    "Layer": "A static program goes to from_static, a path to from_exported.",
+}
+"""What makes a value of a class."""
+
+_INSTEAD = {
+    (
+        "Training",
+        "Distillation",
+    ): "Pass the training that minimize made: it holds the weights that train changes, and a "
+    "Distillation those from before. These are in distillation.program.",
+    ("Program", "Distillation"): "Pass its program: distillation.program.",
+    ("Program", "Training"): "Pass training.program, or student_of(training).",
+    ("Program", "Layer"): "from_layer makes one of a layer.",
+    ("Program", "str"): "from_exported makes one of a path.",
+    ("Distillation", "Training"): "Pass what minimize was given.",
+}
+"""What to do where a value of one class is wanted and one of another is got."""
+
+
+def remedy_for(wanted: type, got: object) -> str:
+    """How to come by a value of the class ``wanted``, for who has ``got``; '' if unknown."""
+    maker = _MAKERS.get(wanted.__name__, "")
+    if isinstance(got, type):
+        return maker or (f"Make one: {got.__name__}(...)." if issubclass(got, wanted) else "")
+    for kind in type(got).__mro__:
+        instead = _INSTEAD.get((wanted.__name__, kind.__name__))
+        if instead is not None:
+            return instead
+    if type(got).__name__ == wanted.__name__ == "Program":
+        return "from_static makes one of a Paddle program."
+    return maker
+
+
+def entry(function: Callable[..., Any], owner: type | None, name: str) -> str:
+    """What the docstring of a function, or of the class that it makes, says of an argument."""
+    of_class = owner is not None and function.__name__ == "__init__"
+    text = inspect.getdoc(owner if of_class else function) or ""
+    found = re.search(rf"^ {{4}}{name}: (.+(?:\n {{8,}}.+)*)", text, re.MULTILINE)
+    if not found:
+        return ""
+    said = " ".join(found.group(1).split()).partition("::")[0].rstrip(".")
+    said = re.split(r"(?<=[^.])\. (?=[A-Z])", said)[0]
+    caller = owner.__name__ if of_class and owner is not None else function.__name__
+    return f"{caller} says of {name}: {said}."
