@@ -79,12 +79,12 @@ def _checked(
     if hasattr(function, _CHECKED):
         return function
     bound = owner is not None and has_self
-    door = functools.cache(lambda: _Door.of(function, owner, bound=bound))
+    check = functools.cache(lambda: _Check.of(function, owner, bound=bound))
     reflected = _REFLECTED.get(name) if owner else None
 
     def operator(self: Any, /, *args: Any, **kwargs: Any) -> Any:
         try:
-            args, kwargs = door()(args, kwargs)
+            args, kwargs = check()(args, kwargs)
         except PurdistError:
             if reflected and any(_is_answered_by(other, reflected, self) for other in args):
                 return NotImplemented
@@ -92,11 +92,11 @@ def _checked(
         return function(self, *args, **kwargs)
 
     def method(self: Any, /, *args: Any, **kwargs: Any) -> Any:
-        args, kwargs = door()(args, kwargs)
+        args, kwargs = check()(args, kwargs)
         return function(self, *args, **kwargs)
 
     def alone(*args: Any, **kwargs: Any) -> Any:
-        args, kwargs = door()(args, kwargs)
+        args, kwargs = check()(args, kwargs)
         return function(*args, **kwargs)
 
     checked = operator if reflected else method if bound else alone
@@ -115,7 +115,7 @@ def _is_answered_by(other: object, reflected: str, own: object) -> bool:
 
 
 @attrs.frozen(eq=False)
-class _Door:
+class _Check:
     """What a function takes.
 
     Attributes:
@@ -135,7 +135,7 @@ class _Door:
     defaults: Mapping[str, object]
 
     @classmethod
-    def of(cls, function: Callable[..., Any], owner: type | None, *, bound: bool) -> _Door:
+    def of(cls, function: Callable[..., Any], owner: type | None, *, bound: bool) -> _Check:
         """That of a function, or of a method, whose first parameter nobody hands it."""
         parameters = list(inspect.signature(function).parameters.values())[bound:]
         hints = _hints(function, owner)

@@ -37,9 +37,9 @@ from purdist.graphs.changing import (
     write_to_copies,
 )
 from purdist.graphs.child import tried
-from purdist.graphs.doors import tell_names
 from purdist.graphs.drafts import Draft, Graph
 from purdist.graphs.failing import check_not_empty, said, shapes_of
+from purdist.graphs.known import tell_names
 from purdist.graphs.learning.differentiating import lost_gradients, make_gradients_whole
 from purdist.graphs.learning.gradients import (
     derive_gradients,

@@ -106,6 +106,13 @@ def test_value_and_gradient_are_those_of_the_equations(
         )
 
 
+def test_the_variance_of_vid_begins_at_five() -> None:
+    maps = {"t": nets.numbers(0, 2, 3, 4, 4), "s": nets.numbers(1, 2, 5, 4, 4)}
+    drawn = weights_of(purdist.VIDLoss("t", "s"), maps)
+    (alpha,) = [w for w in drawn.values() if w.ndim == 1]
+    np.testing.assert_allclose(np.log1p(np.exp(alpha)) + 1e-5, np.full(3, 5.0), rtol=1e-6)
+
+
 def test_review_mixes_as_many_channels_as_the_deepest_map_of_the_student_has() -> None:
     case = CASES["review, three maps"]
     given = case.given()

@@ -110,8 +110,9 @@ ROWS = [
         refused_arguments=(
             (
                 lambda: purdist.HintLoss("t", "s", adaptor="1x1"),  # type: ignore[arg-type]  # is what is tested
-                "Expected adaptor to be None, 'conv', 'conv_bn_relu' or 'linear', got '1x1'.\n"
-                "Write a CustomLoss to adapt with layers of your own.",
+                "Expected adaptor to be 'conv' or 'conv_bn_relu' or 'linear', got '1x1'.\n"
+                "HintLoss says of adaptor: What stands between, and is trained with the student; layers "
+                "of your own do in a CustomLoss.",
             ),
         ),
     ),
@@ -123,6 +124,13 @@ ROWS = [
                 purdist.L2Loss("t", "s"),
                 {"t": "-1 5", "s": "-1 5 1"},
                 f"Expected teacher_var and student_var to have the same shape, got t [-1, 5] float32 and s [-1, 5, 1] float32: rank 2 against 3.{SAME}",
+            ),
+            Refusal(
+                purdist.L2Loss("t", "s"),
+                {"t": "-1 5", "s": "8 4"},
+                "Expected teacher_var and student_var to have the same shape, got t [-1, 5] float32 and "
+                "s [8, 4] float32: axis 1 is 5 against 4.\nName variables of the same shape, or adapt the "
+                'student to the teacher in a HintLoss with adaptor="linear".',
             ),
         ),
     ),

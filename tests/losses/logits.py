@@ -86,6 +86,13 @@ ROWS = [
                 f"Expected label to have rank 1, [N], got rank 2: y [8, 1] int64.{RANK}",
             ),
         ),
+        refused_arguments=(
+            (
+                lambda: purdist.CrossEntropyLoss("s", "y", label_smoothing=1.5),
+                "Expected label_smoothing to be a finite number of at least 0 and below 1, got 1.5.\n"
+                "Write label_smoothing=0.0 or leave it out.",
+            ),
+        ),
     ),
     Row(
         cases=(Case(purdist.DISTLoss("t", "s"), LOGITS, at_rest=uncorrelated),),

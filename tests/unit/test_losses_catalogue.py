@@ -72,6 +72,15 @@ def test_every_loss_refuses_something() -> None:
         assert {type(refusal.spec) for refusal in row.refused} == {row.loss}
 
 
+def test_maps_of_a_size_that_neither_knows_are_taken() -> None:
+    purdist.AttentionTransferLoss("t", "s").check(
+        {
+            "teacher_var": Variable("t", (-1, 4, -1, 5), "float32", "activation"),
+            "student_var": Variable("s", (-1, 3, -1, 5), "float32", "activation"),
+        }
+    )
+
+
 @pytest.mark.parametrize("row", ROWS, ids=lambda row: row.loss.kind)
 def test_the_hyper_parameters_are_those_of_the_source(row: Row) -> None:
     shared = {field.name for field in attrs.fields(purdist.LossSpec)}

@@ -315,17 +315,21 @@ def test_tied_weights_of_an_old_program_are_one() -> None:
     assert steps(old) == pytest.approx(steps(started(tied).program()), rel=1e-5)
 
 
-def test_a_name_for_two_weights_that_are_not_one() -> None:
+@pytest.mark.parametrize("learns_first", [False, True])
+def test_a_name_for_two_weights_that_are_not_one(learns_first: bool) -> None:  # noqa: FBT001
     def forward(value: paddle.Tensor) -> paddle.Tensor:
-        frozen = paddle.nn.Linear(6, 6, paddle.ParamAttr("w", trainable=False))(value)
-        return paddle.nn.Linear(6, 6, paddle.ParamAttr("w"))(frozen)
+        for trainable in (learns_first, not learns_first):
+            value = paddle.nn.Linear(6, 6, paddle.ParamAttr("w", trainable=trainable))(value)
+        return value
 
     net = Net.of(of(forward), initialised=False)
     with pytest.raises(purdist.NameClashError) as caught:
         net.program()
+    learning, frozen = "a weight [6, 6] float32", "a weight [6, 6] float32, frozen"
+    first, then = (frozen, learning) if learns_first else (learning, frozen)  # declared last first
     assert str(caught.value) == (
-        "Expected what bears one name to be one feed or weight, got 'w' as a weight [6, 6] "
-        "float32 and as a weight [6, 6] float32, frozen.\n"
+        f"Expected what bears one name to be one feed or weight, got 'w' as {first} and as "
+        f"{then}.\n"
         "Give each a name of its own, or make both alike: they are then one."
     )
 

@@ -8,20 +8,11 @@ from typing import ClassVar
 import attrs
 import paddle
 
-from purdist.errors import InvalidArgumentError
 from purdist.losses.adaptors import Adaptor, adapted, check_adaptable, check_unadapted
 from purdist.losses.checks import check_same_batch
 from purdist.losses.rows import mean_of_rows
 from purdist.losses.spec import PairLoss
 from purdist.variables import Variable
-
-
-def _known_adaptor(_: object, __: object, value: object) -> None:
-    if value not in (None, "conv", "conv_bn_relu", "linear"):
-        raise InvalidArgumentError(
-            f"Expected adaptor to be None, 'conv', 'conv_bn_relu' or 'linear', got {value!r}.",
-            "Write a CustomLoss to adapt with layers of your own.",
-        )
 
 
 @attrs.frozen
@@ -47,7 +38,8 @@ class HintLoss(PairLoss):
     Attributes:
         teacher_var: The hint: what a layer of the teacher computed.
         student_var: The guided layer of the student.
-        adaptor: What stands between: its parameters are trained with the student.
+        adaptor: What stands between, and is trained with the student; layers of your own do in a
+            `CustomLoss`.
 
     Raises:
         InvalidArgumentError: There is no such adaptor.
@@ -57,7 +49,7 @@ class HintLoss(PairLoss):
 
     kind: ClassVar[str] = "hint"
 
-    adaptor: Adaptor | None = attrs.field(default=None, kw_only=True, validator=_known_adaptor)
+    adaptor: Adaptor | None = attrs.field(default=None, kw_only=True)
 
     def check(self, variables: Mapping[str, Variable]) -> None:
         super().check(variables)

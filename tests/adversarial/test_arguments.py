@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.adversarial.arguments import TAKES, VALID, Outcome, outcomes, targets
 from tests.adversarial.children import Children
-from tests.adversarial.doors import TAKES, VALID, Outcome, outcomes, targets
 from tests.profiles import SLOW
 
 RIGHT = ("refused", "taken")
@@ -20,7 +20,7 @@ PARTS = [tuple(NAMES[k::4]) for k in range(4)]
 
 @pytest.fixture(scope="module")
 def children() -> Iterator[Children]:
-    with Children("tests.adversarial.doors") as server:
+    with Children("tests.adversarial.arguments") as server:
         yield server
 
 
