@@ -232,8 +232,9 @@ def _tuple(*hints: Any) -> Kind:
 
 def _mapping(key: Any = Any, held: Any = Any) -> Kind:
     keys, values = kind_of(key), kind_of(held)
-    of = "" if keys is ANYTHING else f" from {keys.words}"
-    words = f"a mapping{of}" + ("" if values in (ANYTHING, LATER) else f" to {values.words}")
+    of = "names" if keys is PLAIN[str] else keys.words
+    to = "" if values in (ANYTHING, LATER) else f" to {values.words}"
+    words = "a mapping" if keys is ANYTHING else f"a mapping from {of}{to}"
 
     def read(value: Mapping[object, object]) -> dict[object, object]:
         if not isinstance(value, Mapping):

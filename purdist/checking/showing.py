@@ -111,4 +111,4 @@ def entry(function: Callable[..., Any], owner: type | None, name: str) -> str:
     said = " ".join(found.group(1).split()).partition("::")[0].rstrip(".")
     said = re.split(r"(?<=[^.])\. (?=[A-Z])", said)[0]
     caller = owner.__name__ if of_class and owner is not None else function.__name__
-    return f"{caller} says of {name}: {said}."
+    return f"{caller} says of {name}: {said.replace('`', '')}."

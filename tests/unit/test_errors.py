@@ -972,7 +972,7 @@ MINIMIZING: dict[str, Case] = {
         lambda: minimized(paddle.optimizer.SGD(0.1)),
         InvalidArgumentError,
         "Expected make_optimizer to be a function, got an SGD.\n"
-        "minimize says of make_optimizer: Makes the optimizer, without ``parameters=``, and "
+        "minimize says of make_optimizer: Makes the optimizer, without parameters=, and "
         "whatever it needs, such as an LR scheduler or gradient clipping.",
     ),
     "parameters": (

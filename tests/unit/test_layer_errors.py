@@ -90,10 +90,10 @@ def test_a_shape_that_does_not_fit() -> None:
         ),
         (
             InputSpec([None, 4], name="x"),
-            "Expected inputs to be a mapping from a text or a list, got an InputSpec [-1, 4] "
+            "Expected inputs to be a mapping from names or a list, got an InputSpec [-1, 4] "
             "paddle.float32.\n"
-            "from_layer says of inputs: Feed name -> ``InputSpec``: a name that is a parameter of "
-            "``forward`` is passed as that, the others fill the remaining parameters in order.",
+            "from_layer says of inputs: Feed name -> InputSpec: a name that is a parameter of "
+            "forward is passed as that, the others fill the remaining parameters in order.",
         ),
         (
             {"a": ROW},

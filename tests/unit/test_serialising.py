@@ -179,7 +179,7 @@ KD = {"kind": "kd", "teacher_var": "t", "student_var": "s"}
         (
             {"losses": []},
             "Expected data to be a list, got {'losses': []}.\n"
-            "losses_from_data says of data: As ``tomllib`` and ``json`` read it: a list of tables.",
+            "losses_from_data says of data: As tomllib and json read it: a list of tables.",
         ),
     ],
 )
