@@ -120,6 +120,10 @@ class MissingFileError(PurdistError, FileNotFoundError):
     """A path with no file behind it."""
 
 
+class WriteError(PurdistError, OSError):
+    """What the system refuses to write. What was there stays; what the system said is the cause."""
+
+
 class CorruptFileError(PurdistError, ValueError):
     """A file that is cut off, or is not of the format it should be."""
 

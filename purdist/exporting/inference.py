@@ -15,7 +15,7 @@ from purdist.exporting.source import program_of
 from purdist.exporting.student import student_of
 from purdist.program import Program
 from purdist.sources.exported import from_exported
-from purdist.storing import folder_beside
+from purdist.storing import folder_beside, place
 from purdist.training import Training
 
 
@@ -54,8 +54,10 @@ def export(
     Raises:
         UnknownVariableError: An output is none of the student's variables.
         InvalidArgumentError: ``source`` is neither, such as a `Distillation`, which never trains;
-            or there are no outputs, or one stands twice; or ``path`` has no name at its end.
+            or there are no outputs, or one stands twice; or ``path`` has no name at its end, or
+            what is there is no file.
         MissingFileError: ``path`` is in no folder.
+        WriteError: The system refuses to write there: no room, no right, too long a name.
     """
     student = student_of(source)
     outputs = tuple(outputs)
@@ -65,13 +67,10 @@ def export(
         written = Written.write(student, outputs, folder / target.name)
         _note_training(written, student)
         found = first_right(written, every_way(), samples_of(student, outputs)) if check else None
-        # The weights first: a new graph never stands beside weights it may not fit.
-        for suffix in (".pdiparams", ".json"):
-            draft = Path(f"{written.path}{suffix}")
-            if draft.exists():
-                draft.replace(f"{target}{suffix}")
-            else:  # outputs that need no weights: Paddle neither writes nor wants a file
-                Path(f"{target}{suffix}").unlink(missing_ok=True)
+        weights = f"{target.name}.pdiparams"
+        # For outputs that need no weights Paddle neither writes nor wants a file.
+        gone = None if (folder / weights).exists() else target.parent / weights
+        place(folder, target.parent, without=gone)
     if found:
         _warn(target, *found)
 

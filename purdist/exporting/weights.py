@@ -41,7 +41,9 @@ _DTYPES = {
 def save_weights(source: Program | Training, path: str | os.PathLike[str]) -> None:
     """Writes the weights of a program, running statistics included, as safetensors.
 
-    The file is written beside its target and renamed: a reader never sees half of one.
+    The file is written beside its target, synced and renamed: a reader never sees half of one, and
+    where it cannot be written the one that was there stays. It keeps its mode; a new one has the
+    umask's. Through a symbolic link it is written where that points.
 
     They are read by `load_weights`, and by any library for safetensors::
 
@@ -55,8 +57,10 @@ def save_weights(source: Program | Training, path: str | os.PathLike[str]) -> No
 
     Raises:
         InvalidArgumentError: ``source`` is neither, such as a `Distillation`, which never trains;
-            or ``path`` is a folder.
+            or ``path`` is a folder, or something else that is no file, or another user's link in
+            a folder that all write to.
         MissingFileError: ``path`` is in no folder.
+        WriteError: The system refuses to write there: no room, no right, too long a name.
         DtypeMismatchError: The format has no such dtype as one of the weights.
     """
     program = program_of(source)

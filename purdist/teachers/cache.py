@@ -168,6 +168,7 @@ def cache_teacher(
             ``name_prefix``, or to one that reads what the student learns; or a variable has not
             one row for each that is fed.
         MissingFileError: A part of ``path`` is a file.
+        WriteError: The system refuses to write there.
         ShapeMismatchError: The shape of a variable changes between batches.
         PurdistError: A feed that does not fit, as in `Program.run`.
     """

@@ -40,6 +40,7 @@ BUILT_IN: dict[type[PurdistError], type[Exception]] = {
     errors.TracingError: ValueError,
     errors.UninitializedWeightsError: ValueError,
     errors.UnknownVariableError: KeyError,
+    errors.WriteError: OSError,
 }
 KINDS = sorted(
     (
@@ -261,6 +262,7 @@ def _provoked(folder: Path) -> Iterator[Callable[[], object]]:
         purdist.cache_teacher(distillation, [{"x": 2 * x}], folder / "cache")
 
     yield stale
+    yield lambda: purdist.save_weights(student, folder / ("x" * 300))
     yield lambda: _refusing(distillation)
 
 
