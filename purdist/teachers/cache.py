@@ -164,9 +164,8 @@ def cache_teacher(
 
     Raises:
         StaleCacheError: The folder is of another teacher, other variables or other data.
-        InvalidArgumentError: The losses listen to no such teacher, to several if there is no
-            ``name_prefix``, or to one that reads what the student learns; or a variable has not
-            one row for each that is fed.
+        InvalidArgumentError: The losses listen to no such teacher, to several without a prefix, or
+            to one that reads what the student learns; or a variable has no row for each fed.
         MissingFileError: A part of ``path`` is a file.
         WriteError: The system refuses to write there.
         ShapeMismatchError: The shape of a variable changes between batches.
