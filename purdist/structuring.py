@@ -19,6 +19,7 @@ from cattrs.errors import (
 )
 from cattrs.strategies import configure_tagged_union
 
+from purdist.checking.showing import shown
 from purdist.errors import InvalidArgumentError, PurdistError, together
 
 P = TypeVar("P", float, int, str, bool)
@@ -85,12 +86,12 @@ class Structurer(cattrs.Converter):
         def read(data: object) -> T:
             if not isinstance(data, Mapping):
                 raise InvalidArgumentError(
-                    f"Expected {what}, got {data!r}.", "Write a table: {kind = ..., ...}."
+                    f"Expected {what}, got {shown(data)}.", "Write a table: {kind = ..., ...}."
                 )
             kind = data.get(_KIND)
             if not isinstance(kind, str) or kind not in of_kind:
                 raise InvalidArgumentError(
-                    f"Expected kind to be one of {', '.join(of_kind)}, got {kind!r}.",
+                    f"Expected kind to be one of {', '.join(of_kind)}, got {shown(kind)}.",
                     " ".join(filter(None, [_did_you_mean(kind, of_kind), otherwise])),
                 )
             value: T = self.structure(dict(data), union)
@@ -107,19 +108,19 @@ class Structurer(cattrs.Converter):
 
         def read(data: object, _: object) -> T:
             if not isinstance(data, Mapping):
-                raise InvalidArgumentError(f"Expected a table, got {data!r}.")
+                raise InvalidArgumentError(f"Expected a table, got {shown(data)}.")
             return structured(data, kind)
 
         return read
 
     def _collection(self, data: object, kind: type[Any]) -> object:
         if not isinstance(data, list | tuple):
-            raise InvalidArgumentError(f"Expected a list, got {data!r}.")
+            raise InvalidArgumentError(f"Expected a list, got {shown(data)}.")
         kinds = get_args(kind)
         if kinds[-1] is Ellipsis or get_origin(kind) is list:
             kinds = kinds[:1] * len(data)
         if len(data) != len(kinds):
-            raise InvalidArgumentError(f"Expected a list of {len(kinds)}, got {data!r}.")
+            raise InvalidArgumentError(f"Expected a list of {len(kinds)}, got {shown(data)}.")
         made: list[object] = []
         faults: list[Exception] = []
         for index, (entry, of) in enumerate(zip(data, kinds, strict=True)):
@@ -142,7 +143,7 @@ def _plain(data: object, kind: type[P]) -> P:
     """``data`` if it is of that plain type; a whole number is a number too."""
     wanted = (int, float) if kind is float else kind
     if not isinstance(data, wanted) or (isinstance(data, bool) and kind is not bool):
-        raise InvalidArgumentError(f"Expected {_PLAIN[kind]}, got {data!r}.")
+        raise InvalidArgumentError(f"Expected {_PLAIN[kind]}, got {shown(data)}.")
     return kind(data)
 
 
@@ -150,7 +151,7 @@ def _literal(data: object, kind: object) -> object:
     allowed = get_args(kind)
     if data not in allowed:
         raise InvalidArgumentError(
-            f"Expected one of {', '.join(map(repr, allowed))}, got {data!r}."
+            f"Expected one of {', '.join(map(repr, allowed))}, got {shown(data)}."
         )
     return data
 

@@ -173,7 +173,7 @@ def _name(value: object) -> str:
     return text(value)
 
 
-_MOST = 1 << 20
+_MOST = 1 << 16
 """How many a list may hold: an iterator may have no end."""
 
 

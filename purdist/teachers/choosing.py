@@ -52,15 +52,8 @@ def backends_of(
     return chosen
 
 
-def _backend(choice: object) -> Backend:
-    backend = _SHORT.get(choice) if isinstance(choice, str) else choice
-    if not isinstance(backend, Backend):
-        raise InvalidArgumentError(
-            f"Expected teacher to say how the teacher runs, got {choice!r}.",
-            "Write 'graph', 'inference', InGraph(), Inference(), a TeacherCache, or a mapping from "
-            "prefixes of teachers to these.",
-        )
-    return backend
+def _backend(choice: Choice) -> Backend:
+    return _SHORT[choice] if isinstance(choice, str) else choice
 
 
 def _is_graph(backend: Backend) -> bool:
