@@ -34,7 +34,7 @@ from purdist.checking.plain import (
     text,
     within,
 )
-from purdist.checking.showing import article, near, shown
+from purdist.checking.showing import article, is_general, known_as, near, shown
 
 _KNOWN: dict[type, Kind] = {}
 """Classes that are called otherwise, or stand for others too."""
@@ -70,8 +70,7 @@ def _class(cls: type) -> Kind:
     found = _KNOWN.get(cls)
     if found is not None:
         return found
-    paddles = "paddle." if cls.__module__.partition(".")[0] == "paddle" else ""
-    return if_(article(paddles + cls.__name__), lambda value: isinstance(value, cls), cls)
+    return if_(article(known_as(cls)), lambda value: isinstance(value, cls), cls)
 
 
 def _annotated(hint: Any, *marks: object) -> Kind:
@@ -126,7 +125,8 @@ def _union(hints: tuple[Any, ...]) -> Kind:
         inside = [fault for fault in faults if fault.at]
         if inside:
             raise inside[0]
-        remedy = next((fault.remedy for fault in reversed(faults) if fault.remedy), "")
+        remedies = [fault.remedy for fault in reversed(faults) if fault.remedy]
+        remedy = next(iter(sorted(remedies, key=is_general)), "")
         write = next((fault.write for fault in faults if fault.write), "")
         raise MisfitError(words, value, remedy, write)
 

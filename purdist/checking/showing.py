@@ -68,9 +68,22 @@ _MAKERS = {
     "TeacherCache": "cache_teacher makes one.",
     "LossSpec": "Make one of purdist's losses, such as L2Loss('teacher_logits', 'logits').",
     "Schedule": "Schedule.linear, Schedule.cosine and others make one.",
-    "Layer": "A static program goes to from_static, a path to from_exported.",
+    "paddle.Layer": "A static program goes to from_static, a path to from_exported.",
+    "paddle.Program": "Give the program that the network was built in: "
+    "static.default_main_program().",
 }
 """What makes a value of a class."""
+
+_LOADED = "paddle.jit.load returned it: give from_exported the path that was loaded."
+
+_SOURCES = {
+    "paddle.Layer": "A layer goes to from_layer: from_layer(layer, {'x': InputSpec([None, 8])}).",
+    "paddle.TranslatedLayer": _LOADED,
+    "paddle.PirTranslatedLayer": _LOADED,
+    "str": "A path goes to from_exported.",
+    "PurePath": "A path goes to from_exported.",
+}
+"""Which function takes what no program has been made of."""
 
 _INSTEAD = {
     (
@@ -80,25 +93,40 @@ _INSTEAD = {
     "Distillation those from before. These are in distillation.program.",
     ("Program", "Distillation"): "Pass its program: distillation.program.",
     ("Program", "Training"): "Pass training.program, or student_of(training).",
-    ("Program", "Layer"): "from_layer makes one of a layer.",
-    ("Program", "str"): "from_exported makes one of a path.",
+    ("Program", "paddle.Program"): "from_static makes one of a Paddle program.",
     ("Distillation", "Training"): "Pass what minimize was given.",
+    ("paddle.Layer", "paddle.Model"): "Give the network in it: model.network.",
+    **{
+        (wanted, got): text
+        for wanted in ("Program", "paddle.Program")
+        for got, text in _SOURCES.items()
+    },
 }
 """What to do where a value of one class is wanted and one of another is got."""
 
 
 def remedy_for(wanted: type, got: object) -> str:
     """How to come by a value of the class ``wanted``, for who has ``got``; '' if unknown."""
-    maker = _MAKERS.get(wanted.__name__, "")
+    maker = _MAKERS.get(known_as(wanted), "")
     if isinstance(got, type):
-        return maker or (f"Make one: {got.__name__}(...)." if issubclass(got, wanted) else "")
+        of_class = f"Make one: {got.__name__}(...)." if issubclass(got, wanted) else ""
+        return maker or _MAKERS.get(known_as(got), of_class)
     for kind in type(got).__mro__:
-        instead = _INSTEAD.get((wanted.__name__, kind.__name__))
+        instead = _INSTEAD.get((known_as(wanted), known_as(kind)))
         if instead is not None:
             return instead
-    if type(got).__name__ == wanted.__name__ == "Program":
-        return "from_static makes one of a Paddle program."
     return maker
+
+
+def is_general(remedy: str) -> bool:
+    """Whether a remedy says no more than what makes a value of the class that is wanted."""
+    return remedy in _MAKERS.values()
+
+
+def known_as(cls: type) -> str:
+    """A class by its name; there are a Program of Paddle's and one of ours."""
+    paddles = "paddle." if cls.__module__.partition(".")[0] == "paddle" else ""
+    return paddles + cls.__name__
 
 
 def entry(function: Callable[..., Any], owner: type | None, name: str) -> str:

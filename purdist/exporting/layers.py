@@ -14,7 +14,8 @@ from purdist.comparing import Holder
 from purdist.errors import together
 from purdist.exporting.student import student_of
 from purdist.program import Program
-from purdist.sources.misplaced import check_is_layer
+from purdist.sources.misplaced import check_can_be_traced
+from purdist.sources.refusals import check_made_in_dynamic_mode
 from purdist.sources.weights import held_by
 from purdist.training import Training
 
@@ -45,14 +46,15 @@ def to_layer(source: Program | Training, layer: L) -> L:
 
     Raises:
         InvalidArgumentError: ``source`` is neither, such as a `Distillation`, which never trains;
-            or ``layer`` is no layer.
+            or ``layer`` is no layer, or was made in static mode.
         UninitializedWeightsError: The student does not have all weights of the layer.
         UnknownVariableError: The layer does not have all that the student trains.
         ShapeMismatchError: A weight has another shape in the layer.
         DtypeMismatchError: A weight has another dtype in the layer.
         SeveralFaultsError: Several of these.
     """
-    check_is_layer(layer)
+    check_can_be_traced(layer)
+    check_made_in_dynamic_mode(layer)
     student = student_of(source)
     # Names of its own, by which an optimizer knows them, and none of Paddle's counters moves.
     with graphs.dynamic(), unique_name.guard(f"_to_layer_{next(_MADE)}"):

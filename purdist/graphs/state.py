@@ -209,9 +209,10 @@ def random_state(seed: int | None = None) -> Iterator[None]:
 
 def place_of(place: Place | str | None) -> Place:
     """``place`` as Paddle's executor understands it, its current one for None."""
+    named = _named(place)
     try:
         with unique_name.guard():  # an executor counts itself
-            return paddle.static.Executor(_named(place)).place
+            return paddle.static.Executor(named).place
     except (ValueError, RuntimeError, OSError) as error:
         raise _no_place(place, str(error)) from error
 
@@ -231,5 +232,6 @@ def _no_place(place: Place | str | None, why: str) -> InvalidArgumentError:
     return InvalidArgumentError(
         f"Expected place to be one that Paddle runs at, got {shown(place)}{why and ': '}"
         f"{why.partition(chr(10))[0]}.",
-        "Write place='cpu', or 'gpu:0' for the first GPU.",
+        "Write place='cpu'"
+        + (", or 'gpu:0' for the first GPU." if paddle.is_compiled_with_cuda() else "."),
     )

@@ -10,7 +10,7 @@ from purdist import graphs
 from purdist.errors import PurdistError, TracingError
 from purdist.program import Program
 from purdist.sources.arguments import Inputs, arguments
-from purdist.sources.misplaced import check_is_layer
+from purdist.sources.misplaced import check_can_be_traced
 from purdist.sources.names import paths_of
 from purdist.sources.refusals import (
     check_feed_names,
@@ -90,7 +90,7 @@ def from_layer(
         UninitializedWeightsError: A parameter has no memory.
         RandomInferenceError: The layer draws random numbers in eval mode.
     """
-    check_is_layer(layer)
+    check_can_be_traced(layer)
     check_made_in_dynamic_mode(layer)
     check_no_casting()
     # Another thread may be tracing the same layer.

@@ -18,18 +18,8 @@ _PICKLED = re.compile(rb"\x80[\x02-\x05][\x95}(c\]]")
 _SUFFIXES = (".json", ".pdmodel", ".pdiparams", ".pdparams", ".pdopt")
 
 
-def check_is_layer(layer: object) -> None:
-    """Refuses what is no layer, or has no ``forward`` of its own to trace."""
-    if isinstance(layer, paddle.Model):
-        raise InvalidArgumentError(
-            "Expected a paddle.nn.Layer, got a paddle.Model, which is more than its network.",
-            "Give the network in it: model.network.",
-        )
-    if not isinstance(layer, paddle.nn.Layer):
-        raise InvalidArgumentError(
-            f"Expected a paddle.nn.Layer, got {type(layer).__name__}.",
-            "A static program goes to from_static, a path to from_exported.",
-        )
+def check_can_be_traced(layer: paddle.nn.Layer) -> None:
+    """Refuses a layer that has no ``forward`` of its own to trace."""
     for path, sublayer in layer.named_sublayers(include_self=True):
         kind = type(sublayer).__name__
         if kind in _LOADED:
@@ -39,22 +29,6 @@ def check_is_layer(layer: object) -> None:
                 "paddle.jit.load returned.",
                 "Give from_exported the path that paddle.jit.load was given.",
             )
-
-
-def check_is_program(main: object) -> None:
-    """Refuses what is no static program, of either form."""
-    if hasattr(main, "global_block"):  # what paddle.static.Program is depends on the mode
-        return
-    kind = type(main).__name__
-    if kind in _LOADED:
-        remedy = "paddle.jit.load returned it: give from_exported the path that was loaded."
-    elif isinstance(main, paddle.nn.Layer):
-        remedy = "A layer goes to from_layer: from_layer(layer, {'x': InputSpec([None, 8])})."
-    elif isinstance(main, str | Path):
-        remedy = "A path goes to from_exported."
-    else:
-        remedy = "Give the program that the network was built in: static.default_main_program()."
-    raise InvalidArgumentError(f"Expected main to be a static program, got {kind}.", remedy)
 
 
 def missing_model(path: str) -> MissingFileError:

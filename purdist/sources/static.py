@@ -25,7 +25,6 @@ from purdist.errors import (
 from purdist.origins import Origin, Tensors
 from purdist.program import Program
 from purdist.sources import legacy, other_mode
-from purdist.sources.misplaced import check_is_program
 from purdist.store import Store
 from purdist.variables import Variable, check_name, describe_values
 
@@ -81,7 +80,6 @@ def from_static(
             alike. If they are they are one.
         SeveralFaultsError: Faults of several of these kinds.
     """
-    check_is_program(main)
     scope = paddle.static.global_scope() if scope is None else scope
     for name in names or ():
         check_name(name, "a value, a key of names,")

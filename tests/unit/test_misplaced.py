@@ -80,13 +80,12 @@ def test_what_is_no_static_program_is_told_where_it_goes() -> None:
         (linear(), "A layer goes to from_layer: from_layer(layer, {'x': InputSpec([None, 8])})."),
         ("m", "A path goes to from_exported."),
         (Path("m"), "A path goes to from_exported."),
+        (paddle.static.Program, "Give the program that the network was built in: "),
         (network(), "Give the program that the network was built in: "),
         (None, "Give the program that the network was built in: "),
     ):
         error = refusal(lambda thing=thing: purdist.from_static(thing))  # type: ignore[misc]
-        assert error.problem == (
-            f"Expected main to be a static program, got {type(thing).__name__}."
-        )
+        assert error.problem.startswith("Expected main to be a paddle.static.Program, got ")
         assert error.remedy.startswith(remedy)
 
 
@@ -97,10 +96,46 @@ def test_the_network_of_a_model_is_taken() -> None:
         lambda: purdist.to_layer(network(), model),
     ):
         assert str(refusal(call)) == (
-            "Expected a paddle.nn.Layer, got a paddle.Model, which is more than its network.\n"
+            "Expected layer to be a paddle.nn.Layer, got a Model.\n"
             "Give the network in it: model.network."
         )
     assert purdist.from_layer(model.network, X).parameters
+
+
+def test_where_a_program_or_training_is_wanted_what_makes_one_of_it_is_told() -> None:
+    with graphs.building():
+        main = paddle.static.Program()
+    for thing, remedy in (
+        (linear(), "A layer goes to from_layer: from_layer(layer, {'x': InputSpec([None, 8])})."),
+        ("m", "A path goes to from_exported."),
+        (main, "from_static makes one of a Paddle program."),
+        (3, "minimize makes one, of what apply returned."),
+    ):
+        assert refusal(lambda thing=thing: purdist.student_of(thing)).remedy == remedy  # type: ignore[misc]
+    error = refusal(lambda: purdist.minimize(distillation(), print, teacher=purdist.TeacherCache))  # type: ignore[arg-type]
+    assert error.remedy == "cache_teacher makes one."
+
+
+def test_a_layer_made_in_static_mode_is_none_to_trace_nor_to_fill() -> None:
+    with graphs.building():
+        layer = nn.Linear(6, 4)
+    for call in (
+        lambda: purdist.from_layer(layer, X),
+        lambda: purdist.to_layer(network(), layer),
+    ):
+        assert refusal(call).problem == (
+            "Expected a layer made in dynamic mode, got Linear made in static mode."
+        )
+
+
+def test_a_place_that_is_none_is_told_once() -> None:
+    for call in (
+        lambda: purdist.from_layer(linear(), X, place="tpu"),
+        lambda: purdist.merge(network(), network(), {"x": "x"}, place="tpu"),
+    ):
+        assert str(refusal(call)) == (
+            "Expected place to be one that Paddle runs at, got 'tpu'.\nWrite place='cpu'."
+        )
 
 
 def test_a_path_is_told_without_its_suffix(saved: Path) -> None:
