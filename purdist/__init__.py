@@ -77,6 +77,7 @@ from purdist.training import Step as Step
 from purdist.training import Training as Training
 from purdist.training import minimize as minimize
 from purdist.training import train as train
+from purdist.variables import Dtype as Dtype
 from purdist.variables import NewInput as NewInput
 from purdist.variables import Role as Role
 from purdist.variables import Variable as Variable

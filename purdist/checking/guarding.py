@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 import sys
+import types
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, get_type_hints
 
@@ -83,6 +84,8 @@ def _checked(
     reflected = _REFLECTED.get(name) if owner else None
 
     def operator(self: Any, /, *args: Any, **kwargs: Any) -> Any:
+        if _is_ours(sys._getframe(1)):
+            return function(self, *args, **kwargs)
         try:
             args, kwargs = check()(args, kwargs)
         except PurdistError:
@@ -92,10 +95,14 @@ def _checked(
         return function(self, *args, **kwargs)
 
     def method(self: Any, /, *args: Any, **kwargs: Any) -> Any:
+        if _is_ours(sys._getframe(1)):
+            return function(self, *args, **kwargs)
         args, kwargs = check()(args, kwargs)
         return function(self, *args, **kwargs)
 
     def alone(*args: Any, **kwargs: Any) -> Any:
+        if _is_ours(sys._getframe(1)):
+            return function(*args, **kwargs)
         args, kwargs = check()(args, kwargs)
         return function(*args, **kwargs)
 
@@ -103,6 +110,12 @@ def _checked(
     functools.update_wrapper(checked, function)
     setattr(checked, _CHECKED, True)
     return checked
+
+
+def _is_ours(caller: types.FrameType) -> bool:
+    """Whether purdist itself calls, in each step too: it has checked what it hands on."""
+    name = str(caller.f_globals.get("__name__"))
+    return name == "purdist" or name.startswith("purdist.")
 
 
 _REFLECTED = {"__mul__": "__rmul__", "__add__": "__radd__"}
