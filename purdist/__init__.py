@@ -70,7 +70,7 @@ from purdist.sources.static import from_static as from_static
 from purdist.teachers.backend import Backend as Backend
 from purdist.teachers.backend import Running as Running
 from purdist.teachers.cache import TeacherCache as TeacherCache
-from purdist.teachers.cache import cache_teacher as cache_teacher
+from purdist.teachers.caching import cache_teacher as cache_teacher
 from purdist.teachers.graph import InGraph as InGraph
 from purdist.teachers.inference import Inference as Inference
 from purdist.training import Step as Step

@@ -1,97 +1,205 @@
-"""What a cache is of and what it holds: the manifest beside its files."""
+"""What a cache is of and what it holds: a manifest, and a line for each block in a journal."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import math
+import os
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, TypeVar
 
 import attrs
 import numpy as np
 
 from purdist import graphs, scopes
-from purdist.errors import StaleCacheError
+from purdist.errors import CorruptFileError, PurdistError, StaleCacheError
 from purdist.program import Program
-from purdist.storing import rewrite
 from purdist.structuring import Structurer
+from purdist.teachers.reading import damaged, opened
 
-_NAME = "manifest.json"
+T = TypeVar("T")
+
+VERSION = 2
+MANIFEST = "manifest.json"
+JOURNAL = "blocks.jsonl"
 _STRUCTURER = Structurer()
+_LIMIT = 1 << 16
+"""How many bytes of a manifest of few names, or of a line of a journal, are read."""
 
 
-@attrs.define
-class Manifest:
-    """What a cache holds, and of what. It is rewritten after each batch.
+@attrs.frozen
+class Block:
+    """What a batch left in a cache.
 
     Attributes:
-        teacher: The fingerprint of the teacher's graph and weights.
-        names: The variables.
-        batches: How many batches are in.
-        rows: How many rows are in.
-        data: The fingerprint of the batches that are in, each hashed over the last.
-        shapes: Of one row of each variable.
-        dtypes: Of each variable, as numpy writes it.
+        rows: How many the batch has.
+        data: The fingerprint of all batches up to this one, each hashed over the last.
+        shapes: Of one row of each digest.
+        checksums: Of the file of each digest.
     """
 
+    rows: int
+    data: str
+    shapes: tuple[tuple[int, ...], ...]
+    checksums: tuple[str, ...]
+
+    @classmethod
+    def read(cls, line: bytes) -> Block:
+        """What a whole line of a journal says, by its types alone.
+
+        Raises:
+            CorruptFileError: It is none.
+        """
+        if not line.endswith(b"\n"):
+            raise damaged(Path(JOURNAL), "a line without an end")
+        return _structured(line, cls, Path(JOURNAL))
+
+    @property
+    def line(self) -> bytes:
+        """What a journal says of it."""
+        return _text(self) + b"\n"
+
+
+@attrs.frozen
+class Manifest:
+    """What a cache is of, and, once it is finished, how much it holds.
+
+    Attributes:
+        version: Of the format.
+        teacher: The fingerprint of the teacher's graph and weights.
+        names: The digests.
+        dtypes: Of each digest, as numpy writes it.
+        shapes: Of one row of each digest, as far as the program knows them (-1 where not).
+        blocks: How many there are.
+        rows: How many there are in all blocks.
+        checksum: Of the journal.
+    """
+
+    version: int
     teacher: str
-    names: list[str]
-    batches: int = 0
+    names: tuple[str, ...]
+    dtypes: tuple[str, ...]
+    shapes: tuple[tuple[int, ...], ...]
+    blocks: int = 0
     rows: int = 0
-    data: str = ""
-    shapes: list[list[int]] = attrs.Factory(list)
-    dtypes: list[str] = attrs.Factory(list)
+    checksum: str = ""
 
     @classmethod
     def of(cls, teacher: Program, outputs: tuple[str, ...]) -> Manifest:
         """That of an empty cache."""
-        return cls(_fingerprint(teacher), list(outputs))
+        variables = [teacher.variables[name] for name in outputs]
+        return cls(
+            VERSION,
+            _fingerprint(teacher),
+            outputs,
+            tuple(graphs.array_dtype(v.dtype).name for v in variables),
+            tuple(tuple(v.shape[1:]) for v in variables),
+        )
 
-    @classmethod
-    def read(cls, folder: Path) -> Manifest:
-        """The manifest in ``folder``."""
-        try:
-            return _STRUCTURER.read(json.loads((folder / _NAME).read_text()), cls, "manifest")
-        except (OSError, ValueError) as error:
-            why = str(error).replace("\n", " ")
+    @property
+    def content(self) -> bytes:
+        """What is in its file."""
+        return _text(self)
+
+    def read(self, folder: Path) -> Manifest:
+        """The manifest in ``folder``, if that is a cache of what this is of.
+
+        Raises:
+            StaleCacheError: It is of something else, or in another format.
+            CorruptFileError: It is damaged.
+        """
+        path = folder / MANIFEST
+        if not os.path.lexists(path):
+            what = "a folder" if folder.is_dir() else "no folder, or one"
             raise StaleCacheError(
-                f"Expected a teacher cache in {folder}, got a folder without a manifest that can "
-                f"be read ({why}).",
-                "Delete it, or choose another path.",
-            ) from error
+                f"Expected a teacher cache in {folder}, got {what} without a manifest.",
+                "Choose another path, or delete it.",
+            )
+        with opened(path) as file:
+            content = file.read(max(_LIMIT, 4 * len(self.content)))
+        data = _loaded(content, path)
+        version = data.get("version", 1) if isinstance(data, dict) else VERSION
+        if version != VERSION and isinstance(version, int):
+            later = version > VERSION
+            raise StaleCacheError(
+                f"Expected a cache of format {VERSION} in {folder}, got one of "
+                f"{'a later' if later else 'an earlier'} format.",
+                f"{'Update purdist, or d' if later else 'D'}elete it and make it anew with "
+                "cache_teacher.",
+            )
+        found = _structured(content, Manifest, path)
+        if found.content != content:
+            raise damaged(path, "one that was changed after it was written")
+        self._check_same(found, folder)
+        return found
 
-    def write(self, folder: Path) -> None:
-        """Puts the manifest into ``folder``, the last good one there until it is whole."""
-        rewrite(folder / _NAME, json.dumps(_STRUCTURER.unstructure(self)))
+    def holds(self, block: Block) -> bool:
+        """Whether ``block`` has what the program says of each digest."""
+        return (
+            block.rows > 0
+            and len(block.checksums) == len(block.shapes) == len(self.shapes)
+            and all(map(fits, block.shapes, self.shapes))
+        )
 
-    def check_is_of(self, fresh: Manifest, folder: Path) -> None:
-        """Refuses the cache in ``folder``, whose this is, unless it is of what ``fresh`` is of."""
-        for what, there, here in (
-            ("the variables", self.names, fresh.names),
-            ("the teacher's graph and weights", self.teacher, fresh.teacher),
+    def _check_same(self, there: Manifest, folder: Path) -> None:
+        for what, field in (
+            ("the variables", "names"),
+            ("the teacher's graph and weights", "teacher"),
+            ("the variables' dtypes", "dtypes"),
+            ("the variables' shapes", "shapes"),
         ):
-            if there != here:
+            found, expected = getattr(there, field), getattr(self, field)
+            if found != expected:
                 raise StaleCacheError(
                     f"Expected the cache in {folder} to be of this teacher, got one in which "
-                    f"{what} are others: {there} there, {here} here.",
+                    f"{what} are others: {str(found)[:300]} there, {str(expected)[:300]} here.",
                     "Delete it, or choose another path.",
                 )
 
-    def row_bytes(self, k: int) -> int:
-        """How many bytes a row of the ``k``-th variable takes."""
-        if not self.rows:
-            return 0
-        return math.prod(self.shapes[k]) * np.dtype(self.dtypes[k]).itemsize
+
+def fits(shape: tuple[int, ...], known: tuple[int, ...]) -> bool:
+    """Whether a row of that shape is what is ``known`` of it."""
+    return len(shape) == len(known) and all(
+        size == wanted or (wanted == -1 and size >= 0)
+        for size, wanted in zip(shape, known, strict=True)
+    )
 
 
-def file_of(folder: Path, k: int) -> Path:
-    """Where the ``k``-th variable is kept."""
-    return folder / f"{k}.bin"
+def journal(folder: Path) -> Iterator[bytes]:
+    """The lines of the journal in ``folder``, each with its end if it is whole.
+
+    Raises:
+        CorruptFileError: It cannot be read.
+    """
+    with opened(folder / JOURNAL) as file:
+        while line := file.readline(_LIMIT):
+            yield line
+
+
+def _loaded(content: bytes, path: Path) -> Any:
+    try:
+        return json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise damaged(path, f"none: {error}") from None
+
+
+def _structured(content: bytes, kind: type[T], path: Path) -> T:
+    try:
+        return _STRUCTURER.read(_loaded(content, path), kind, path.stem)
+    except CorruptFileError:
+        raise
+    except PurdistError as error:
+        raise damaged(path, f"none: {' '.join(str(error).splitlines())}") from None
+
+
+def _text(value: Manifest | Block) -> bytes:
+    return json.dumps(_STRUCTURER.unstructure(value)).encode()
 
 
 def _fingerprint(teacher: Program) -> str:
     digest = hashlib.sha256(graphs.signature(teacher.inference_graph).encode())
     for name, weight in sorted(scopes.values(teacher.scope, teacher.weights).items()):
-        digest.update(name.encode())
+        digest.update(repr((name, weight.shape, weight.dtype.name)).encode())
         digest.update(np.ascontiguousarray(weight).tobytes())
     return digest.hexdigest()

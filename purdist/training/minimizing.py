@@ -80,6 +80,7 @@ def minimize(
             file that does not hold how it trained, as with ``Dropout2D``.
         EngineError: Paddle Inference computes the teacher in no way as its graph does.
         StaleCacheError: A cache is of another teacher, or of other variables.
+        CorruptFileError: A file of a cache is not there, or damaged.
         NameClashError: The feed of a cache has the name of a variable.
 
     Warns:

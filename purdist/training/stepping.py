@@ -69,6 +69,7 @@ def train(
             error is the cause.
         EngineError: Paddle Inference computes the teacher's answer to the first batch in no way
             as its graph does, or refuses a batch.
+        CorruptFileError: A file of a cache is damaged: each is checked when it is first read.
     """
     if isinstance(batches, Mapping):
         raise InvalidArgumentError(

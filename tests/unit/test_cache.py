@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import pickle
-import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import paddle
@@ -133,8 +133,8 @@ def test_a_cache_of_another_teacher_trains_nobody(tmp_path: Path) -> None:
 
 def test_a_cache_that_is_gone_trains_nobody(tmp_path: Path) -> None:
     cache = purdist.cache_teacher(distilled(), batches(), tmp_path / "cache")
-    (cache.path / "0.bin").unlink()
-    with pytest.raises(purdist.StaleCacheError, match="No such file"):
+    (cache.path / "1.0.npy").unlink()
+    with pytest.raises(purdist.CorruptFileError, match="No such file"):
         purdist.minimize(distilled(), momentum, teacher=cache)
 
 
@@ -154,8 +154,9 @@ def test_a_killed_call_is_taken_up_where_it_stopped(
     path = tmp_path / "cache"
     kill_after_two_batches(path)
     assert not path.exists()
-    with (tmp_path / "cache.part" / "0.bin").open("ab") as file:
-        file.write(b"half a row")  # written, and not yet in the manifest
+    (tmp_path / "cache.part" / "2.0.npy").write_bytes(b"half a block")  # and not in the journal
+    with (tmp_path / "cache.part" / "blocks.jsonl").open("ab") as file:
+        file.write(b'{"rows": 8, ')
     sizes = sizes_computed(monkeypatch)
     cache = purdist.cache_teacher(distilled(), batches(), path)
     assert sizes == [8]
@@ -175,9 +176,9 @@ def test_a_cache_of_other_data_is_refused(tmp_path: Path) -> None:
     with pytest.raises(purdist.StaleCacheError) as caught:
         purdist.cache_teacher(distilled(), batches()[:2], path)
     assert str(caught.value) == (
-        f"Expected the batches that the cache in {path} was made from, 3 of them, got others (2 "
+        f"Expected the batches that the cache in {path} was made from, got others (2 "
         "until they differed or ended).\n"
-        "Give the same batches in the same order, or delete it, or choose another path."
+        f"Give the same batches in the same order, or delete {str(path)!r}, or choose another path."
     )
 
 
@@ -200,31 +201,68 @@ def test_a_folder_of_something_else_is_refused(tmp_path: Path) -> None:
         purdist.cache_teacher(distilled(), batches(), tmp_path)
 
 
+@pytest.mark.parametrize("data", [[], [{"x": IMAGES[:0]}], [*batches(), {"x": IMAGES[:0]}]])
+def test_batches_without_rows_are_refused(data: list[Feed], tmp_path: Path) -> None:
+    with pytest.raises(purdist.InvalidArgumentError, match="got none"):
+        purdist.cache_teacher(distilled(), data, tmp_path / "cache")
+    assert len(list(tmp_path.iterdir())) == (1 if len(data) > 1 else 0)
+
+
+def test_rows_of_several_shapes_are_refused_by_name(tmp_path: Path) -> None:
+    def flat(feed: str) -> Forward:
+        return lambda: {"flat": paddle.static.data(feed, [None, None], "float32") * 2.0}
+
+    merged = purdist.merge(program(flat("y")), program(flat("x")), {"y": "x"})
+    loss = purdist.CustomLoss(
+        lambda teacher, student: teacher.mean() * student.mean(),
+        {"teacher": "teacher_flat", "student": "flat"},
+    )
+    feeds: list[Feed] = [{"x": numbers(0, 3, 6)}, {"x": numbers(0, 3, 5)}]
+    with pytest.raises(purdist.ShapeMismatchError) as caught:
+        purdist.cache_teacher(purdist.apply(merged, [loss]), feeds, tmp_path / "cache")
+    assert str(caught.value) == (
+        "Expected rows of 'teacher_flat' of shape [6], got [5] in batch 1.\n"
+        "Bring all batches to one size."
+    )
+
+
 @pytest.mark.parametrize(
-    ("found", "said"),
+    "rows",
     [
-        ("[]", "manifest: Expected a table, got []."),
-        ('{"names": [], "rows": 4}', "manifest.teacher: Expected a value, got none."),
-        ('{"teacher": "", "names": "ab"}', "manifest.names: Expected a list, got 'ab'."),
-        ('{"teacher": "", "names": [], "rows": "4"}', "manifest.rows: Expected a whole number"),
-        ('{"teacher": "", "names": [], "row": 4}', "manifest.row: Expected a field of Manifest"),
-        ('{"teacher": "", "names": [], "rows": 4', "Expecting ',' delimiter"),
+        3,
+        -1,
+        np.int64(7),
+        slice(None),
+        slice(38, 3, -4),
+        slice(5, 5),
+        [],
+        [39, 0, 0, -40, 17],
+        np.array([[3, 15], [16, 31]]),
+        np.arange(40) % 3 == 0,
+        range(14, 34),
     ],
+    ids=str,
 )
-def test_a_manifest_that_is_none_is_refused_by_what_is_wrong(
-    tmp_path: Path, found: str, said: str
-) -> None:
-    (tmp_path / "manifest.json").write_text(found)
-    with pytest.raises(purdist.StaleCacheError, match=re.escape(said)):
-        purdist.cache_teacher(distilled(), batches(), tmp_path)
+def test_rows_are_taken_as_from_an_array(rows: Any, tmp_path: Path) -> None:
+    cache = purdist.cache_teacher(distilled(), batches(), tmp_path / "cache")
+    whole = np.concatenate(
+        [np.load(tmp_path / "cache" / f"{block}.0.npy") for block in range(len(batches()))]
+    )
+    taken = np.asarray(rows, dtype=int) if isinstance(rows, list | range) else rows
+    np.testing.assert_array_equal(cache[rows]["teacher_logits"], whole[taken])
 
 
-def test_a_truncated_file_is_refused(tmp_path: Path) -> None:
-    purdist.cache_teacher(distilled(), batches(), tmp_path / "cache")
-    file = tmp_path / "cache" / "0.bin"
-    file.write_bytes(file.read_bytes()[:-1])
-    with pytest.raises(purdist.StaleCacheError, match="639 bytes"):
-        purdist.cache_teacher(distilled(), batches(), tmp_path / "cache")
+@pytest.mark.parametrize("rows", [40, -41, [0, 40], 1.0, [0.5], np.zeros(39, bool), "a", 2**63])
+def test_what_are_no_rows_is_refused(rows: Any, tmp_path: Path) -> None:
+    cache = purdist.cache_teacher(distilled(), batches(), tmp_path / "cache")
+    with pytest.raises(purdist.PurdistError):
+        cache[rows]
+
+
+def test_a_cache_goes_through_its_rows(tmp_path: Path) -> None:
+    cache = purdist.cache_teacher(distilled(), batches(), tmp_path / "cache")
+    rows = [row["teacher_logits"] for row in cache]
+    np.testing.assert_array_equal(rows, cache[:]["teacher_logits"])
 
 
 def test_a_variable_without_rows_is_refused(tmp_path: Path) -> None:

@@ -1,0 +1,64 @@
+"""Files of a cache, read by position: they may be cut off, or be something else, at any time."""
+
+from __future__ import annotations
+
+import io
+import os
+import stat
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from purdist.errors import CorruptFileError
+
+
+def opened(path: Path) -> io.BufferedReader:
+    """A regular file to read: what is none is not waited for.
+
+    Raises:
+        CorruptFileError: It is none, or is not there.
+    """
+    return open(descriptor(path), "rb")
+
+
+def descriptor(path: Path) -> int:
+    """The same as the system's number of the open file.
+
+    Raises:
+        CorruptFileError: It is none, or is not there.
+    """
+    try:
+        number = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        raise damaged(path, error.strerror or "none") from error
+    if not stat.S_ISREG(os.fstat(number).st_mode):
+        os.close(number)
+        raise damaged(path, "something that is no regular file")
+    return number
+
+
+def read_into(number: int, array: npt.NDArray[Any], offset: int, path: Path) -> None:
+    """Fills ``array``, which is contiguous, with what an open file holds from ``offset`` on.
+
+    Raises:
+        CorruptFileError: It ends before, or the system cannot read it.
+    """
+    left = array.reshape(-1).view(np.uint8).data
+    while left:
+        try:
+            count = os.preadv(number, [left], offset)
+        except OSError as error:
+            raise damaged(path, error.strerror or "none") from error
+        if not count:
+            raise damaged(path, "one that is cut off")
+        left, offset = left[count:], offset + count
+
+
+def damaged(path: Path, found: str) -> CorruptFileError:
+    """The error for a file of a cache."""
+    return CorruptFileError(
+        f"Expected a file of a teacher cache in {str(path)!r}, got {found[:300]}.",
+        "Delete the cache and make it anew with cache_teacher.",
+    )
