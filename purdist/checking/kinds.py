@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import types
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from itertools import repeat
 from typing import (
     Annotated,
     Any,
     Literal,
+    NewType,
     TypeVar,
     Union,
     get_args,
@@ -30,11 +31,12 @@ from purdist.checking.plain import (
     Read,
     if_,
     is_iterable,
+    literal,
     path,
     text,
     within,
 )
-from purdist.checking.showing import article, is_general, known_as, near, shown
+from purdist.checking.showing import article, is_general, known_as, shown
 
 _KNOWN: dict[type, Kind] = {}
 """Classes that are called otherwise, or stand for others too."""
@@ -53,23 +55,31 @@ def kind_of(hint: Any) -> Kind:
     if origin in (Union, types.UnionType):
         return _union(get_args(hint))
     if origin is Literal:
-        return _literal(get_args(hint))
+        return literal(get_args(hint))
     if hint is Names:
         return _names(ordered=False)
-    if hint in PLAIN:
-        return PLAIN[hint]
+    if isinstance(hint, NewType):
+        return kind_of(hint.__supertype__)
     if isinstance(hint, TypeVar):
         return ANYTHING if hint.__bound__ is None else kind_of(hint.__bound__)
+    if not isinstance(hint, Hashable):
+        return ANYTHING  # no type, whatever it says
+    if hint in PLAIN:
+        return PLAIN[hint]
     make = _GENERIC.get(origin or hint)
     if make is not None:
         return make(*get_args(hint))
     return _class(origin or hint)
 
 
-def _class(cls: type) -> Kind:
+def _class(cls: Any) -> Kind:
     found = _KNOWN.get(cls)
     if found is not None:
         return found
+    try:
+        isinstance(None, cls)
+    except TypeError:  # what a TypedDict or a Protocol takes, none but a type checker knows
+        return ANYTHING
     return if_(article(known_as(cls)), lambda value: isinstance(value, cls), cls)
 
 
@@ -133,22 +143,6 @@ def _union(hints: tuple[Any, ...]) -> Kind:
     return Kind(words, read, next((kind.number for kind in kinds if kind.number), None))
 
 
-def _literal(choices: tuple[object, ...]) -> Kind:
-    words = " or ".join(map(repr, choices))
-
-    def read(value: object) -> object:
-        for choice in choices:
-            try:
-                plain = PLAIN[type(choice)].read(value)
-            except MisfitError:
-                continue
-            if plain == choice:
-                return choice
-        raise MisfitError(words, value, near(value, choices))
-
-    return Kind(words, read)
-
-
 # --- what holds others --------------------------------------------------------------------------
 
 
@@ -188,15 +182,18 @@ def _each(values: Iterable[object], reads: Iterable[Read]) -> Iterator[Any]:
             raise
 
 
-def _several(takes: Callable[[object], bool]) -> Callable[..., Kind]:
+def _several(
+    takes: Callable[[object], bool],
+    made: Callable[[Iterable[object]], Sequence[object]] = tuple,
+) -> Callable[..., Kind]:
     def make(inner: Any = Any, *_: Any) -> Kind:
         kind = kind_of(inner)
         words = "a list" if kind in (ANYTHING, LATER) else f"a list, each of it {kind.words}"
 
-        def read(value: Iterable[object]) -> tuple[object, ...]:
+        def read(value: Iterable[object]) -> Sequence[object]:
             if not is_iterable(value) or not takes(value):
                 raise MisfitError(words, value, write=_as_one(value, kind))
-            return tuple(_each(value, repeat(kind.read)))
+            return made(_each(value, repeat(kind.read)))
 
         return Kind(words, read)
 
@@ -209,7 +206,8 @@ def _as_one(value: object, kind: Kind) -> str:
         kind.read(value)
     except MisfitError:
         return ""
-    return "" if kind in (ANYTHING, LATER) else f"[{shown(value)}]"
+    written = value.__name__ if isinstance(value, type) else shown(value)
+    return "" if kind in (ANYTHING, LATER) else f"[{written}]"
 
 
 def _is_sequence(value: object) -> bool:
@@ -217,8 +215,8 @@ def _is_sequence(value: object) -> bool:
 
 
 def _tuple(*hints: Any) -> Kind:
-    if hints[1:] == (Ellipsis,):
-        return _several(_is_sequence)(hints[0])
+    if not hints or hints[1:] == (Ellipsis,):
+        return _several(_is_sequence)(*hints[:1])
     kinds = [kind_of(hint) for hint in hints]
     words = f"a tuple of {', '.join(kind.words for kind in kinds)}"
 
@@ -281,7 +279,7 @@ def _callable(*_: Any) -> Kind:
 
 _GENERIC: Mapping[Any, Callable[..., Kind]] = {
     tuple: _tuple,
-    list: _several(lambda value: isinstance(value, list | tuple)),
+    list: _several(lambda value: isinstance(value, list | tuple), made=list),
     Sequence: _several(_is_sequence),
     Iterable: _several(lambda _: True),
     Collection: _several(lambda value: isinstance(value, Collection)),

@@ -10,7 +10,7 @@ import attrs
 import numpy as np
 
 from purdist.checking.numbers import Number, plain_int, plain_number
-from purdist.checking.showing import remedy_for
+from purdist.checking.showing import near, remedy_for
 
 Read: TypeAlias = Callable[[Any], Any]
 
@@ -175,3 +175,20 @@ PLAIN: Mapping[Any, Kind] = {
     None: Kind("None", _nothing),
     type(None): Kind("None", _nothing),
 }
+
+
+def literal(choices: tuple[object, ...]) -> Kind:
+    """One of ``choices``, which is given as it stands there."""
+    words = " or ".join(map(repr, choices))
+
+    def read(value: object) -> object:
+        for choice in choices:
+            try:
+                plain = PLAIN.get(type(choice), ANYTHING).read(value)
+            except MisfitError:
+                continue
+            if plain == choice:
+                return choice
+        raise MisfitError(words, value, near(value, choices))
+
+    return Kind(words, read)

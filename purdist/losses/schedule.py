@@ -9,6 +9,7 @@ from typing import Annotated, ClassVar, TypeAlias
 
 import attrs
 
+from purdist.checking import guard_class
 from purdist.errors import InvalidArgumentError
 from purdist.losses.arguments import Number, count
 
@@ -37,6 +38,12 @@ class Schedule(ABC):
     """
 
     kind: ClassVar[str]
+
+    __array_ufunc__: ClassVar[None] = None  # an array would hand over each of its numbers
+
+    @classmethod
+    def __attrs_init_subclass__(cls) -> None:
+        guard_class(cls)
 
     @abstractmethod
     def at(self, step: Index) -> float:
@@ -101,7 +108,7 @@ class Schedule(ABC):
 
 def _progress(step: int, steps: int) -> float:
     """How much of ``steps`` is done at ``step``, at most 1."""
-    return min(step / steps, 1.0)
+    return step / steps if step < steps else 1.0  # which no float may hold
 
 
 @attrs.frozen
@@ -112,7 +119,7 @@ class Constant(Schedule):
 
     value: float = attrs.field(validator=Number())
 
-    def at(self, step: int) -> float:  # noqa: ARG002
+    def at(self, step: Index) -> float:  # noqa: ARG002
         return float(self.value)
 
     def __repr__(self) -> str:
@@ -129,7 +136,7 @@ class Linear(Schedule):
     end: float = attrs.field(validator=Number())
     steps: int = attrs.field(validator=count)
 
-    def at(self, step: int) -> float:
+    def at(self, step: Index) -> float:
         done = _progress(step, self.steps)
         return self.start * (1 - done) + self.end * done
 
@@ -147,7 +154,7 @@ class Cosine(Schedule):
     end: float = attrs.field(validator=Number())
     steps: int = attrs.field(validator=count)
 
-    def at(self, step: int) -> float:
+    def at(self, step: Index) -> float:
         left = (1 + math.cos(math.pi * _progress(step, self.steps))) / 2
         return self.start * left + self.end * (1 - left)
 
@@ -182,12 +189,20 @@ class Piecewise(Schedule):
 
     pieces: _Pieces = attrs.field(converter=_as_pieces, validator=_begin_at_zero)
 
-    def at(self, step: int) -> float:
+    def at(self, step: Index) -> float:
         begin, piece = next(pair for pair in reversed(self.pieces) if pair[0] <= step)
         return piece.at(step - begin)
 
     def __repr__(self) -> str:
         return f"Schedule.piecewise({dict(self.pieces)!r})"
+
+
+def _some(_: object, __: object, factors: tuple[Schedule, ...]) -> None:
+    if not factors:
+        raise InvalidArgumentError(
+            "Expected a product of at least one schedule, got none.",
+            "Leave the weight out to get 1.",
+        )
 
 
 @attrs.frozen
@@ -196,9 +211,9 @@ class Product(Schedule):
 
     kind: ClassVar[str] = "product"
 
-    factors: tuple[Schedule, ...]
+    factors: tuple[Schedule, ...] = attrs.field(validator=_some)
 
-    def at(self, step: int) -> float:
+    def at(self, step: Index) -> float:
         return math.prod(factor.at(step) for factor in self.factors)
 
     def __repr__(self) -> str:

@@ -81,6 +81,8 @@ class LossSpec(ABC):
     kind: ClassVar[str]
     _types: ClassVar[Mapping[str, Any]] = {}
 
+    __array_ufunc__: ClassVar[None] = None  # an array would hand over each of its numbers
+
     weight: float | Schedule = attrs.field(default=1.0, kw_only=True, validator=_weight)
     name: str | None = attrs.field(default=None, kw_only=True, validator=_name)
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar
+from enum import Enum
+from typing import Any, ClassVar, Final, Literal, LiteralString, NewType, Protocol, TypedDict
 
 import attrs
 import numpy as np
@@ -214,6 +215,57 @@ def test_a_class_that_is_none_is_refused(make: Callable[[], object], text: str) 
     with pytest.raises(InvalidArgumentError) as caught:
         make()
     assert str(caught.value) == text
+
+
+class Of(Protocol):
+    """What is no class to ask at run time."""
+
+    def read(self) -> int: ...
+
+
+class Size(TypedDict):
+    rows: int
+
+
+class Way(Enum):
+    UP = "up"
+
+
+Rows = NewType("Rows", int)
+
+
+@pytest.mark.parametrize(
+    ("declared", "value", "wrong"),
+    [
+        (tuple, (1, "a"), 3),
+        (list, [1, "a"], 3),
+        (list[int], [1, 2], ["a"]),
+        (tuple[int, ...], (1, 2), ("a",)),
+        (Rows, 3, "a"),
+        (Literal[Way.UP], Way.UP, "up"),
+        (Of, object(), None),
+        (Size, {"rows": 3}, None),
+        (LiteralString, "a", None),
+        (Final[int], 3, None),
+    ],
+    ids=str,
+)
+def test_a_field_takes_what_its_type_says_and_keeps_it_so(
+    declared: Any, value: object, wrong: object
+) -> None:
+    body = {
+        "__module__": __name__,
+        "__annotations__": {"held": declared},
+        "kind": "held",
+        "build": lambda *_: None,
+    }
+    made: Any = attrs.frozen(type("HeldLoss", (PairLoss,), body))
+    held = made("t", "s", value).held
+    assert held == value
+    assert type(held) is type(value)
+    if wrong is not None:
+        with pytest.raises(InvalidArgumentError, match="Expected held"):
+            made("t", "s", wrong)
 
 
 def test_a_class_may_be_made_anew() -> None:

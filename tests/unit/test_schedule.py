@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -132,3 +134,30 @@ def test_what_is_no_schedule_is_refused(make: object, text: str) -> None:
 def test_a_schedule_is_multiplied_by_numbers_schedules_and_losses_alone() -> None:
     with pytest.raises(TypeError):
         Schedule.warmup(3) * "x"  # type: ignore[operator]  # is what is tested
+
+
+@pytest.mark.parametrize(
+    "schedule",
+    [
+        Schedule.constant(0.5),
+        Schedule.linear(0, 1, 4),
+        Schedule.cosine(0, 1, 4),
+        Schedule.piecewise({0: 1.0}),
+        Schedule.warmup(4) * Schedule.warmup(4),
+    ],
+)
+def test_every_schedule_asks_for_a_step(schedule: Schedule) -> None:
+    for wrong in (-1, 1.0, True, None, "1"):
+        with pytest.raises(InvalidArgumentError, match="Expected step to be a whole number"):
+            schedule.at(wrong)  # type: ignore[arg-type]  # is what is tested
+    assert type(schedule.at(np.int64(3))) is float  # type: ignore[arg-type]
+    assert schedule.at(10**400) == schedule.at(4)
+
+
+@pytest.mark.parametrize("thing", [Schedule.warmup(3), KDLoss("t", "s")])
+def test_an_array_is_no_factor_on_either_side(thing: Any) -> None:
+    for array in (np.ones(3), np.array(2.0), np.ones((0, 2))):
+        for left, right in ((array, thing), (thing, array)):
+            with pytest.raises(InvalidArgumentError, match="Expected factor to be a finite number"):
+                left * right
+    assert np.float32(2) * thing == thing * np.float64(2) == 2 * thing
