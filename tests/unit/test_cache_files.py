@@ -361,6 +361,38 @@ def test_a_draft_of_another_user_is_refused(path: Path, monkeypatch: pytest.Monk
         cached(path)
 
 
+FULL = """
+    import resource, signal
+    from pathlib import Path
+    import paddle
+    from tests.unit import test_cache_files as cases
+
+    paddle.enable_static()
+    cases.expected()
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    whole = resource.getrlimit(resource.RLIMIT_FSIZE)
+    for limit in range(0, 900, 75):
+        path = Path(FOLDER) / str(limit)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, whole[1]))
+        try:
+            cases.cached(path)
+        except cases.purdist.WriteError:
+            assert not path.exists()
+            print("told")
+        else:
+            print("made")
+        resource.setrlimit(resource.RLIMIT_FSIZE, whole)
+        assert abs(cases.numbers_of(path) - cases.expected()).max() < 1e-5
+"""
+
+
+def test_where_there_is_no_room_an_error_says_so_and_the_next_call_goes_on(tmp_path: Path) -> None:
+    code = textwrap.dedent(FULL).replace("FOLDER", repr(str(tmp_path)))
+    said = in_a_process(code).split()
+    assert said == sorted(said, reverse=True)  # told of the small limits, made at the large ones
+    assert set(said) == {"told", "made"}
+
+
 # --- processes ----------------------------------------------------------------------------
 
 MAKE = """
