@@ -7,17 +7,23 @@ number of numpy's as Python's. (A library that checks types gives back what it w
 
 from purdist.checking.guarding import guard, guard_class
 from purdist.checking.hints import CHECKED_INSIDE, IN_ORDER, LAZY, Called, Names
-from purdist.checking.kinds import known
+from purdist.checking.kinds import kind_of, known
 from purdist.checking.numbers import Number
+from purdist.checking.plain import Kind, MisfitError
+from purdist.checking.showing import shown
 
 __all__ = [
     "CHECKED_INSIDE",
     "IN_ORDER",
     "LAZY",
     "Called",
+    "Kind",
+    "MisfitError",
     "Names",
     "Number",
     "guard",
     "guard_class",
+    "kind_of",
     "known",
+    "shown",
 ]

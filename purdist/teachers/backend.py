@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
+from typing import Annotated, Any
 
 from purdist.arrays import Arrays
+from purdist.checking import Kind, MisfitError, Number, kind_of, shown
+from purdist.errors import InvalidArgumentError
 from purdist.program import Program
 from purdist.variables import Variable
 
@@ -60,3 +63,59 @@ class Backend(ABC):
             teacher: The teacher alone, cut out of the program: nothing in it learns.
             outputs: The variables of it that are asked for.
         """
+
+
+def ahead_of(backend: Backend) -> int:
+    """How many batches ``backend`` computes ahead, by code that may be a user's.
+
+    Raises:
+        InvalidArgumentError: It says no number.
+    """
+    ahead: int = _returned(backend.ahead, _COUNT, backend, "ahead")
+    return ahead
+
+
+def started(backend: Backend, teacher: Program, outputs: tuple[str, ...]) -> Running:
+    """``teacher`` as ``backend`` runs it, by code that may be a user's.
+
+    Raises:
+        InvalidArgumentError: What it returns is no `Running`, or reads what is no input.
+    """
+    running: Running = _returned(backend.start(teacher, outputs), _RUNNING, backend, "start")
+    feeds = _returned(running.feeds, _FEEDS, running, "feeds")
+    for name, variable in feeds.items():
+        if variable.name != name:
+            raise InvalidArgumentError(
+                f"Expected {type(running).__name__}.feeds to have each input under its name, got "
+                f"{variable.spec} under {name!r}.",
+                f"Return {{variable.name: variable}}, such as {{{variable.name!r}: ...}}.",
+            )
+    return running
+
+
+def asked(running: Running, feed: Arrays) -> Callable[[], Arrays]:
+    """What waits for the answers of a teacher that runs by code of a user's.
+
+    Raises:
+        InvalidArgumentError: It is no function, or gives no mapping.
+    """
+    answer = _returned(running.ask(feed), _WAITING, running, "ask")
+    return lambda: _returned(answer(), _ANSWERS, running, "ask(feed)")
+
+
+_COUNT = kind_of(Annotated[int, Number(least=0, whole=True)])
+_RUNNING = kind_of(Running)
+_FEEDS = kind_of(Mapping[str, Variable])
+_WAITING = kind_of(Callable)
+_ANSWERS = kind_of(Mapping[str, object])
+
+
+def _returned(value: object, kind: Kind, of: object, name: str) -> Any:
+    try:
+        return kind.read(value)
+    except MisfitError as misfit:
+        raise InvalidArgumentError(
+            f"Expected {type(of).__name__}.{name} to return {kind.words}, got "
+            f"{shown(misfit.got)}{misfit.at and f' at {misfit.at}'}.",
+            "help(purdist.Backend) and help(purdist.Running) say what each of them gives.",
+        ) from None

@@ -21,7 +21,7 @@ from purdist.distillation import Distillation
 from purdist.errors import NameClashError, PurdistError
 from purdist.feeding import FeedRules
 from purdist.program import Program
-from purdist.teachers.backend import Backend, Running
+from purdist.teachers.backend import Backend, Running, ahead_of, asked, started
 from purdist.teachers.cut import Cut, cut_out
 from purdist.variables import Variable
 
@@ -54,9 +54,13 @@ class Started:
     @classmethod
     def start(cls, cut: Cut, backend: Backend) -> Started:
         """The teacher that was cut out, in a backend."""
-        running = backend.start(cut.network, cut.outputs)
+        running = started(backend, cut.network, cut.outputs)
         new = {name: v for name, v in running.feeds.items() if name not in cut.network.inputs}
         return cls(cut.prefix, cut.outputs, running, new)
+
+    def ask(self, feed: Arrays) -> Callable[[], Arrays]:
+        """What waits for its answers."""
+        return self.running.ask(feed) if graphs.is_ours(self.running) else asked(self.running, feed)
 
 
 @attrs.frozen(eq=False)
@@ -96,7 +100,7 @@ class Driver:
             gone = [cut for cut, teacher in zip(cuts, teachers, strict=True) if teacher.new]
             left = _without(distillation.program, gone) if gone else distillation.program
             _check_new(teachers, left)
-            ahead = max((backend.ahead for backend in backends.values()), default=0)
+            ahead = max(map(ahead_of, backends.values()), default=0)
             driver = cls(tuple(teachers), ahead)
             if not all(graphs.is_ours(teacher.running) for teacher in teachers):
                 driver = attrs.evolve(driver, answers=driver.rules_of_answers(left))
@@ -141,9 +145,9 @@ class Driver:
 
     def describe(self, program: Program) -> str:
         """Where and how each teacher of ``program`` computes."""
-        started = {teacher.prefix: str(teacher.running) for teacher in self.teachers}
+        outside = {teacher.prefix: str(teacher.running) for teacher in self.teachers}
         places = {
-            prefix: started.get(prefix) or _in_graph(program, prefix) for prefix in program.teachers
+            prefix: outside.get(prefix) or _in_graph(program, prefix) for prefix in program.teachers
         }
         if len(places) == 1:
             return next(iter(places.values()))
@@ -181,7 +185,7 @@ class Driver:
         its arrays for the one after.
         """
 
-        def asked(feed: Feed) -> Callable[[], Arrays]:
+        def begun(feed: Feed) -> Callable[[], Arrays]:
             try:
                 arrays = check(feed)
                 return self._asked({name: np.array(array) for name, array in arrays.items()})
@@ -189,14 +193,14 @@ class Driver:
                 return _raising(error)  # when its turn has come
 
         feeds = iter(batches)
-        coming = deque(map(asked, islice(feeds, self.ahead)))
+        coming = deque(map(begun, islice(feeds, self.ahead)))
         whole = coming.popleft()() if coming else None
         with ThreadPoolExecutor(1) as worker:
             while whole is not None:
                 following = [*islice(feeds, 1)]
                 step = _begun(worker, take, whole)
                 try:
-                    coming.extend(map(asked, following))
+                    coming.extend(map(begun, following))
                     whole = coming.popleft()() if coming else None
                 except PurdistError:
                     yield step.result()  # it was taken, whatever is wrong with the next batch
@@ -205,7 +209,7 @@ class Driver:
 
     def _asked(self, feed: Arrays) -> Callable[[], Arrays]:
         """What waits for the feed that the step takes."""
-        answers = [teacher.running.ask(feed) for teacher in self.teachers]
+        answers = [teacher.ask(feed) for teacher in self.teachers]
 
         def whole() -> Arrays:
             fed = dict(feed)

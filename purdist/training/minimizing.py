@@ -72,7 +72,8 @@ def minimize(
         InvalidArgumentError: ``make_optimizer`` makes no optimizer, the optimizer was given
             ``parameters=``, an option that a graph cannot follow, or has been used before, or the
             loss depends on no trainable parameter; ``teacher`` is none of these, or a teacher
-            reads what the student learns and is to run elsewhere; ``data_parallel`` was asked for
+            reads what the student learns and is to run elsewhere, or a `Backend` of your own gives
+            something else than it should; ``data_parallel`` was asked for
             in a process that is alone; ``seed`` is no number from 0 on; ``scheduler_every`` is
             below 1; or a gradient has to go through a while loop that Paddle does not
             differentiate, or a recurrent layer with dropout that infers, or a masked_fill; or an

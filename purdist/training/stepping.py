@@ -59,7 +59,7 @@ def train(
         UnknownVariableError: A name in ``fetch`` is none of a variable.
         InvalidArgumentError: ``log_every`` is below 1, or ``batches`` is one feed; or a feed has
             a value outside the range of what is looked up by it (when its step is due, before it
-            is taken).
+            is taken); or a `Running` of your own gives no mapping.
         FeedError: A feed is no mapping, or one is missing, surplus or masked (likewise).
         ShapeMismatchError: A feed has another rank or size, or is empty, or two have not the same
             number of rows (likewise); or variables of a loss do not meet.

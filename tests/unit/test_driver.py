@@ -337,3 +337,59 @@ def test_what_a_backend_of_ones_own_answers_is_checked(
         losses(training, batches())
     assert re.search(text, str(caught.value))
     assert training.steps == 0
+
+
+@attrs.frozen
+class WrongBackend(Own):
+    """One of which a part is not what it should be."""
+
+    start_returns: Callable[[OwnRunning], object] = lambda running: running
+
+    def start(self, teacher: purdist.Program, outputs: tuple[str, ...]) -> Any:
+        return self.start_returns(OwnRunning(teacher, outputs, self.log))
+
+
+def wrong_running(**parts: Any) -> Callable[[OwnRunning], object]:
+    """An `OwnRunning` with other parts, which may be properties."""
+    kind = type("WrongRunning", (OwnRunning,), {"__slots__": (), **parts})
+    return lambda right: kind(right.teacher, right.outputs, right.log)
+
+
+@pytest.mark.parametrize("ahead", [0, 1])
+@pytest.mark.parametrize(
+    ("returns", "text"),
+    [
+        (lambda _: None, "WrongBackend.start to return a Running, got None"),
+        (lambda _: OwnRunning, "WrongBackend.start to return a Running, got the class OwnRunning"),
+        (
+            wrong_running(feeds=["x"]),
+            "WrongRunning.feeds to return a mapping from names to a Variable, got ['x']",
+        ),
+        (
+            wrong_running(feeds={"x": "x"}),
+            "WrongRunning.feeds to return a mapping from names to a Variable, got 'x' at ['x']",
+        ),
+        (
+            wrong_running(feeds={"q": purdist.Variable("x", (-1, 6), "float32", "input")}),
+            "WrongRunning.feeds to have each input under its name, got x [-1, 6] float32 under 'q'",
+        ),
+        (wrong_running(ask=lambda *_: 3), "WrongRunning.ask to return a function, got 3"),
+        (
+            wrong_running(ask=lambda *_: lambda: None),
+            "WrongRunning.ask(feed) to return a mapping from names, got None",
+        ),
+    ],
+)
+def test_what_a_backend_of_ones_own_is_made_of_is_checked(
+    returns: Callable[[OwnRunning], object], text: str, ahead: int
+) -> None:
+    backend = WrongBackend(ahead=ahead, start_returns=returns)
+    with pytest.raises(purdist.InvalidArgumentError) as caught:
+        losses(purdist.minimize(distilled(), sgd, teacher={"t_": backend}), batches())
+    assert caught.value.problem == f"Expected {text}."
+
+
+@pytest.mark.parametrize("ahead", [-1, 1.5, True, None, "1"])
+def test_how_far_a_backend_of_ones_own_is_ahead_is_a_number(ahead: Any) -> None:
+    with pytest.raises(purdist.InvalidArgumentError, match="ahead to return a whole number"):
+        purdist.minimize(distilled(), sgd, teacher={"t_": Own(ahead=ahead)})
