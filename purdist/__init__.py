@@ -44,6 +44,7 @@ from purdist.errors import StaleCacheError as StaleCacheError
 from purdist.errors import TracingError as TracingError
 from purdist.errors import UninitializedWeightsError as UninitializedWeightsError
 from purdist.errors import UnknownVariableError as UnknownVariableError
+from purdist.errors import UnsafeModelError as UnsafeModelError
 from purdist.errors import WriteError as WriteError
 from purdist.exporting.inference import export as export
 from purdist.exporting.layers import to_layer as to_layer

@@ -128,6 +128,10 @@ class CorruptFileError(PurdistError, ValueError):
     """A file that is cut off, or is not of the format it should be."""
 
 
+class UnsafeModelError(PurdistError, ValueError):
+    """A model with an op that does more than compute: that saves, loads, sends, runs code."""
+
+
 class SeveralFaultsError(PurdistError, ExceptionGroup[PurdistError]):
     """Faults of more than one kind, found in one call.
 
@@ -174,8 +178,14 @@ def together(faults: Sequence[PurdistError]) -> PurdistError:
     return error
 
 
+_TOLD = 20
+"""How many faults a text tells at most."""
+
+
 def _numbered(faults: Sequence[PurdistError]) -> str:
-    text = "\n".join(f"{k}. {fault}" for k, fault in enumerate(faults, start=1))
+    text = "\n".join(f"{k}. {fault}" for k, fault in enumerate(faults[:_TOLD], start=1))
+    if len(faults) > _TOLD:
+        text += f"\n... and {len(faults) - _TOLD} more."
     return f"{len(faults)} fault{'s' * (len(faults) > 1)}:\n{text}"
 
 
@@ -191,3 +201,8 @@ def some(things: Iterable[object], limit: int = 3) -> str:
     """The first of ``things``, as a text lists them: ``a, b, c, ...``."""
     listed = list(map(str, things))
     return ", ".join(listed[:limit]) + (", ..." if len(listed) > limit else "")
+
+
+def shown(text: str, limit: int = 80) -> str:
+    """What somebody else wrote, as a message can hold it: escaped, and cut short."""
+    return repr(text) if len(text) <= limit else f"{text[:limit]!r}... ({len(text)} characters)"

@@ -77,7 +77,8 @@ def export(
 
 def _note_training(written: Written, student: Program) -> None:
     """Notes in the file what of ``student`` trains otherwise than what is read of the file."""
-    read = from_exported(written.path, place=student.place)
+    own = graphs.unsafe_operations(student.graph)  # the user's, who was told of them
+    read = from_exported(written.path, place=student.place, allow_ops=own)
     with graphs.building():
         otherwise = graphs.noted_otherwise(student.graph)
         found = graphs.trained_otherwise(student.modes.training, read.modes.training, written.names)

@@ -126,6 +126,7 @@ from purdist.graphs.memory import (
     middle_row,
     share_memory,
 )
+from purdist.graphs.running.computing import unsafe_operations
 from purdist.graphs.running.files import (
     OldModel,
     fetched,
@@ -322,6 +323,7 @@ __all__ = [
     "transplant",
     "tried",
     "unreadable_writes",
+    "unsafe_operations",
     "untouched",
     "upstream",
     "value_ids",

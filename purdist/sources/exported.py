@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from purdist import graphs, scopes
+from purdist.checking import Names
+from purdist.errors import CorruptFileError, PurdistError, shown
 from purdist.program import Program
 from purdist.sources import legacy, other_mode
 from purdist.sources.misplaced import missing_model, missing_weights
@@ -18,7 +20,10 @@ T = TypeVar("T")
 
 
 def from_exported(
-    path: str | os.PathLike[str], *, place: graphs.Place | str | None = None
+    path: str | os.PathLike[str],
+    *,
+    place: graphs.Place | str | None = None,
+    allow_ops: Names = (),
 ) -> Program:
     """A network from what ``paddle.jit.save``, ``save_inference_model`` or `export` wrote.
 
@@ -45,43 +50,70 @@ def from_exported(
         teacher = from_exported("teacher")
         merged = merge(teacher, student, {"y": "x"})
 
+    A model may be a stranger's: it is refused if it has an op that does more than compute, in a
+    branch, too, or if Paddle would not survive its reading. What it computes is its author's.
+
     Args:
         path: Where it is, without a suffix.
         place: Where the program is kept and runs, Paddle's current place by default.
+        allow_ops: Ops that the model may have all the same (``["pd_op.print"]``), for who knows
+            who wrote it.
 
     Raises:
-        MissingFileError: There is no such model, or there are no weights beside it.
+        MissingFileError: There is no such model that can be read, or there are no weights beside
+            it.
+        UnsafeModelError: It has ops that save, load, print, send or run code, or that this
+            purdist does not know.
         CorruptFileError: A file is cut off, damaged or of another format, or the weights are
             not those of the graph.
+        WriteError: There is no room in the temporary folder, through which Paddle reads.
         RandomInferenceError: The network draws random numbers as it infers.
         InvalidArgumentError: It writes a buffer inside a while or if region.
     """
     path = os.fspath(path)
     place = graphs.place_of(place)
     with graphs.building():
-        source, inner, kinds = _read(path)
-        scope = scopes.new_scope()
-        weights = Path(f"{path}.pdiparams")
-        if kinds and not weights.is_file():
-            raise missing_weights(weights)
-        for name, array in graphs.read_weights(weights, kinds):
-            scopes.put(scope, name, array, place)
-        modes = other_mode.derived_from_inference(source)
-        return enter(modes, scope, place, share=True, inner=inner)
+        try:
+            return _entered(path, place, allow_ops)
+        except PurdistError:
+            raise
+        except Exception as error:  # whatever Paddle raises of what others wrote
+            said = shown(str(error).strip().rpartition("\n")[2], 300)
+            raise CorruptFileError(
+                f"Expected a model at {path!r}, got one that cannot be read: "
+                f"{type(error).__name__}: {said}.",
+                "Export the model again: the file is damaged, or another Paddle wrote it.",
+            ) from error
 
 
-def _read(path: str) -> tuple[graphs.Draft, frozenset[str], Mapping[str, graphs.Kind]]:
+def _entered(path: str, place: graphs.Place, allow_ops: Names) -> Program:
+    source, inner, kinds = _read(path, allow_ops)
+    scope = scopes.new_scope()
+    weights = Path(f"{path}.pdiparams")
+    if kinds and not weights.is_file():
+        raise missing_weights(weights)
+    for name, array in graphs.read_weights(weights, kinds):
+        scopes.put(scope, name, array, place)
+    modes = other_mode.derived_from_inference(source)
+    return enter(modes, scope, place, share=True, inner=inner)
+
+
+def _read(
+    path: str, allow_ops: Names
+) -> tuple[graphs.Draft, frozenset[str], Mapping[str, graphs.Kind]]:
     """The graph, the names inside its regions, and what its weights should be."""
     current, old = Path(f"{path}.json"), Path(f"{path}.pdmodel")
     if current.is_file():
-        return _read_current(current)
+        return _read_current(current, allow_ops)
     if old.is_file():
-        return _read_old(old)
+        return _read_old(old, allow_ops)
     raise missing_model(path)
 
 
-def _read_current(path: Path) -> tuple[graphs.Draft, frozenset[str], Mapping[str, graphs.Kind]]:
-    draft = graphs.declare_once(graphs.Graph(graphs.read_program(path), {}))
+def _read_current(
+    path: Path, allow_ops: Names
+) -> tuple[graphs.Draft, frozenset[str], Mapping[str, graphs.Kind]]:
+    draft = graphs.declare_once(graphs.Graph(graphs.read_program(path, allow_ops), {}))
     own = graphs.own_names(draft.operations())
     fetched = graphs.fetched(draft.program)
     given = {name: value for name, value in fetched if name not in own}
@@ -96,8 +128,10 @@ def _read_current(path: Path) -> tuple[graphs.Draft, frozenset[str], Mapping[str
     return draft, frozenset(), kinds
 
 
-def _read_old(path: Path) -> tuple[graphs.Draft, frozenset[str], Mapping[str, graphs.Kind]]:
-    model = graphs.read_old_model(path)
+def _read_old(
+    path: Path, allow_ops: Names
+) -> tuple[graphs.Draft, frozenset[str], Mapping[str, graphs.Kind]]:
+    model = graphs.read_old_model(path, allow_ops)
     variables = model.program.blocks[0].vars
     names = {name: variables[old] for name, old in _numbered(model.outputs).items()}
     return *legacy.translate_model(model, names), model.weights

@@ -18,13 +18,12 @@ from purdist.errors import (
     InvalidArgumentError,
     NameClashError,
     PurdistError,
-    RandomInferenceError,
-    some,
     together,
 )
 from purdist.origins import Origin, Tensors
 from purdist.program import Program
 from purdist.sources import legacy, other_mode
+from purdist.sources.ops import check_deterministic, check_forward, warn_of_unsafe
 from purdist.store import Store
 from purdist.variables import Variable, check_name, describe_values
 
@@ -44,6 +43,8 @@ def from_static(
     (built with ``FLAGS_enable_pir_api=0`` or under ``paddle.pir_utils.OldIrGuard``),
     whose variable names are all kept: ``s1.tmp_1``. An old variable that was written
     more than once means its last version. ``main`` and ``scope`` are left as they are.
+
+    An op that does more than compute, that saves, prints or runs code, brings a `PurdistWarning`.
 
     A layer's output is named by the value that it is::
 
@@ -85,7 +86,8 @@ def from_static(
         check_name(name, "a value, a key of names,")
     with graphs.building():
         source, inner = _source(main, dict(names or {}))
-        _check_forward(source.program)
+        check_forward(source.program)
+        warn_of_unsafe(source.program)
         weights = graphs.parameter_names(graphs.operations(source.program))
         origin = Origin.of(main, scope, weights, shared=share)
         infers = graphs.is_from_file(main)
@@ -135,7 +137,7 @@ def enter(
     ]
     for draft in drafts:
         graphs.set_in_copies(draft)
-    _check_deterministic(inference.program)
+    check_deterministic(inference.program)
     _check_writes(training.program)
     graphs.read_through_writes(training, keep=True)
     graphs.read_through_writes(inference, keep=False)
@@ -251,27 +253,6 @@ def _in_words(kind: tuple[object, ...]) -> str:
     if op != graphs.PARAMETER:
         return f"a feed {shape} {dtype}"
     return f"a weight {shape} {dtype}{', frozen' if stopped else ''}"
-
-
-def _check_forward(program: paddle.static.Program) -> None:
-    ops = graphs.optimizer_operations(program)
-    if ops:
-        raise InvalidArgumentError(
-            f"Expected a forward program, got one with gradient or optimizer ops: {some(ops)}.",
-            "Hand over the program as it was before minimize, or the same network built again "
-            "under paddle.utils.unique_name.guard(); the scope may be the trained one.",
-        )
-
-
-def _check_deterministic(program: paddle.static.Program) -> None:
-    for op, layer in graphs.random_operations(program):
-        raise RandomInferenceError(
-            f"Expected a network that infers without random numbers, got the op {op!r} in "
-            f"{f'the layer {layer!r}' if layer else 'no named layer'}, which inference mode does "
-            "not switch off.",
-            "Take the op out, or use a form of dropout that Paddle keeps as one op "
-            "(paddle.nn.Dropout).",
-        )
 
 
 def _without_memory(source: graphs.Graph, scope: graphs.Scope) -> frozenset[str]:

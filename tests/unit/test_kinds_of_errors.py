@@ -40,6 +40,7 @@ BUILT_IN: dict[type[PurdistError], type[Exception]] = {
     errors.TracingError: ValueError,
     errors.UninitializedWeightsError: ValueError,
     errors.UnknownVariableError: KeyError,
+    errors.UnsafeModelError: ValueError,
     errors.WriteError: OSError,
 }
 KINDS = sorted(
@@ -262,6 +263,10 @@ def _provoked(folder: Path) -> Iterator[Callable[[], object]]:
         purdist.cache_teacher(distillation, [{"x": 2 * x}], folder / "cache")
 
     yield stale
+    purdist.export(student, folder / "unsafe", ["logits"], check=False)
+    graph = folder / "unsafe.json"
+    graph.write_text(graph.read_text().replace('"1.tanh"', '"1.print"'))
+    yield lambda: purdist.from_exported(folder / "unsafe")
     yield lambda: purdist.save_weights(student, folder / ("x" * 300))
     yield lambda: _refusing(distillation)
 

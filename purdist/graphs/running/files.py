@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import json
-import mmap
+import math
 import struct
+import tempfile
 from collections.abc import Container, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import attrs
-import cattrs
 import numpy as np
 import numpy.typing as npt
 import paddle
-from cattrs.errors import BaseValidationError
 from paddle.base import core, framework
 from paddle.base.proto import framework_pb2
 
-from purdist.errors import CorruptFileError
+from purdist.errors import CorruptFileError, PurdistError, WriteError, shown
 from purdist.graphs.drafts import Draft, Graph
 from purdist.graphs.learning.gradients import derive_gradients
 from purdist.graphs.looking import (
@@ -31,6 +29,9 @@ from purdist.graphs.looking import (
     operations,
     parameter_name,
 )
+from purdist.graphs.running.old_structure import check_old_graph
+from purdist.graphs.running.opening import LARGEST_GRAPH, opened, read_at, read_file
+from purdist.graphs.running.structure import check_graph
 from purdist.graphs.state import Scope
 
 # --- graphs -----------------------------------------------------------------------------
@@ -79,39 +80,45 @@ def _mark_gradients(program: paddle.static.Program, learning: Container[str]) ->
         op.result(0).trainable = parameter_name(op) in learning
 
 
-@attrs.frozen
-class _BaseCode:
-    magic: str
-
-
-@attrs.frozen
-class _PirFile:
-    """What says that a file is a PIR program."""
-
-    base_code: _BaseCode
-
-
-def read_program(path: Path) -> paddle.static.Program:
+def read_program(path: Path, allow_ops: Container[str] = ()) -> paddle.static.Program:
     """The program in a ``.json``.
 
     Raises:
+        MissingFileError: It cannot be read.
         CorruptFileError: There is none.
+        UnsafeModelError: It has ops that do more than compute, and are not in ``allow_ops``.
     """
-    expected = "a PIR program"
+    content = read_file(path, LARGEST_GRAPH)
     try:
-        header = cattrs.structure(json.loads(path.read_bytes()), _PirFile)
-    except (ValueError, RecursionError) as error:
-        raise _corrupt(path, expected, f"no JSON: {error}") from None
-    except BaseValidationError:
-        raise _corrupt(path, expected, "JSON of another kind") from None
-    if header.base_code.magic != "pir":
-        raise _corrupt(path, expected, "JSON of another kind")
-    program = paddle.static.Program()
-    try:
-        core.deserialize_pir_program(str(path), program)
+        if flat := check_graph(content, allow_ops):
+            _parsed(flat)
+        return _parsed(content)  # what was looked at, whatever became of the file
+    except PurdistError:
+        raise
     except Exception as error:  # whatever Paddle raises
-        raise _corrupt(path, expected, str(error).strip().rpartition("\n")[2]) from error
+        said = shown(str(error).strip().rpartition("\n")[2], 300)
+        raise _corrupt(path, "a PIR program", said) from error
+
+
+def read_own_program(path: Path) -> paddle.static.Program:
+    """The program in a ``.json`` that we wrote ourselves."""
+    program = paddle.static.Program()
+    core.deserialize_pir_program(str(path), program)
     return program
+
+
+def _parsed(content: bytes) -> paddle.static.Program:
+    """What Paddle makes of it, which reads files alone."""
+    try:
+        with tempfile.TemporaryDirectory(prefix="purdist-") as folder:
+            path = Path(folder) / "graph.json"
+            path.write_bytes(content)
+            return read_own_program(path)
+    except OSError as error:
+        raise WriteError(
+            f"Expected room for {len(content)} bytes in the temporary folder, got: {error}.",
+            "Make room there, or let TMPDIR name another folder.",
+        ) from error
 
 
 def fetched(program: paddle.static.Program) -> list[tuple[str, paddle.Tensor]]:
@@ -141,13 +148,15 @@ class OldModel:
     weights: Mapping[str, Kind]
 
 
-def read_old_model(path: Path) -> OldModel:
+def read_old_model(path: Path, allow_ops: Container[str] = ()) -> OldModel:
     """The model in a ``.pdmodel``.
 
     Raises:
+        MissingFileError: It cannot be read.
         CorruptFileError: There is none.
+        UnsafeModelError: It has ops that do more than compute, and are not in ``allow_ops``.
     """
-    content = path.read_bytes()
+    content = read_file(path, LARGEST_GRAPH)
     corrupt = _corrupt(path, "an old Paddle program", f"{len(content)} bytes that are not one")
     try:
         model = framework_pb2.ProgramDesc.FromString(content)
@@ -156,7 +165,14 @@ def read_old_model(path: Path) -> OldModel:
     # The versions of the ops come last: without them the end is missing.
     if not model.HasField("op_version_map"):
         raise corrupt
-    return _old_model(model)
+    try:
+        check_old_graph(model, allow_ops)
+        return _old_model(model)
+    except PurdistError:
+        raise
+    except Exception as error:  # whatever Paddle raises
+        said = shown(str(error).strip().rpartition("\n")[2], 300)
+        raise _corrupt(path, "an old Paddle program", said) from error
 
 
 def is_from_file(program: paddle.static.Program) -> bool:
@@ -276,38 +292,46 @@ def read_weights(
     """
     if not kinds:
         return
-    with path.open("rb") as file:
-        size = path.stat().st_size
-        content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if size else b""
+    with opened(path) as (file, size):
         end = 0
         for name in sorted(kinds):
             shape, dtype = kinds[name]
-            expected = f"the weight {name} {list(shape)} {dtype}"
-            start, kind = _described(content, end)
+            expected = f"the weight {shown(name)} {list(shape)} {dtype}"
+            start, kind = _described(file, end)
             if kind is None:
                 raise _corrupt(path, expected, f"no tensor at byte {end} of {size}")
             if kind != kinds[name]:
                 raise _corrupt(path, expected, f"{list(kind[0])} {kind[1]}")
-            count = int(np.prod(shape, dtype=np.int64))
-            end = start + count * array_dtype(dtype).itemsize
-            if end > size:
-                raise _corrupt(path, expected, f"{size - start} of its {end - start} bytes")
-            yield name, np.frombuffer(content, array_dtype(dtype), count, start).reshape(shape)
+            length = math.prod(shape) * array_dtype(dtype).itemsize
+            end = start + length
+            # Sizes first: nothing is taken for a weight that is not there.
+            content = read_at(file, start, length) if end <= size else b""
+            if len(content) != length:
+                got = f"{max(size - start, 0)} of its {length} bytes" if end > size else "fewer"
+                raise _corrupt(path, expected, got)
+            yield name, np.frombuffer(content, array_dtype(dtype)).reshape(shape)
         if end != size:
             raise _corrupt(path, f"{len(kinds)} weights", f"{size - end} bytes more")
 
 
-def _described(content: mmap.mmap | bytes, at: int) -> tuple[int, Kind | None]:
+_DESCRIPTION = 1 << 12
+"""Bytes of the longest description of a tensor: a dtype and some sizes."""
+
+
+def _described(file: int, at: int) -> tuple[int, Kind | None]:
     """Where the data of the entry at ``at`` begins, and of what it is, None for no tensor."""
     start = at + _ENTRY.size
-    if start > len(content):
+    entry = read_at(file, at, _ENTRY.size)
+    if len(entry) < _ENTRY.size:
         return start, None
-    version, levels, tensor_version, length = _ENTRY.unpack_from(content, at)
-    if version or levels or tensor_version or not 0 < length <= len(content) - start:
+    version, levels, tensor_version, length = _ENTRY.unpack(entry)
+    if version or levels or tensor_version or not 0 < length <= _DESCRIPTION:
+        return start, None
+    description = read_at(file, start, length)
+    if len(description) < length:
         return start, None
     try:
-        tensor = framework_pb2.VarType.TensorDesc.FromString(content[start : start + length])
-        return start + length, _kind(tensor)
+        return start + length, _kind(framework_pb2.VarType.TensorDesc.FromString(description))
     except Exception:  # protobuf's own
         return start, None
 

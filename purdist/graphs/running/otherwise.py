@@ -39,7 +39,7 @@ from purdist.graphs.looking import (
     short_name,
 )
 from purdist.graphs.making import cut
-from purdist.graphs.running.files import read_program
+from purdist.graphs.running.files import read_own_program
 
 _SPLIT = "builtin.split"
 """Takes apart what may be there for a gradient alone: counts where something reads it."""
@@ -55,7 +55,7 @@ attributes but Paddle's own."""
 
 def note_in_file(path: Path, what: str) -> None:
     """Notes in a ``.json`` that ``what`` of its network trained otherwise."""
-    draft = Draft(read_program(path))
+    draft = Draft(read_own_program(path))
     fetches = [op for op in draft.operations() if op.name() == FETCH]
     set_layer(draft, fetches, _NOTE + what)
     # The flags: overwrite, readable, trainable.

@@ -14,14 +14,33 @@ class _Message:
 class ProgramDesc(_Message):
     blocks: list[BlockDesc]
 
+class AttrType:
+    BLOCK: int
+    BLOCKS: int
+    @staticmethod
+    def Name(number: int) -> str: ...
+
+class OpProto(_Message):
+    class Attr(_Message):
+        name: str
+        type: int
+
+    type: str
+    attrs: list[Attr]
+
 class BlockDesc(_Message):
+    idx: int
+    parent_idx: int
     ops: list[OpDesc]
     vars: _Repeated[VarDesc]
 
 class OpDesc(_Message):
     class Attr(_Message):
         name: str
+        type: int
         i: int
+        block_idx: int
+        blocks_idx: list[int]
 
     class Var(_Message):
         parameter: str
@@ -53,5 +72,6 @@ class VarType(_Message):
         tensor: VarType.TensorDesc
 
     DENSE_TENSOR: int
+    DENSE_TENSOR_ARRAY: int
     type: int
     dense_tensor: DenseTensorDesc

@@ -1,0 +1,344 @@
+"""Which ops compute, and no more: what a model may be made of that somebody else wrote.
+
+Every op of Paddle 3.3.1, of both forms, stands here under one of two heads, save those of sparse
+tensors and of one device, which their endings tell. What is under neither head, as an op of a later
+Paddle is, is refused as what is under the second.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container
+
+import paddle
+
+from purdist.errors import UnsafeModelError, shown
+from purdist.graphs.looking import operations
+
+
+def computes(op: str) -> bool:
+    """Whether an op, named as its form names it, does no more than compute."""
+    return op in COMPUTING or op in COMPUTING_OLD
+
+
+def allows(allow_ops: Container[str], op: str) -> bool:
+    """Whether ``op`` is among those that a user allows, with its dialect or without."""
+    return op in allow_ops or op.rpartition(".")[2] in allow_ops
+
+
+def unsafe_operations(program: paddle.static.Program) -> list[str]:
+    """The names of ops, in regions too, that do more than compute, each once."""
+    names = [op.name() for op in operations(program, regions=True)]
+    return [name for name in dict.fromkeys(names) if not computes(name)]
+
+
+def unsafe(op: str, where: str) -> UnsafeModelError:
+    """The error for an op that may do more, ``where`` it lies."""
+    bare = op.rpartition(".")[2]
+    does = next((what for what, names in MORE.items() if bare in names.split()), "is unknown")
+    return UnsafeModelError(
+        f"Expected a model of ops that compute and no more, got {shown(op)} ({where}), "
+        f"which {does}.",
+        "It does so as soon as the model runs. If you know who wrote it, and want it to, call "
+        f"from_exported(..., allow_ops=[{shown(op)}]).",
+    )
+
+
+_PADDLES = """
+abs abs_ abs_double_grad abs_grad abs_triple_grad accuracy acos acos_ acos_double_grad
+acos_double_grad_ acos_grad acos_grad_ acosh acosh_ acosh_grad acosh_grad_ add add_ add_double_grad
+add_double_grad_ add_grad add_grad_ add_group_norm_silu add_n add_n_ add_n_array
+add_position_encoding add_position_encoding_grad add_triple_grad add_triple_grad_ addmm addmm_
+addmm_grad affine_channel affine_channel_ affine_channel_grad affine_channel_grad_ affine_grid
+affine_grid_grad all allclose amax amax_grad amin amin_grad anchor_generator angle angle_grad any
+apply_per_channel_scale arange argmax argmin argsort argsort_grad array_length array_pop array_read
+array_to_tensor array_write_ as_complex as_complex_grad as_real as_real_grad asin asin_ asin_grad
+asin_grad_ asinh asinh_ asinh_grad asinh_grad_ assert assign assign_ assign_array assign_array_
+assign_grad assign_out_ assign_out__grad assign_out__grad_ assign_pos assign_value assign_value_
+atan atan2 atan2_grad atan_ atan_grad atan_grad_ atanh atanh_ atanh_grad atanh_grad_ attention_lstm
+auc baddbmm baddbmm_ baddbmm_grad batch_fc batch_fc_grad batch_norm batch_norm_
+batch_norm_double_grad batch_norm_double_grad_ batch_norm_grad batched_gemm bce_loss bce_loss_
+bce_loss_grad bce_loss_grad_ beam_search beam_search_decode bernoulli bicubic_interp
+bicubic_interp_grad bilinear bilinear_grad bilinear_interp bilinear_interp_grad bincount binomial
+bipartite_match bitwise_and bitwise_and_ bitwise_left_shift bitwise_left_shift_ bitwise_not
+bitwise_not_ bitwise_or bitwise_or_ bitwise_right_shift bitwise_right_shift_ bitwise_xor
+bitwise_xor_ blha_get_max_len block_multihead_attention_ bmm bmm_double_grad bmm_grad box_clip
+box_coder broadcast_tensors broadcast_tensors_grad build_src_rank_and_local_expert_id cal_aux_loss
+cal_aux_loss_grad calc_reduced_attn_scores cast cast_ cast_grad ceil ceil_ ceil_grad ceil_grad_ celu
+celu_double_grad celu_double_grad_ celu_grad celu_grad_ channel_shuffle channel_shuffle_grad
+cholesky cholesky_grad cholesky_solve cholesky_solve_grad chunk_eval class_center_sample clip clip_
+clip_by_norm clip_double_grad clip_grad clip_grad_ collect_fpn_proposals complex complex_grad concat
+concat_double_grad concat_grad conj conj_grad conv2d conv2d_grad conv2d_grad_grad conv2d_transpose
+conv2d_transpose_bias conv2d_transpose_double_grad conv2d_transpose_grad conv3d conv3d_double_grad
+conv3d_grad conv3d_transpose conv3d_transpose_grad copy_to copysign copysign_ copysign_grad
+copysign_grad_ correlation correlation_grad cos cos_ cos_double_grad cos_double_grad_ cos_grad
+cos_grad_ cos_triple_grad cos_triple_grad_ cosh cosh_ cosh_grad cosh_grad_ create_array
+create_array_like crf_decoding crop crop_grad cross cross_entropy_with_softmax
+cross_entropy_with_softmax_ cross_entropy_with_softmax_bwd_w_downcast
+cross_entropy_with_softmax_grad cross_entropy_with_softmax_grad_ cross_grad ctc_align cudnn_lstm
+cudnn_lstm_grad cummax cummax_grad cummin cummin_grad cumprod cumprod_ cumprod_grad cumsum cumsum_
+cumsum_grad cvm cvm_grad data deformable_conv deformable_conv_grad depend depthwise_conv2d
+depthwise_conv2d_bias depthwise_conv2d_bias_grad depthwise_conv2d_double_grad depthwise_conv2d_grad
+depthwise_conv2d_transpose depthwise_conv2d_transpose_grad depthwise_conv3d_bias
+depthwise_conv3d_bias_grad dequantize_abs_max dequantize_linear dequantize_linear_ dequantize_log
+det det_grad diag diag_embed diag_grad diagonal diagonal_grad digamma digamma_ digamma_grad
+dirichlet dist dist_grad distribute_fpn_proposals divide divide_ divide_double_grad
+divide_double_grad_ divide_grad dot dot_grad dropout dropout_ dropout_grad edit_distance eig
+eig_grad eigh eigh_grad eigvals eigvalsh eigvalsh_grad einsum einsum_grad elementwise_pow
+elementwise_pow_grad elu elu_ elu_double_grad elu_double_grad_ elu_grad elu_grad_ embedding
+embedding_grad embedding_grad_add_to embedding_grad_add_to_ embedding_sparse_grad
+embedding_with_scaled_gradient embedding_with_scaled_gradient_grad empty empty_like equal equal_
+equal_all erf erf_ erf_grad erfinv erfinv_ erfinv_grad exp exp_ exp_double_grad exp_grad exp_grad_
+expand expand_as expand_as_grad expand_double_grad expand_grad expand_modality_expert_id expm1
+expm1_ expm1_grad expm1_grad_ exponential_ exponential__grad eye
+fake_channel_wise_dequantize_max_abs fake_channel_wise_quantize_abs_max
+fake_channel_wise_quantize_dequantize_abs_max fake_channel_wise_quantize_dequantize_abs_max_grad
+fake_dequantize_max_abs fake_quantize_abs_max fake_quantize_dequantize_abs_max
+fake_quantize_dequantize_abs_max_grad fake_quantize_dequantize_moving_average_abs_max
+fake_quantize_dequantize_moving_average_abs_max_
+fake_quantize_dequantize_moving_average_abs_max_grad fake_quantize_moving_average_abs_max
+fake_quantize_moving_average_abs_max_ fake_quantize_range_abs_max fake_quantize_range_abs_max_
+fast_ln fast_ln_grad fast_rms_norm fast_rms_norm_grad fc feed fetch fft_c2c fft_c2c_grad fft_c2r
+fft_c2r_grad fft_r2c fft_r2c_grad fill fill_ fill_diagonal fill_diagonal_ fill_diagonal_grad
+fill_diagonal_tensor fill_diagonal_tensor_ fill_diagonal_tensor_grad fill_diagonal_tensor_grad_
+fill_grad fill_grad_ flash_attn flash_attn_grad flash_attn_qkvpacked flash_attn_qkvpacked_grad
+flash_attn_unpadded flash_attn_unpadded_grad flash_attn_v3 flash_attn_v3_grad flash_attn_v3_varlen
+flash_attn_v3_varlen_grad flash_attn_varlen_qkvpacked flash_attn_varlen_qkvpacked_grad
+flashmask_attention flashmask_attention_grad flashmask_attention_v2 flashmask_attention_v2_grad
+flatten flatten_ flatten_grad flatten_grad_ flip flip_grad floor floor_ floor_divide floor_divide_
+floor_grad floor_grad_ fmax fmax_grad fmin fmin_grad fold fold_grad fp8_fp8_half_gemm_fused
+fp8_gemm_blockwise_ fp8_quant_blockwise fractional_max_pool2d fractional_max_pool2d_grad
+fractional_max_pool3d fractional_max_pool3d_grad frame frame_grad frobenius_norm frobenius_norm_grad
+full full_ full_batch_size_like full_int_array full_like full_with_tensor fused_act_dequant
+fused_attention fused_attention_grad fused_batch_norm_act fused_batch_norm_act_
+fused_batch_norm_act_grad fused_bias_act fused_bias_dropout_residual_layer_norm
+fused_bias_dropout_residual_layer_norm_grad fused_bias_residual_layernorm fused_bn_add_activation
+fused_bn_add_activation_ fused_bn_add_activation_grad fused_conv2d_add_act fused_dconv_drelu_dbn
+fused_dot_product_attention fused_dot_product_attention_grad fused_dropout_add
+fused_dropout_add_grad fused_elementwise_add fused_elementwise_div fused_elementwise_mul
+fused_elementwise_sub fused_elemwise_activation fused_elemwise_activation_grad
+fused_elemwise_add_activation fused_elemwise_add_activation_grad fused_embedding_eltwise_layernorm
+fused_embedding_fc_lstm fused_fc_elementwise_layernorm fused_feedforward fused_feedforward_grad
+fused_gate_attention fused_gate_attention_grad fused_gemm_epilogue fused_gemm_epilogue_grad
+fused_linear_param_grad_add fused_multi_transformer_ fused_multi_transformer_int8 fused_partial_rope
+fused_partial_rope_grad fused_rms_norm_ext fused_rms_norm_ext_grad fused_rms_norm_quant
+fused_rms_norm_quant_grad fused_rotary_position_embedding fused_rotary_position_embedding_grad
+fused_scale_bias_add_relu fused_scale_bias_relu_conv_bn fused_seqpool_cvm fused_seqpool_cvm_grad
+fused_softmax_mask fused_softmax_mask_grad fused_softmax_mask_upper_triangle
+fused_softmax_mask_upper_triangle_grad fused_stack_quant fused_stack_transpose_quant
+fused_swiglu_weighted_bwd fused_token_prune fused_transpose_split_quant
+fused_transpose_wlch_split_quant fused_weighted_swiglu_act_quant fusion_gru fusion_lstm
+fusion_repeated_fc_relu fusion_seqconv_eltadd_relu fusion_seqpool_concat fusion_seqpool_cvm_concat
+fusion_squared_mat_sub fusion_transpose_flatten_concat gammaincc gammaincc_ gammaincc_grad gammaln
+gammaln_ gammaln_grad gather gather_double_grad gather_grad gather_nd gather_nd_double_grad
+gather_nd_grad gather_tree gaussian gaussian_inplace gaussian_inplace_ gaussian_inplace_grad
+gaussian_inplace_grad_ gelu gelu_grad gemm_epilogue generate_proposals get_tensor_from_selected_rows
+graph_khop_sampler graph_sample_neighbors greater_equal greater_equal_ greater_than greater_than_
+grid_sample grid_sample_grad group_norm group_norm_grad group_norm_grad_ gru gru_grad gru_unit
+gru_unit_grad gumbel_softmax gumbel_softmax_grad hardshrink hardshrink_grad hardshrink_grad_
+hardsigmoid hardsigmoid_grad hardsigmoid_grad_ hardswish hardswish_grad hardswish_grad_ hardtanh
+hardtanh_ hardtanh_grad hardtanh_grad_ hash heaviside heaviside_grad hinge_loss hinge_loss_grad
+histogram hsigmoid_loss hsigmoid_loss_grad huber_loss huber_loss_grad i0 i0_ i0_grad i0e i0e_grad i1
+i1_grad i1e i1e_grad identity_loss identity_loss_ identity_loss_grad identity_loss_grad_ if
+im2sequence im2sequence_grad imag imag_grad increment increment_ index_add index_add_
+index_add_double_grad index_add_grad index_add_grad_ index_elementwise_get
+index_elementwise_get_double_grad index_elementwise_get_grad index_elementwise_put
+index_elementwise_put_ index_elementwise_put_double_grad index_elementwise_put_grad
+index_elementwise_put_with_tensor index_elementwise_put_with_tensor_
+index_elementwise_put_with_tensor_double_grad index_elementwise_put_with_tensor_grad index_put
+index_put_ index_put_double_grad index_put_grad index_sample index_sample_grad index_select
+index_select_double_grad index_select_grad index_select_strided index_select_strided_grad
+instance_norm instance_norm_double_grad instance_norm_grad int_bincount interp_antialias
+interp_antialias_grad inverse inverse_grad is_empty isclose isfinite isinf isnan kldiv_loss
+kldiv_loss_grad kron kron_grad kthvalue kthvalue_grad l1_norm l1_norm_ l1_norm_grad label_smooth
+label_smooth_grad layer_norm layer_norm_grad leaky_relu leaky_relu_ leaky_relu_double_grad
+leaky_relu_double_grad_ leaky_relu_grad leaky_relu_grad_ legacy_matmul legacy_matmul_grad
+legacy_reshape legacy_reshape_ legacy_reshape_grad lerp lerp_ lerp_grad less_equal less_equal_
+less_than less_than_ lgamma lgamma_ lgamma_grad limit_by_capacity linear_interp linear_interp_grad
+linear_v2 linear_v2_double_grad linear_v2_grad linspace llm_int8_linear lod_array_length lod_reset
+lod_reset_ lod_reset_grad lod_reset_grad_ log log10 log10_ log10_grad log10_grad_ log1p log1p_
+log1p_grad log1p_grad_ log2 log2_ log2_grad log2_grad_ log_ log_double_grad log_double_grad_
+log_grad log_grad_ log_loss log_loss_grad log_softmax log_softmax_grad logcumsumexp
+logcumsumexp_grad logical_and logical_and_ logical_not logical_not_ logical_or logical_or_
+logical_xor logical_xor_ logit logit_ logit_grad logsigmoid logsigmoid_grad logsigmoid_grad_
+logspace logsumexp logsumexp_grad lookup_table lookup_table_dequant lookup_table_grad
+lookup_table_sparse_grad lp_pool2d lp_pool2d_grad lrn lrn_grad lstm lstm_grad lstsq lu lu_ lu_grad
+lu_grad_ lu_solve lu_solve_grad lu_unpack lu_unpack_grad margin_cross_entropy
+margin_cross_entropy_grad margin_cross_entropy_grad_ masked_fill masked_fill_
+masked_fill_double_grad masked_fill_grad masked_fill_grad_ masked_multihead_attention_ masked_select
+masked_select_double_grad masked_select_grad match_matrix_tensor match_matrix_tensor_grad matmul
+matmul_double_grad matmul_grad matmul_triple_grad matmul_with_flatten matmul_with_flatten_grad
+matrix_nms matrix_power matrix_power_grad matrix_rank matrix_rank_atol_rtol matrix_rank_tol max
+max_grad max_pool2d_v2 max_pool2d_v2_grad max_pool2d_with_index max_pool2d_with_index_grad
+max_pool3d_with_index max_pool3d_with_index_grad max_with_index max_with_index_grad maximum
+maximum_grad maxout maxout_grad mean mean_all mean_all_grad mean_double_grad mean_grad median
+median_grad memcpy memcpy_d2h memcpy_d2h_multi_io memcpy_h2d memory_efficient_attention
+memory_efficient_attention_grad merge_selected_rows meshgrid meshgrid_grad min min_grad
+min_with_index min_with_index_grad minimum minimum_grad mish mish_grad mish_grad_ mode mode_grad
+moe_combine moe_combine_auto moe_combine_auto_grad moe_combine_grad moe_combine_no_weight
+moe_combine_no_weight_grad moe_gate_dispatch moe_gate_dispatch_and_quant moe_gate_dispatch_auto
+moe_gate_dispatch_auto_grad moe_gate_dispatch_grad moe_gate_dispatch_partial_nosoftmaxtopk
+moe_gate_dispatch_partial_nosoftmaxtopk_grad moe_gate_dispatch_permute
+moe_gate_dispatch_permute_grad moe_permute moe_unpermute moving_average_abs_max_scale
+moving_average_abs_max_scale_ multi_dot multi_dot_grad multiclass_nms3 multihead_matmul multinomial
+multiplex multiplex_grad multiply multiply_ multiply_double_grad multiply_double_grad_ multiply_grad
+multiply_triple_grad mv mv_grad nanmedian nanmedian_grad nansum nansum_grad nce nce_grad nce_sr_grad
+nearest_interp nearest_interp_grad nextafter nll_loss nll_loss_grad nms nonzero norm norm_grad
+not_equal not_equal_ npu_identity number_count numel one_hot onednn_to_paddle_layout ones ones_like
+overlap_add overlap_add_grad p_norm p_norm_grad pad pad3d pad3d_double_grad pad3d_grad
+pad_double_grad pad_grad partial_concat partial_concat_grad partial_sum partial_sum_grad
+pixel_shuffle pixel_shuffle_grad pixel_unshuffle pixel_unshuffle_grad poisson poisson_grad polygamma
+polygamma_ polygamma_grad pool2d pool2d_double_grad pool2d_grad pool3d pool3d_grad pow pow_
+pow_double_grad pow_double_grad_ pow_grad pow_grad_ pow_triple_grad prelu prelu_grad prior_box prod
+prod_grad prune_gate_by_capacity psroi_pool psroi_pool_grad put_along_axis put_along_axis_
+put_along_axis_double_grad put_along_axis_grad pyramid_hash pyramid_hash_grad qkv_unpack_mha qr
+qr_grad quantize_linear quantize_linear_ randint random random_ random_grad random_grad_
+random_routing random_routing_ randperm range_v2 rank_attention rank_attention_grad real real_grad
+reciprocal reciprocal_ reciprocal_grad reciprocal_grad_ reduce_as reduce_as_grad reindex_graph relu
+relu6 relu6_grad relu6_grad_ relu_ relu_double_grad relu_double_grad_ relu_grad relu_grad_ remainder
+remainder_ remainder_grad renorm renorm_ renorm_grad repeat_interleave repeat_interleave_double_grad
+repeat_interleave_grad repeat_interleave_with_tensor_index
+repeat_interleave_with_tensor_index_double_grad repeat_interleave_with_tensor_index_grad reshape
+reshape_ reshape_double_grad reshape_double_grad_ reshape_grad reshape_grad_ resnet_basic_block
+resnet_basic_block_grad resnet_unit resnet_unit_grad restrict_nonzero reverse reverse_grad rint
+rint_ rint_grad rint_grad_ rms_norm rms_norm_grad rnn rnn_ rnn_grad roi_align roi_align_grad
+roi_pool roi_pool_grad roll roll_grad round round_ round_grad round_grad_ row_conv row_conv_grad
+rrelu rrelu_grad rsqrt rsqrt_ rsqrt_double_grad rsqrt_double_grad_ rsqrt_grad rsqrt_grad_ scale
+scale_ scale_grad scatter scatter_ scatter_grad scatter_nd_add scatter_nd_add_grad searchsorted seed
+segment_pool segment_pool_grad select_input select_output self_dp_attention selu selu_grad
+send_u_recv send_u_recv_grad send_ue_recv send_ue_recv_grad send_uv send_uv_grad sequence_conv
+sequence_conv_grad sequence_expand sequence_expand_grad sequence_mask sequence_pool
+sequence_pool_grad sequence_softmax sequence_softmax_grad set set_ set_value set_value_
+set_value_grad set_value_with_tensor set_value_with_tensor_ set_value_with_tensor_grad shadow_feed
+shadow_feed_tensors shape shape64 shape_broadcast shard_index share_data share_data_ shuffle_batch
+shuffle_batch_grad shuffle_channel shuffle_channel_grad sigmoid sigmoid_
+sigmoid_cross_entropy_with_logits sigmoid_cross_entropy_with_logits_
+sigmoid_cross_entropy_with_logits_grad sigmoid_cross_entropy_with_logits_grad_ sigmoid_double_grad
+sigmoid_double_grad_ sigmoid_grad sigmoid_grad_ sigmoid_triple_grad sigmoid_triple_grad_ sign
+sign_grad silu silu_ silu_double_grad silu_grad silu_grad_ sin sin_ sin_double_grad sin_double_grad_
+sin_grad sin_grad_ sin_triple_grad sin_triple_grad_ sinh sinh_ sinh_grad sinh_grad_ skip_layernorm
+slice slice_array slice_array_dense slice_double_grad slice_grad slogdet slogdet_grad slogdet_v2
+slogdet_v2_grad soft_relu soft_relu_grad softmax softmax_ softmax_grad softplus softplus_double_grad
+softplus_double_grad_ softplus_grad softplus_grad_ softshrink softshrink_grad softshrink_grad_
+softsign softsign_grad softsign_grad_ solve solve_grad sparse_attention sparse_attention_grad
+spectral_norm spectral_norm_grad split split_grad split_with_num split_with_num_grad sqrt sqrt_
+sqrt_double_grad sqrt_double_grad_ sqrt_grad sqrt_grad_ square square_ square_double_grad
+square_double_grad_ square_grad square_grad_ squared_l2_norm squared_l2_norm_grad squeeze squeeze_
+squeeze_double_grad squeeze_excitation_block squeeze_grad squeeze_grad_ stack stack_double_grad
+stack_grad standard_gamma stanh stanh_grad std std_grad stft stft_grad
+straight_through_estimator_grad strided_slice strided_slice_grad subtract subtract_
+subtract_double_grad subtract_double_grad_ subtract_grad subtract_grad_ sum sum_double_grad sum_grad
+svd svd_grad svdvals svdvals_grad swiglu swiglu_grad swish swish_grad swish_grad_ sync_batch_norm_
+sync_batch_norm_grad take_along_axis take_along_axis_double_grad take_along_axis_grad tan tan_
+tan_grad tan_grad_ tanh tanh_ tanh_double_grad tanh_double_grad_ tanh_grad tanh_grad_ tanh_shrink
+tanh_shrink_grad tanh_shrink_grad_ tanh_triple_grad tanh_triple_grad_ tdm_child tdm_sampler
+temporal_shift temporal_shift_grad tensor_to_array thresholded_relu thresholded_relu_
+thresholded_relu_grad thresholded_relu_grad_ tile tile_double_grad tile_grad top_p_sampling topk
+topk_grad trace trace_grad trans_layout trans_layout_grad transpose transpose_ transpose_double_grad
+transpose_grad triangular_solve triangular_solve_grad tril tril_ tril_grad tril_indices
+trilinear_interp trilinear_interp_grad triu triu_ triu_grad triu_indices trunc trunc_ trunc_divide
+trunc_divide_ trunc_grad truncated_gaussian_random unbind unbind_grad unfold unfold_grad uniform
+uniform_inplace uniform_inplace_ uniform_inplace_grad uniform_inplace_grad_
+uniform_random_batch_size_like unique unique_consecutive unpool unpool3d unpool3d_grad unpool_grad
+unsqueeze unsqueeze_ unsqueeze_double_grad unsqueeze_grad unsqueeze_grad_ unstack unstack_grad var
+var_grad variable_length_memory_efficient_attention variance view_dtype view_dtype_grad view_shape
+view_shape_double_grad view_shape_grad view_slice viterbi_decode warpctc warpctc_grad warprnnt
+warprnnt_grad weight_dequantize weight_only_linear weight_only_linear_grad weight_quantize
+weighted_sample_neighbors where where_ where_double_grad where_grad while write_to_array yolo_box
+yolo_box_head yolo_box_post yolo_loss yolo_loss_grad zeros zeros_like
+"""
+
+COMPUTING = frozenset(
+    [
+        *(f"pd_op.{name}" for name in _PADDLES.split()),
+        "builtin.combine",
+        "builtin.parameter",
+        "builtin.shadow_output",
+        "builtin.slice",
+        "builtin.split",
+        "cf.has_elements",
+        "cf.yield",
+    ]
+)
+"""Those of the current form."""
+
+COMPUTING_OLD = frozenset(
+    f"""{_PADDLES}
+arg_max arg_min batch_norm_grad_grad bicubic_interp_v2 bicubic_interp_v2_grad bilinear_interp_v2
+bilinear_interp_v2_grad bilinear_tensor_product bilinear_tensor_product_grad
+block_multihead_attention brelu brelu_grad celu_grad_grad conditional_block conditional_block_grad
+conditional_block_infer conv2d_transpose_grad_grad conv3d_grad_grad crop_tensor crop_tensor_grad
+cross_entropy cross_entropy2 cross_entropy_grad cross_entropy_grad2 deformable_conv_v1
+deformable_conv_v1_grad depthwise_conv2d_grad_grad dequantize determinant determinant_grad diag_v2
+diag_v2_grad elementwise_add elementwise_add_grad elementwise_add_grad_grad
+elementwise_add_triple_grad elementwise_div elementwise_div_grad elementwise_div_grad_grad
+elementwise_floordiv elementwise_fmax elementwise_fmax_grad elementwise_fmin elementwise_fmin_grad
+elementwise_heaviside elementwise_heaviside_grad elementwise_max elementwise_max_grad
+elementwise_min elementwise_min_grad elementwise_mod elementwise_mul elementwise_mul_grad
+elementwise_mul_grad_grad elementwise_mul_triple_grad elementwise_sub elementwise_sub_grad
+elementwise_sub_grad_grad elu_grad_grad expand_as_v2 expand_as_v2_grad expand_v2 expand_v2_grad
+exponential fetch_v2 fill_any fill_any_grad fill_any_like fill_constant
+fill_constant_batch_size_like flatten2 flatten2_grad flatten_contiguous_range
+flatten_contiguous_range_grad fp8_gemm_blockwise fused_conv2d fused_conv3d fused_matmul
+fused_multi_transformer fused_softplus fused_transpose gaussian_random generate_proposals_v2
+grad_add graph_reindex graph_send_recv graph_send_recv_grad graph_send_ue_recv
+graph_send_ue_recv_grad graph_send_uv graph_send_uv_grad grid_sampler grid_sampler_grad hard_shrink
+hard_shrink_grad hard_sigmoid hard_sigmoid_grad hard_swish hard_swish_grad hierarchical_sigmoid
+hierarchical_sigmoid_grad isfinite_v2 isinf_v2 isnan_v2 leaky_relu_grad_grad linear_interp_v2
+linear_interp_v2_grad log_grad_grad lookup_table_v2 lookup_table_v2_grad masked_multihead_attention
+matmul_grad_grad matmul_v2 matmul_v2_grad matmul_v2_grad_grad matmul_v2_triple_grad mul mul_grad
+multi_gru multiclass_nms nearest_interp_v2 nearest_interp_v2_grad one_hot_v2 quant_linear quantize
+range read_from_array reduce_all reduce_amax reduce_amax_grad reduce_amin reduce_amin_grad
+reduce_any reduce_max reduce_max_grad reduce_mean reduce_mean_grad reduce_min reduce_min_grad
+reduce_prod reduce_prod_grad reduce_sum reduce_sum_grad relu_grad_grad requantize reshape2
+reshape2_grad reshape2_grad_grad rsqrt_grad_grad shadow_output share_buffer sigmoid_grad_grad size
+slogdeterminant slogdeterminant_grad softmax_with_cross_entropy softmax_with_cross_entropy_grad
+sqrt_grad_grad square_grad_grad squeeze2 squeeze2_grad tanh_grad_grad tensor_array_to_tensor
+tensor_array_to_tensor_grad top_k top_k_grad top_k_v2 top_k_v2_grad transfer_layout transpose2
+transpose2_grad tril_triu tril_triu_grad trilinear_interp_v2 trilinear_interp_v2_grad uniform_random
+uniform_random_inplace uniform_random_inplace_grad unsqueeze2 unsqueeze2_grad where_index while_grad
+yolov3_loss yolov3_loss_grad
+""".split()
+)
+"""Those of the old form, whose names have no dialect."""
+
+MORE = {
+    "reads, writes or parses files": """
+check_numerics create_double_buffer_reader create_py_reader decode_jpeg faster_tokenizer load
+load_combine read read_file save save_combine
+""",
+    "prints, or switches Paddle's flags": """
+accuracy_check disable_check_model_nan_inf disable_check_model_nan_inf_grad
+enable_check_model_nan_inf enable_check_model_nan_inf_grad print print_grad
+""",
+    "talks to other processes": """
+all_gather all_reduce all_reduce_ all_to_all barrier broadcast broadcast_ c_allreduce_sum
+c_allreduce_sum_ c_comm_init c_comm_init_multitrainer c_concat c_concat_grad c_embedding
+c_embedding_grad c_gen_xccl_id c_identity c_identity_ c_scatter c_softmax_with_cross_entropy
+c_softmax_with_cross_entropy_grad c_softmax_with_cross_entropy_grad_
+c_softmax_with_multi_label_cross_entropy c_softmax_with_multi_label_cross_entropy_grad c_split
+c_sync_calc_stream c_sync_comm_stream c_wait_comm c_wait_compute comm_init_all cuda_graph
+dist_concat distributed_fused_lamb_init distributed_fused_lamb_init_ fetch_barrier global_gather
+global_gather_grad global_scatter global_scatter_grad mp_allreduce_sum mp_allreduce_sum_
+mp_allreduce_sum_grad p_recv p_recv_array p_send p_send_array partial_allgather partial_allgather_
+partial_recv partial_send recv_v2 reduce reduce_ reduce_scatter send_v2 share_var sync_calc_stream
+sync_calc_stream_ sync_comm_stream sync_comm_stream_
+""",
+    "runs code, or another engine": """
+ap_facade ap_trivial_fusion_begin ap_trivial_fusion_end ap_variadic fusion_group openvino_engine
+py_func pylayer pylayer_grad run_program run_program_grad tensorrt_engine
+""",
+    "reaches memory that is not its own, or stands in no finished model": """
+as_strided as_strided_grad coalesce_tensor coalesce_tensor_ constant dgc dgc_clip_by_norm group
+module nop nop_ set_parameter stack_create tuple_pop tuple_push
+""",
+    "trains": """
+adadelta adadelta_ adagrad adagrad_ adagrad_dense_param_sparse_grad_ adam adam_
+adam_dense_param_sparse_grad_ adamax adamax_ adamw adamw_ asgd asgd_ average_accumulates
+average_accumulates_ check_finite_and_unscale check_finite_and_unscale_ decayed_adagrad dgc_momentum
+dpsgd ftrl fused_adam fused_adam_ lamb lamb_ lars_momentum lars_momentum_ merged_adam merged_adam_
+merged_momentum merged_momentum_ momentum momentum_ momentum_dense_param_sparse_grad_ nadam nadam_
+radam radam_ rmsprop rmsprop_ rmsprop_dense_param_sparse_grad_ rprop rprop_ sgd sgd_
+sgd_dense_param_sparse_grad_ sgd_sparse_param_sparse_grad_ update_loss_scaling update_loss_scaling_
+""",
+}
+"""What is refused, by what it does besides."""

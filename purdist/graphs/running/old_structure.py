@@ -1,0 +1,152 @@
+"""The graph in a ``.pdmodel``, looked at before Paddle reads it.
+
+Paddle's own reader follows what a file says wherever it leads: to a block that is not there, to a
+variable that nobody declared.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Collection, Container, Iterator, Mapping
+
+from paddle.base import core
+from paddle.base.proto import framework_pb2
+
+from purdist.errors import PurdistError, shown, together
+from purdist.graphs.running.computing import allows, computes, unsafe
+from purdist.graphs.running.structure import check_name
+
+_AttrType = framework_pb2.AttrType
+_VarType = framework_pb2.VarType
+
+_INSIDE = ("while", "conditional_block", "conditional_block_infer")
+"""The ops that have blocks, each one."""
+
+_VALUES = {
+    "BOOLEAN": "b",
+    "INT": "i",
+    "FLOAT": "f",
+    "STRING": "s",
+    "LONG": "l",
+    "FLOAT64": "float64",
+    "BLOCK": "block_idx",
+    "SCALAR": "scalar",
+    "VAR": "var_name",
+}
+"""The field that holds an attribute, of those that hold one thing."""
+
+
+def check_old_graph(model: framework_pb2.ProgramDesc, allow_ops: Container[str]) -> None:
+    """Refuses what hangs not together, or has ops that do more than compute.
+
+    Raises:
+        ValueError: It does not, for what its text says.
+        UnsafeModelError: It has ops besides those that compute and ``allow_ops``.
+    """
+    if not model.blocks:
+        raise ValueError("a graph without blocks")
+    faults: list[PurdistError] = []
+    known: list[frozenset[str]] = []
+    for index, block in enumerate(model.blocks):
+        if block.idx != index:
+            raise ValueError(f"block {block.idx} where block {index} should be")
+        if not (0 <= block.parent_idx < index or block.parent_idx == -1 == index - 1):
+            raise ValueError(f"block {index} inside block {block.parent_idx}")
+        known.append(_names(block) | (known[block.parent_idx] if index else frozenset()))
+    owned: set[int] = set()
+    for index, block in enumerate(model.blocks):
+        for k, op in enumerate(block.ops):
+            where = f"op {k} of block {index}"
+            faults += _unsafe(op, where, allow_ops)
+            _check_op(op, where, known[index])
+            _check_inside(op, where, model, index, owned)
+    if faults:
+        raise together(faults)
+
+
+def _check_inside(
+    op: framework_pb2.OpDesc,
+    where: str,
+    model: framework_pb2.ProgramDesc,
+    index: int,
+    owned: set[int],
+) -> None:
+    """Refuses an op of block ``index`` with blocks that are not there, or another's."""
+    inside = list(_blocks_of(op))
+    if bool(inside) != (op.type in _INSIDE) or len(inside) > 1:
+        raise ValueError(f"{shown(op.type)} with {len(inside)} blocks ({where})")
+    for other in inside:
+        there = index < other < len(model.blocks) and other not in owned
+        if not there or model.blocks[other].parent_idx != index:
+            raise ValueError(f"{shown(op.type)} with block {other} ({where})")
+        owned.add(other)
+
+
+def _names(block: framework_pb2.BlockDesc) -> frozenset[str]:
+    for variable in block.vars:
+        check_name(variable.name, "the name of a variable")
+        _check_type(variable)
+    names = frozenset(variable.name for variable in block.vars)
+    if len(names) != len(block.vars):
+        raise ValueError("a block with two variables of one name")
+    return names
+
+
+_TENSORS = {_VarType.DENSE_TENSOR: "dense_tensor", _VarType.DENSE_TENSOR_ARRAY: "tensor_array"}
+
+
+def _check_type(variable: framework_pb2.VarDesc) -> None:
+    kind = variable.type
+    field = _TENSORS.get(kind.type)
+    if field is not None and not kind.HasField(field):
+        raise ValueError(f"a tensor without a description: {shown(variable.name)}")
+    if (
+        variable.persistable
+        and kind.type == _VarType.DENSE_TENSOR
+        and min(kind.dense_tensor.tensor.dims, default=0) < 0
+    ):
+        raise ValueError(f"a parameter of unknown size: {shown(variable.name)}")
+
+
+def _unsafe(
+    op: framework_pb2.OpDesc, where: str, allow_ops: Container[str]
+) -> Iterator[PurdistError]:
+    if allows(allow_ops, op.type):
+        return
+    if not computes(op.type):
+        yield unsafe(op.type, where)
+    elif op.type not in _protos():
+        raise ValueError(f"{shown(op.type)}, which is no op of this Paddle ({where})")
+
+
+def _check_op(op: framework_pb2.OpDesc, where: str, known: Collection[str]) -> None:
+    for given in (*op.inputs, *op.outputs):
+        for name in given.arguments:
+            if name not in known and name != "@EMPTY@":
+                raise ValueError(f"a variable that nobody declared: {shown(name)} ({where})")
+    kinds = _protos().get(op.type, {})
+    for attribute in op.attrs:
+        kind = kinds.get(attribute.name, attribute.type)
+        if attribute.type != kind and _AttrType.Name(attribute.type) not in ("VAR", "VARS"):
+            raise ValueError(f"{shown(attribute.name)} of another type ({where})")
+        field = _VALUES.get(_AttrType.Name(attribute.type))
+        if field is not None and not attribute.HasField(field):
+            raise ValueError(f"{shown(attribute.name)} without a value ({where})")
+
+
+def _blocks_of(op: framework_pb2.OpDesc) -> Iterator[int]:
+    for attribute in op.attrs:
+        if attribute.type == _AttrType.BLOCK:
+            yield attribute.block_idx
+        elif attribute.type == _AttrType.BLOCKS:
+            yield from attribute.blocks_idx
+
+
+@functools.cache
+def _protos() -> Mapping[str, Mapping[str, int]]:
+    """The types of the attributes of Paddle's old ops, by the ops' names."""
+    known: dict[str, Mapping[str, int]] = {name: {} for name in core.get_all_op_names()}
+    for content in core.get_all_op_protos():
+        proto = framework_pb2.OpProto.FromString(content)
+        known[proto.type] = {attribute.name: attribute.type for attribute in proto.attrs}
+    return known
