@@ -95,6 +95,8 @@ def read_program(path: Path, allow_ops: Container[str] = ()) -> paddle.static.Pr
         return _parsed(content)  # what was looked at, whatever became of the file
     except PurdistError:
         raise
+    except ValueError as error:  # ours, escaped and cut short
+        raise _corrupt(path, "a PIR program", str(error)[:500]) from None
     except Exception as error:  # whatever Paddle raises
         said = shown(str(error).strip().rpartition("\n")[2], 300)
         raise _corrupt(path, "a PIR program", said) from error
@@ -296,7 +298,7 @@ def read_weights(
         end = 0
         for name in sorted(kinds):
             shape, dtype = kinds[name]
-            expected = f"the weight {shown(name)} {list(shape)} {dtype}"
+            expected = f"the weight {name} {list(shape)} {dtype}"
             start, kind = _described(file, end)
             if kind is None:
                 raise _corrupt(path, expected, f"no tensor at byte {end} of {size}")
