@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import inspect
 import pickle
+import random
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
@@ -589,6 +590,8 @@ def outcomes(names: tuple[str, ...], *, every: bool) -> Iterator[Outcome]:
                     yield from _of_argument(
                         world, f"{name}.{argument}", function, valid, TAKES[kind], some
                     )
+                if every:
+                    yield from _of_two_arguments(world, known[name], function, valid)
         except AssertionError as error:
             yield Outcome(name, "", "changed", str(error))
 
@@ -622,6 +625,38 @@ def _of_argument(
             if plain[0] != came or (came == "taken" and plain[1] != told):
                 came, told = "silently wrong", f"{told} in place of {plain[1]}"
         yield Outcome(argument, called, came, told)
+
+
+_PARTNERS = 9
+"""How many wrong values for another argument a wrong value is handed over with."""
+
+
+def _of_two_arguments(
+    world: World, target: Target, function: Callable[..., Any], valid: Mapping[str, Any]
+) -> Iterator[Outcome]:
+    """Of wrong values for two arguments at once, some for each: one of them is named at least."""
+    wrong = [
+        (argument, called, one)
+        for argument, kind in target.parameters.items()
+        for called, one in world.values().items()
+        if not one.tags & frozenset(TAKES[kind])
+    ]
+    drawn = random.Random(target.name)
+    for argument, called, one in wrong:
+        for other, again, two in drawn.sample(wrong, min(_PARTNERS, len(wrong))):
+            if other == argument:
+                continue
+            both = {**valid, argument: one.make(), other: two.make()}
+            came, told = "silently wrong", ""
+            try:
+                function(**both)
+            except purdist.PurdistError as error:
+                told = str(error)
+                named = any(re.search(rf"\b{n.lstrip('_')}\b", told) for n in (argument, other))
+                came = "refused" if named else "wrong kind"
+            except BaseException as error:
+                came, told = "foreign", f"{type(error).__name__}: {str(error)[:300]}"
+            yield Outcome(f"{target.name}.{argument}, {other}", f"{called}, {again}", came, told)
 
 
 def _came(

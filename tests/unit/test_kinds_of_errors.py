@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import inspect
 import pickle
+import resource
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
@@ -19,6 +20,7 @@ from paddle.static import InputSpec
 import purdist
 from purdist import errors
 from purdist.errors import PurdistError, SeveralFaultsError, together
+from purdist.testing import Arrays
 from tests import nets
 
 BUILT_IN: dict[type[PurdistError], type[Exception]] = {
@@ -167,15 +169,15 @@ def test_each_kind_is_found_in_it_and_no_other() -> None:
         raise several()
     except* KeyError as group:
         caught["key"] = leaves(group)
-    except* TypeError as group:
-        caught["type"] = leaves(group)
+    except* errors.DtypeMismatchError as group:
+        caught["dtype"] = leaves(group)
     except* errors.ShapeMismatchError as group:
         caught["shape"] = leaves(group)
     except* ValueError as group:
         caught["value"] = leaves(group)
     assert caught == {
         "key": ["One.", "Three."],
-        "type": ["Six."],
+        "dtype": ["Six."],
         "shape": ["Five."],
         "value": ["Two."],
     }
@@ -267,8 +269,19 @@ def _provoked(folder: Path) -> Iterator[Callable[[], object]]:
     graph = folder / "unsafe.json"
     graph.write_text(graph.read_text().replace('"1.tanh"', '"1.print"'))
     yield lambda: purdist.from_exported(folder / "unsafe")
-    yield lambda: purdist.save_weights(student, folder / ("x" * 300))
+    yield lambda: _kept_without_room(distillation, [{"x": x}], folder / "full")
     yield lambda: _refusing(distillation)
+
+
+def _kept_without_room(
+    distillation: purdist.Distillation, batches: list[Arrays], path: Path
+) -> None:
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (64, limits[1]))
+    try:
+        purdist.cache_teacher(distillation, batches, path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
 def _looked_up_beyond() -> purdist.Program:
