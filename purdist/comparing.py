@@ -13,6 +13,7 @@ from purdist.errors import (
     ShapeMismatchError,
     UninitializedWeightsError,
     UnknownVariableError,
+    printable,
     some,
 )
 from purdist.variables import Variable
@@ -63,6 +64,6 @@ class Holder:
         if more:
             yield UnknownVariableError(
                 f"Expected the weights of the program alone {self.where}, got {len(more)} more: "
-                f"{some(more)}.",
+                f"{some(map(printable, more))}.",
                 "They are those of another network, or of more than the program holds.",
             )

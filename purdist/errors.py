@@ -206,3 +206,8 @@ def some(things: Iterable[object], limit: int = 3) -> str:
 def shown(text: str, limit: int = 80) -> str:
     """What somebody else wrote, as a message can hold it: escaped, and cut short."""
     return repr(text) if len(text) <= limit else f"{text[:limit]!r}... ({len(text)} characters)"
+
+
+def printable(name: str, limit: int = 80) -> str:
+    """A name that a stranger may have written, plain where a message can hold it so."""
+    return name if len(name) <= limit and name.isprintable() else shown(name, limit)

@@ -6,36 +6,19 @@ import os
 from pathlib import Path
 
 import attrs
-import numpy as np
-from safetensors import SafetensorError, TensorSpec, deserialize, serialize_file
 
-from purdist import graphs, scopes
+from purdist import scopes
 from purdist.comparing import Holder
-from purdist.errors import (
-    DtypeMismatchError,
-    MissingFileError,
-    together,
-)
+from purdist.errors import DtypeMismatchError, MissingFileError, together
 from purdist.exporting.source import program_of
+from purdist.exporting.weight_files import DTYPES, WeightFile, write_weights
 from purdist.program import Program
-from purdist.sources.misplaced import no_safetensors
 from purdist.store import Store
 from purdist.storing import replacing
 from purdist.training import Training
 
-_DTYPES = {
-    "BOOL": "bool",
-    "I8": "int8",
-    "U8": "uint8",
-    "I16": "int16",
-    "I32": "int32",
-    "I64": "int64",
-    "F16": "float16",
-    "BF16": "bfloat16",
-    "F32": "float32",
-    "F64": "float64",
-    "C64": "complex64",
-}
+_TOLD = 20
+"""How many faults are told of a file of another network."""
 
 
 def save_weights(source: Program | Training, path: str | os.PathLike[str]) -> None:
@@ -65,23 +48,15 @@ def save_weights(source: Program | Training, path: str | os.PathLike[str]) -> No
     """
     program = program_of(source)
     for variable in program.held:
-        if variable.dtype not in _DTYPES.values():
+        if variable.dtype not in DTYPES.values():
             raise DtypeMismatchError(
                 f"Expected weights of the dtypes that safetensors knows, got {variable.spec}.",
-                f"They are {', '.join(_DTYPES.values())}.",
+                f"They are {', '.join(DTYPES.values())}.",
             )
     arrays = scopes.values(program.scope, program.weights)
-    entries = {
-        name: TensorSpec(
-            dtype=program.variables[name].dtype,
-            shape=array.shape,
-            data_ptr=array.ctypes.data,
-            data_len=array.nbytes,
-        )
-        for name, array in arrays.items()
-    }
+    dtypes = {name: program.variables[name].dtype for name in arrays}
     with replacing(Path(path)) as draft:
-        serialize_file(entries, draft)
+        write_weights(draft, arrays, dtypes)
 
 
 def load_weights(program: Program, path: str | os.PathLike[str]) -> Program:
@@ -92,13 +67,16 @@ def load_weights(program: Program, path: str | os.PathLike[str]) -> Program:
         save_weights(teacher, "teacher.safetensors")
         teacher = load_weights(teacher, "teacher.safetensors")
 
+    What the file says of its weights is compared before they are read, and their checksum before
+    they are returned: a file of `save_weights` has one, other libraries' have none.
+
     Args:
         program: The network. Its weights say what the file must hold.
         path: The file.
 
     Raises:
         MissingFileError: There is no such file.
-        CorruptFileError: It is cut off, damaged or no safetensors file.
+        CorruptFileError: It is cut off, damaged or no safetensors file, or of a later format.
         UninitializedWeightsError: It does not hold all weights.
         UnknownVariableError: It holds what is no weight of the program.
         ShapeMismatchError: It holds a weight in another shape.
@@ -111,21 +89,16 @@ def load_weights(program: Program, path: str | os.PathLike[str]) -> Program:
             f"Expected weights in {str(path)!r}, got no such file.",
             "Give the path that was given to save_weights, suffix included.",
         )
-    content = path.read_bytes()
-    try:
-        entries = dict(deserialize(content))  # type: ignore[no-untyped-call]  # so it is
-    except SafetensorError as error:
-        raise no_safetensors(path, content, error) from None
-    kinds = {
-        name: (tuple(entry["shape"]), _DTYPES.get(entry["dtype"], entry["dtype"]))
-        for name, entry in sorted(entries.items())
-    }
-    file = Holder(f"in {str(path)!r}")
-    faults = [*file.faults(program.held, kinds), *file.surplus(program.held, kinds)]
-    if faults:
-        raise together(faults)
-    loaded = attrs.evolve(program, store=Store.at(program.place), origins=(), tensors={})
-    for name, (shape, dtype) in kinds.items():
-        array = np.frombuffer(entries[name]["data"], graphs.array_dtype(dtype)).reshape(shape)
-        scopes.put(loaded.scope, name, array, program.place)
+    with path.open("rb") as opened:
+        file = WeightFile.of(opened, path)
+        holder = Holder(f"in {str(path)!r}")
+        faults = [
+            *holder.faults(program.held, file.kinds),
+            *holder.surplus(program.held, file.kinds),
+        ]
+        if faults:
+            raise together(faults[:_TOLD])
+        loaded = attrs.evolve(program, store=Store.at(program.place), origins=(), tensors={})
+        for name, array in file.weights():
+            scopes.put(loaded.scope, name, array, program.place)
     return loaded

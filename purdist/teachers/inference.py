@@ -53,6 +53,7 @@ class Inference(Backend):
 
         Raises:
             EngineError: Paddle Inference computes it in no way as the graph does.
+            WriteError: The temporary folder has no room for its files.
         """
         return _Compiled.of(teacher, outputs)
 

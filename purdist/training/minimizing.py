@@ -83,6 +83,7 @@ def minimize(
         StaleCacheError: A cache is of another teacher, or of other variables.
         CorruptFileError: A file of a cache is not there, or damaged.
         NameClashError: The feed of a cache has the name of a variable.
+        WriteError: The temporary folder has no room for the files of ``teacher="inference"``.
 
     Warns:
         PurdistWarning: Paddle Inference computes the teacher rightly only without oneDNN, or an

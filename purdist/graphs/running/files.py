@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import struct
 import tempfile
@@ -24,6 +25,7 @@ from purdist.graphs.looking import (
     Kind,
     Operation,
     array_dtype,
+    dtype_name,
     is_feed,
     is_program,
     operations,
@@ -45,7 +47,11 @@ def save_inference(
     The file tells which weights are ``learning``, so that a buffer stays one.
 
     ``paddle.static.save_inference_model`` does the same, save that it calls the outputs
-    ``fetch_name_0``, ``fetch_name_1``, ... where they keep their names here.
+    ``fetch_name_0``, ``fetch_name_1``, ... where they keep their names here. On a full disk Paddle
+    writes a part and says nothing: what was written is looked at.
+
+    Raises:
+        WriteError: It did not get there whole.
     """
     feeds = [op.result(0) for op in operations(graph.program) if is_feed(op)]
     program = paddle.static.normalize_program(
@@ -56,15 +62,56 @@ def save_inference(
     for op in operations(program):
         if op.name() == FETCH:
             op.set_str_attr("name", outputs[_column(op)])
-        elif op.name() == PARAMETER and op.result(0).persistable:
+        elif _is_weight(op):
             names.append(parameter_name(op))
-    # The flags: overwrite, readable, trainable.
-    core.serialize_pir_program(program, f"{path}.json", True, False, True)  # noqa: FBT003
+    write_program(program, Path(f"{path}.json"))
     if names:
         names.sort()  # which is how a reader knows them
         tensors = [scope.var(name).get_tensor() for name in names]
         # The flags: overwrite, as float16, to memory.
         core.save_combine_func(tensors, names, f"{path}.pdiparams", True, False, False)  # noqa: FBT003
+        weights = Path(f"{path}.pdiparams")
+        try:
+            for _ in read_weights(weights, _kinds(program)):
+                pass  # which reads their sizes alone
+        except CorruptFileError as error:
+            raise _short(weights) from error
+
+
+def write_program(program: paddle.static.Program, path: Path) -> None:
+    """Writes a ``.json``.
+
+    Raises:
+        WriteError: It did not get there whole.
+    """
+    # The flags: overwrite, readable, trainable.
+    core.serialize_pir_program(program, str(path), True, False, True)  # noqa: FBT003
+    try:
+        json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise _short(path) from error
+
+
+def _kinds(program: paddle.static.Program) -> dict[str, Kind]:
+    """What the weights of ``program`` are, as a file has them."""
+    weights = {parameter_name(op): op.result(0) for op in operations(program) if _is_weight(op)}
+    return {name: (tuple(v.shape), dtype_name(v.dtype)) for name, v in weights.items()}
+
+
+def _is_weight(op: Operation) -> bool:
+    """Whether a file has what ``op`` stands for."""
+    return op.name() == PARAMETER and op.result(0).persistable
+
+
+def _short(path: Path) -> WriteError:
+    """The error for a file that Paddle wrote in part, and said nothing."""
+    size = path.stat().st_size if path.exists() else 0
+    return WriteError(
+        f"Expected to write {path.name!r}, got no more than {size} bytes of it into "
+        f"{str(path.parent)!r}.",
+        "Make room there, or raise the limit to the size of files (ulimit -f). What was there "
+        "stays.",
+    )
 
 
 def _mark_gradients(program: paddle.static.Program, learning: Container[str]) -> None:

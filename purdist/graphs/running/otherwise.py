@@ -11,7 +11,6 @@ from pathlib import Path
 
 import attrs
 import paddle
-from paddle.base import core
 from paddle.base.libpaddle import pir
 
 from purdist.graphs.changing import set_layer
@@ -39,7 +38,7 @@ from purdist.graphs.looking import (
     short_name,
 )
 from purdist.graphs.making import cut
-from purdist.graphs.running.files import read_own_program
+from purdist.graphs.running.files import read_own_program, write_program
 
 _SPLIT = "builtin.split"
 """Takes apart what may be there for a gradient alone: counts where something reads it."""
@@ -58,8 +57,7 @@ def note_in_file(path: Path, what: str) -> None:
     draft = Draft(read_own_program(path))
     fetches = [op for op in draft.operations() if op.name() == FETCH]
     set_layer(draft, fetches, _NOTE + what)
-    # The flags: overwrite, readable, trainable.
-    core.serialize_pir_program(draft.program, str(path), True, False, True)  # noqa: FBT003
+    write_program(draft.program, path)
 
 
 def noted_in_file(program: paddle.static.Program) -> str:

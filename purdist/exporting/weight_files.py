@@ -1,0 +1,202 @@
+"""Files of weights: safetensors, with a format and a checksum in their metadata.
+
+What another library wrote has neither, and is read all the same.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import struct
+from collections.abc import Iterator, Mapping
+from io import BufferedReader
+from pathlib import Path
+from typing import Any
+
+import attrs
+import numpy as np
+import numpy.typing as npt
+from safetensors import SafetensorError, TensorSpec, serialize_file
+
+from purdist import graphs
+from purdist.errors import CorruptFileError, printable
+from purdist.sources.misplaced import no_safetensors
+from purdist.storing import checksum, unwritten
+
+DTYPES = {
+    "BOOL": "bool",
+    "I8": "int8",
+    "U8": "uint8",
+    "I16": "int16",
+    "I32": "int32",
+    "I64": "int64",
+    "F16": "float16",
+    "BF16": "bfloat16",
+    "F32": "float32",
+    "F64": "float64",
+    "C64": "complex64",
+}
+"""Those of the format, and what they are called here."""
+
+_LENGTH = struct.Struct("<Q")
+"""How long the header is, which follows."""
+
+_LONGEST = 1 << 24
+"""No header is longer: that of a hundred thousand weights."""
+
+_FORMAT, _CHECKSUM = "purdist.format", "purdist.crc32"
+_NOW = 1
+"""The version of what is written."""
+
+_BEGINNING = 16
+"""How many bytes tell what another kind of file is."""
+
+
+def write_weights(
+    path: Path, arrays: Mapping[str, npt.NDArray[Any]], dtypes: Mapping[str, str]
+) -> None:
+    """Writes ``arrays`` by their names.
+
+    Raises:
+        WriteError: The system refuses.
+    """
+    found = ""
+    for _, array in sorted(arrays.items()):
+        found = checksum(_bytes(array), found)
+    entries = {
+        name: TensorSpec(
+            dtype=dtypes[name],
+            shape=array.shape,
+            data_ptr=array.ctypes.data,
+            data_len=array.nbytes,
+        )
+        for name, array in arrays.items()
+    }
+    try:
+        serialize_file(entries, path, {_FORMAT: str(_NOW), _CHECKSUM: found})
+    except SafetensorError as error:
+        raise unwritten(path, error) from error
+
+
+@attrs.frozen(eq=False)
+class WeightFile:
+    """A file of weights, open.
+
+    Attributes:
+        kinds: What it says that it holds, by name.
+    """
+
+    kinds: Mapping[str, graphs.Kind]
+    _file: BufferedReader
+    _path: Path
+    _begins: Mapping[str, int]
+    _checksum: str | None
+
+    @classmethod
+    def of(cls, file: BufferedReader, path: Path) -> WeightFile:
+        """The header of ``file``, read, and that it fits the size of the file.
+
+        Raises:
+            CorruptFileError: It is cut off, damaged, of another kind or of a later format.
+        """
+        size = os.fstat(file.fileno()).st_size
+        beginning = file.read(_BEGINNING)
+        try:
+            length = _header_length(beginning, size)
+            file.seek(_LENGTH.size)
+            entries = _mapping(json.loads(file.read(length)))
+            metadata = _mapping(entries.pop("__metadata__", {}))
+            ends = {name: _end(entry) for name, entry in entries.items()}
+            _check_ends(ends, size - _LENGTH.size - length)
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            said = str(error) if type(error) is ValueError else "a header that says nothing"
+            raise no_safetensors(path, beginning, said) from None
+        kinds = {name: _kind(entries[name]) for name in sorted(entries)}
+        begins = {name: _LENGTH.size + length + begin for name, (begin, _) in ends.items()}
+        return cls(kinds, file, path, begins, _checksum_in(metadata, path))
+
+    def weights(self) -> Iterator[tuple[str, npt.NDArray[Any]]]:
+        """The weights, each with its name. The last one comes before the checksum is compared.
+
+        Raises:
+            CorruptFileError: They are not those that were written.
+        """
+        found = ""
+        for name, (shape, dtype) in self.kinds.items():
+            kind = np.dtype(graphs.array_dtype(dtype))
+            content = np.empty(math.prod(shape) * kind.itemsize, np.uint8)
+            self._file.seek(self._begins[name])
+            if self._file.readinto(content.data) != content.size:
+                raise no_safetensors(self._path, b"", "one that ends while it is read")
+            found = checksum(content.data, found)
+            yield name, content.view(kind).reshape(shape)
+        if self._checksum is not None and self._checksum != (found or checksum(b"")):
+            raise no_safetensors(self._path, b"", "weights that their checksum is not of")
+
+
+def _bytes(array: npt.NDArray[Any]) -> memoryview:
+    return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
+
+
+def _header_length(beginning: bytes, size: int) -> int:
+    if len(beginning) < _LENGTH.size:
+        raise ValueError(f"{size} bytes")
+    (length,) = _LENGTH.unpack_from(beginning)
+    if length > size - _LENGTH.size:
+        raise ValueError(f"a header that ends behind the {size} bytes of the file")
+    if length > _LONGEST:
+        raise ValueError(f"a header of {length} bytes, where {_LONGEST} are the most")
+    return int(length)
+
+
+def _mapping(data: object) -> dict[str, Any]:
+    if not isinstance(data, dict):
+        raise TypeError
+    return data
+
+
+def _end(entry: Any) -> tuple[int, int]:
+    """Where the bytes of an entry begin and end, behind the header."""
+    begin, end = entry["data_offsets"]
+    shape, dtype = entry["shape"], entry["dtype"]
+    if not isinstance(shape, list) or not isinstance(dtype, str):
+        raise TypeError
+    if not all(type(number) is int and number >= 0 for number in (*shape, begin, end)):
+        raise TypeError
+    if dtype in DTYPES:
+        needed = math.prod(shape) * np.dtype(graphs.array_dtype(DTYPES[dtype])).itemsize
+        if end - begin != needed:
+            raise ValueError(f"a weight of {end - begin} bytes, where its shape has {needed}")
+    return begin, end
+
+
+def _check_ends(ends: Mapping[str, tuple[int, int]], size: int) -> None:
+    """Refuses weights with holes between them, that overlap, or of another size than the file."""
+    at = 0
+    for begin, end in sorted(ends.values()):
+        if begin != at or end < begin:
+            raise ValueError("weights that do not follow one another")
+        at = end
+    if at != size:
+        raise ValueError(f"{size} bytes of weights, where its header has {at}")
+
+
+def _kind(entry: Mapping[str, Any]) -> graphs.Kind:
+    return tuple(entry["shape"]), DTYPES.get(entry["dtype"], printable(entry["dtype"]))
+
+
+def _checksum_in(metadata: Mapping[str, Any], path: Path) -> str | None:
+    """The checksum of a file of ours, None for another library's or an earlier version's."""
+    if not {_FORMAT, _CHECKSUM} & metadata.keys():
+        return None
+    written, found = metadata.get(_FORMAT), metadata.get(_CHECKSUM)
+    if isinstance(written, str) and written.isdecimal() and int(written[:9]) > _NOW:
+        raise CorruptFileError(
+            f"Expected weights of format {_NOW} in {str(path)!r}, got those of format "
+            f"{written[:9]}, which a later purdist wrote.",
+            "Read them with that purdist, or save them with this one.",
+        )
+    if written != str(_NOW) or not isinstance(found, str):
+        raise no_safetensors(path, b"", "metadata that save_weights does not write")
+    return found
