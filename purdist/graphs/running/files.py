@@ -137,13 +137,17 @@ def read_program(path: Path, allow_ops: Container[str] = ()) -> paddle.static.Pr
     """
     content = read_file(path, LARGEST_GRAPH)
     try:
-        if flat := check_graph(content, allow_ops):
+        flat = check_graph(content, allow_ops)
+    except PurdistError:
+        raise
+    except ValueError as error:  # escaped and cut short
+        raise _corrupt(path, "a PIR program", str(error)) from None
+    try:
+        if flat:
             _parsed(flat)
         return _parsed(content)  # what was looked at, whatever became of the file
     except PurdistError:
         raise
-    except ValueError as error:  # ours, escaped and cut short
-        raise _corrupt(path, "a PIR program", str(error)[:500]) from None
     except Exception as error:  # whatever Paddle raises
         said = shown(str(error).strip().rpartition("\n")[2], 300)
         raise _corrupt(path, "a PIR program", said) from error
