@@ -77,7 +77,8 @@ def _by_teacher(program: Program, digests: Collection[str]) -> Mapping[str, tupl
         variable = program.variables[name]
         computed = variable.role == "activation" and not variable.is_mapped_input
         prefix = variable.network if computed else None
-        if prefix in program.teachers and program.modes.training.values[name].id in fed:
+        value = program.modes.training.values[name]
+        if prefix in program.teachers and graphs.value_id(value) in fed:
             found[prefix] = (*found.get(prefix, ()), name)
     return MappingProxyType(found)
 
@@ -210,7 +211,9 @@ def _twin_faults(
         pairs = [(learning[0], learning[1])]
     values = program.modes.training.values
     identities = {
-        key: values[name].id for key, name in spec.variables.items() if isinstance(name, str)
+        key: graphs.value_id(values[name])
+        for key, name in spec.variables.items()
+        if isinstance(name, str)
     }
     for one, other in pairs:
         same = other in identities and identities[other] == identities.get(one)

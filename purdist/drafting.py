@@ -91,7 +91,7 @@ class ProgramDraft:
         self, term: str, spec: LossSpec, digests: Sequence[tuple[Digest, paddle.Tensor]]
     ) -> None:
         """Accepts what runs with a teacher, under the name of what it is computed from."""
-        identities = [value.id for _, value in digests]
+        identities = [graphs.value_id(value) for _, value in digests]
         gone: dict[str, paddle.Tensor] = {}
         for (digest, value), identity in zip(digests, identities, strict=True):
             name = _name_of(spec.variables[digest.reads[0]])
@@ -169,7 +169,7 @@ class ProgramDraft:
                 total = total + part
             for guarded in self._guarded_terms:
                 # No update then comes before all of them are computed.
-                total = total * graphs.op_of(terms[guarded]).operands_source()[1].astype(dtype)
+                total = total * graphs.guard_in(terms[guarded]).astype(dtype)
             self._added.take(name, total)
         scopes.initialise(self._store.scope, startup, self._store.place)
 

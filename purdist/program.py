@@ -263,7 +263,7 @@ class Program:
     @cached_property
     def _fed(self) -> Mapping[str, Variable]:
         """The inputs, with what a teacher that reads one knows of its sizes."""
-        ids = {name: self.modes.value(name).id for name in self.variables}
+        ids = {name: graphs.value_id(self.modes.value(name)) for name in self.variables}
         inputs = {ids[name]: self.variables[name] for name in self.inputs}
         for name, variable in self.variables.items():
             read = inputs.get(ids[name]) if variable.owner == "teacher" else None

@@ -128,7 +128,7 @@ def _short(array: npt.NDArray[Any] | None) -> str:
 
 def _first_difference(run: _Run, known: _Run, feed: Arrays) -> str | None:
     """The first statement after which the two have different numbers."""
-    here, there = _by_statement(run.term), _by_statement(known.term)
+    here, there = (graphs.computed_by_statement(one.term.program, FLOATS) for one in (run, known))
     shared = [statement for statement in there if statement in here]
     try:
         got = run.fetched({statement: here[statement] for statement in shared}, feed)
@@ -136,17 +136,6 @@ def _first_difference(run: _Run, known: _Run, feed: Arrays) -> str | None:
     except Exception:
         return None
     return next((s for s in shared if not agree(got[s], expected[s])), None)
-
-
-def _by_statement(term: Term) -> dict[str, paddle.Tensor]:
-    """What each statement computed last."""
-    values: dict[str, paddle.Tensor] = {}
-    for op in graphs.operations(term.program):
-        if not graphs.is_feed(op) and op.name() != graphs.PARAMETER:
-            floats = [v for v in op.results() if graphs.is_tensor(v)]
-            floats = [v for v in floats if graphs.dtype_name(v.dtype) in FLOATS]
-            values.update((graphs.statement_of(op), value) for value in floats[:1])
-    return values
 
 
 def _feed(term: Term) -> Arrays:

@@ -62,7 +62,7 @@ def _make(scope: Scope, name: str) -> Memory:
 
 def initialise(scope: Scope, startup: paddle.static.Program, place: Place) -> None:
     """Runs a startup program and puts the weights it sets into ``scope``."""
-    if not startup.global_block().ops:
+    if not list(graphs.operations(startup)):
         return
     # The executor would put them into the uppermost parent of `scope`.
     drawn = paddle.static.Scope()

@@ -219,7 +219,7 @@ def left_of(variables: Mapping[str, Variable], modes: graphs.Modes) -> dict[str,
 def _describe(name: str, modes: graphs.Modes, buffers: set[str], owner: Owner) -> Variable:
     value = modes.value(name)
     op = graphs.op_of(value)
-    parameter = graphs.parameter_name(op) if op.name() == graphs.PARAMETER else None
+    parameter = graphs.parameter_name(op) if graphs.is_parameter(value) else None
     role: Role = "activation"
     if parameter is not None:
         role = "buffer" if parameter in buffers else "parameter"

@@ -27,7 +27,7 @@ class Additions:
     def __init__(self, draft: graphs.Draft, taken: Collection[str]) -> None:
         self._draft = draft
         self._taken = taken
-        self._seen = {op.id() for op in draft.operations()}
+        self._seen = set(map(graphs.op_id, draft.operations()))
         self._computed: _Known = {}
         self._digested: _Known = {}
         self._digests: dict[str, str] = {}
@@ -37,7 +37,7 @@ class Additions:
 
     def unseen(self) -> list[graphs.Operation]:
         """What was built since the last time."""
-        return [op for op in self._draft.operations() if op.id() not in self._seen]
+        return [op for op in self._draft.operations() if graphs.op_id(op) not in self._seen]
 
     def take(self, name: str, result: paddle.Tensor) -> paddle.Tensor:
         """Accepts what was built since the last time; ``result`` of it is called ``name``.
@@ -47,7 +47,7 @@ class Additions:
         Raises:
             NameClashError: It has a parameter of a name that is taken.
         """
-        new, identity = self.unseen(), result.id
+        new, identity = self.unseen(), graphs.value_id(result)
         self._name_parameters(name, new)
         result = self._merged(new, self._computed).get(identity, result)
         self._accept(name, result, self.unseen())
@@ -65,17 +65,19 @@ class Additions:
             What it is called: what an earlier loss has computed already has a name. And id of a
             value that is gone -> the value that stands in for it.
         """
-        new, identity = graphs.upstream(self.unseen(), result), result.id
-        ids = {op.id() for op in new}
+        new = graphs.upstream(self.unseen(), result)
+        ids = set(map(graphs.op_id, new))
         gone = self._merged(new, self._digested)
-        result = gone.get(identity, result)
-        if result.id not in self._digests:
+        result = gone.get(graphs.value_id(result), result)
+        identity = graphs.value_id(result)
+        if identity not in self._digests:
             numbered = itertools.chain((name,), (f"{name}_{k}" for k in itertools.count(1)))
             free = next(n for n in numbered if n not in self._taken and n not in self.values)
-            made = self._accept(free, result, [op for op in self.unseen() if op.id() in ids])
+            own = [op for op in self.unseen() if graphs.op_id(op) in ids]
+            made = self._accept(free, result, own)
             self.networks |= dict.fromkeys(made, teacher)
-            self._digests[result.id] = free
-        return self._digests[result.id], gone
+            self._digests[identity] = free
+        return self._digests[identity], gone
 
     def _merged(self, new: Sequence[graphs.Operation], known: _Known) -> _Gone:
         graphs.record_stops(self._draft, new)
@@ -89,7 +91,7 @@ class Additions:
         self.values.update(made)
         self.values.setdefault(name, result)  # a value that was there before
         self.operations += new
-        self._seen.update(op.id() for op in new)
+        self._seen.update(map(graphs.op_id, new))
         return [*made]
 
     def _name_parameters(self, term: str, new: Sequence[graphs.Operation]) -> None:

@@ -55,10 +55,10 @@ class Code:
         rest = {key: value for key, value in values.items() if key not in self.taught}
         returned = self.digest({key: values[key] for key in self.taught})
         self._check(returned, rest)
-        handed_on = {value.id for value in values.values()}
+        handed_on = set(map(graphs.value_id, values.values()))
         # A copy is what was computed until then, whatever is written over it later.
         self.digests = {
-            key: value if value.id in handed_on else paddle.assign(value)
+            key: value if graphs.value_id(value) in handed_on else paddle.assign(value)
             for key, value in returned.items()
         }
         return self.build({**rest, **self.digests})

@@ -46,19 +46,19 @@ def digests_of(term: str, built: Term, teachers: Mapping[str, str | None]) -> li
         InvalidArgumentError: A digest has other rows than the batch, has weights, draws random
             numbers, or is not computed from one teacher alone.
     """
-    variables = {value.id: key for key, value in built.feeds.items()}
+    variables = {graphs.value_id(value): key for key, value in built.feeds.items()}
     found: list[Digest] = []
     faults: list[PurdistError] = []
     for key, value in built.digests.items():
-        if value.id in variables:
-            variable = variables[value.id]
+        variable = variables.get(graphs.value_id(value))
+        if variable is not None:
             found.append(Digest(key, value, (variable,), teachers[variable], computed=False))
             continue
         ops = graphs.upstream(graphs.operations(built.program), value)
         read = graphs.value_ids(op for op in ops if graphs.is_feed(op))
-        reads = tuple(variable for identity, variable in variables.items() if identity in read)
-        of = {teachers[variable] for variable in reads}
-        rows = {built.feeds[variable].shape[0] for variable in reads if built.feeds[variable].shape}
+        reads = tuple(key for identity, key in variables.items() if identity in read)
+        of = {teachers[key] for key in reads}
+        rows = {built.feeds[key].shape[0] for key in reads if built.feeds[key].shape}
         faults += _faults(term, key, value, ops, rows, of)
         found.append(Digest(key, value, reads, next(iter(of), None)))
     if faults:

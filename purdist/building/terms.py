@@ -140,7 +140,7 @@ def _build(
             result = _scalar(name, result)
     _check(name, draft)
     graphs.mend_loops(draft)
-    _tie(draft)
+    graphs.tie_parameters(draft)
     return Term(draft.finish().program, startup, feeds, code.digests, result)
 
 
@@ -214,7 +214,7 @@ def _own(name: str, draft: graphs.Draft, result: object) -> paddle.Tensor:
             "Return what the ops on the function's arguments compute.",
         )
     ops = draft.operations()
-    if not graphs.value_ids(ops).issuperset({*graphs.read_ids(ops), result.id}):
+    if not graphs.value_ids(ops).issuperset({*graphs.read_ids(ops), graphs.value_id(result)}):
         raise _foreign(name, "a value or layer of another program")
     return result
 
@@ -225,7 +225,7 @@ def _newest(
     """``value`` after all that was written over, which every read gets the newest of."""
     try:
         overwriting.settle(draft)
-        last = max(op.id() for op in draft.operations())
+        last = max(map(graphs.op_id, draft.operations()))
         return overwriting.newest(value, until=last)
     except graphs.StaleReadError as error:
         raise InvalidArgumentError(
@@ -260,19 +260,6 @@ def _check(name: str, draft: graphs.Draft) -> None:
             "Leave append_backward, paddle.grad and minimize out of it: purdist.minimize adds the "
             "gradients of the whole loss.",
         )
-
-
-def _tie(draft: graphs.Draft) -> None:
-    """Makes one parameter of those that bear one name, which Paddle has be of one kind."""
-    found: dict[str, graphs.Operation] = {}
-    for op in draft.operations():
-        if op.name() != graphs.PARAMETER:
-            continue
-        first = found.setdefault(graphs.parameter_name(op), op)
-        if first is op:
-            continue
-        op.replace_all_uses_with(first.results())
-        graphs.erase(draft, [op])
 
 
 def _remembering(name: str, what: str) -> InvalidArgumentError:

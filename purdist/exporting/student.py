@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from purdist import graphs
 from purdist.cutting import part, without_prefix
 from purdist.errors import InvalidArgumentError
 from purdist.exporting.source import program_of
@@ -59,7 +60,7 @@ def _mapped(program: Program, own: Sequence[str]) -> list[str]:
     computed: set[str] = set()
     for name in own:
         variable = program.variables[name]
-        value = program.modes.value(name).id
+        value = graphs.value_id(program.modes.value(name))
         if variable.is_mapped_input:
             inputs.setdefault(value, name)
         else:

@@ -200,6 +200,15 @@ def _declares_once(program: paddle.static.Program) -> bool:
     return len(set(declared[0])) == len(declared[1])
 
 
+def tie_parameters(draft: Draft) -> None:
+    """Makes one parameter of those that bear one name, which Paddle has be of one kind."""
+    first: dict[str, Operation] = {}
+    for op in draft.operations():
+        if op.name() == PARAMETER and first.setdefault(parameter_name(op), op) is not op:
+            op.replace_all_uses_with(first[parameter_name(op)].results())
+            op.erase()
+
+
 def to_front(draft: Draft, values: Sequence[paddle.Tensor]) -> None:
     """Makes ``values``, which are feeds and weights, the first that ``draft`` computes."""
     for value in reversed(values):

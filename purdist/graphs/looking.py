@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TypeAlias, TypeGuard
 
 import numpy as np
@@ -77,6 +77,16 @@ def is_list(value: paddle.Tensor) -> bool:
 def identity(value: paddle.Tensor) -> str | None:
     """What tells ``value`` from every other, None for the absent operand of an op."""
     return value.id if value.initialized() else None
+
+
+def value_id(value: paddle.Tensor) -> str:
+    """The same of a value that is there."""
+    return value.id
+
+
+def op_id(op: Operation) -> int:
+    """What tells ``op`` from every other: a number that grows as ops are made."""
+    return op.id()
 
 
 def value_ids(ops: Iterable[Operation]) -> set[str]:
@@ -165,6 +175,12 @@ def is_declared(op: Operation) -> bool:
 def declared_name(op: Operation) -> str:
     """The name that such an op gives what it declares."""
     return parameter_name(op) if op.name() == PARAMETER else data_name(op)
+
+
+def declarations(program: paddle.static.Program) -> Iterator[tuple[str, paddle.Tensor]]:
+    """What ops of ``program`` declare, by name, those in while and if regions too."""
+    for op in filter(is_declared, operations(program, regions=True)):
+        yield declared_name(op), op.result(0)
 
 
 def is_feed(op: Operation) -> bool:
@@ -317,6 +333,18 @@ def signature(program: paddle.static.Program) -> str:
                 yield from lines(block.ops)
 
     return "\n".join(lines(operations(program)))
+
+
+def computed_alike(
+    ops: Sequence[Operation], others: Sequence[Operation]
+) -> Iterator[tuple[paddle.Tensor, paddle.Tensor]]:
+    """What ``ops`` compute beside what ``others`` do: nothing where they are other ops."""
+    if [op.name() for op in ops] != [op.name() for op in others]:
+        return
+    for one, other in zip(ops, others, strict=True):
+        for value, twin in zip(one.results(), other.results(), strict=True):
+            if identity(value):
+                yield value, twin
 
 
 def is_pure(op: Operation) -> bool:

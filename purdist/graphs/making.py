@@ -267,6 +267,11 @@ def translate(
     return Draft(program), versions
 
 
+def names_in_regions(main: paddle.static.Program) -> set[str]:
+    """The names of variables of an old program inside while and if regions."""
+    return {name for block in main.blocks[1:] for name in block.vars}
+
+
 def _split_lists(
     program: paddle.static.Program,
 ) -> tuple[dict[str, list[paddle.Tensor]], dict[str, Operation]]:

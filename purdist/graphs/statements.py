@@ -5,14 +5,21 @@ from __future__ import annotations
 import contextlib
 import os
 import traceback
-from collections.abc import Iterable, Iterator, Mapping
-from itertools import pairwise
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from itertools import islice, pairwise
 from pathlib import Path
 from typing import Any
 
 import paddle
 
-from purdist.graphs.looking import Operation, short_name
+from purdist.graphs.looking import (
+    Operation,
+    dtype_name,
+    is_declared,
+    is_tensor,
+    operations,
+    short_name,
+)
 
 PADDLE = str(Path(paddle.__file__).parent) + os.sep
 PURDIST = str(Path(__file__).parents[1]) + os.sep
@@ -27,6 +34,18 @@ def statement_of(op: Operation) -> str:
     lines: list[str] = attributes.get("op_callstack") or []
     built = _stated(zip(lines[::2], lines[1::2], strict=False), _GRAPHS)
     return next(built, repr(short_name(op)))
+
+
+def computed_by_statement(
+    program: paddle.static.Program, dtypes: Collection[str]
+) -> dict[str, paddle.Tensor]:
+    """The first tensor of one of ``dtypes`` of the last op that each statement built."""
+    values: dict[str, paddle.Tensor] = {}
+    for op in operations(program):
+        if not is_declared(op):
+            found = (v for v in filter(is_tensor, op.results()) if dtype_name(v.dtype) in dtypes)
+            values.update((statement_of(op), value) for value in islice(found, 1))
+    return values
 
 
 def statements_in(text: str) -> Iterator[str]:

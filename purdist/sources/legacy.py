@@ -27,15 +27,14 @@ def translate(
     for name, written in versions.items():
         # An input or a running statistic that is written over keeps its name.
         final = own.get(name, written[-1])
-        if graphs.is_tensor(final) and final.id in reachable:
+        if graphs.is_tensor(final) and graphs.value_id(final) in reachable:
             values[name] = final
     values.update(_named(values, names))
     _restore_gradients(main, draft, versions)
     draft.values = values
     graphs.read_through_assignments(draft)
     draft.values = graphs.made_names(draft.operations(), draft.values)
-    inner = frozenset(name for block in main.blocks[1:] for name in block.vars)
-    return draft, inner.difference(values)
+    return draft, frozenset(graphs.names_in_regions(main).difference(values))
 
 
 def translate_model(
@@ -94,12 +93,12 @@ def _restore_gradients(
     for value in own.values():
         value.stop_gradient = False
     graphs.refresh_gradients(draft)
-    begins = {value.id for value in own.values()}
+    begins = set(map(graphs.value_id, own.values()))
     for old in main.list_vars():
         for value in filter(graphs.is_tensor, versions.get(old.name, ())):
             if graphs.is_parameter(value):
                 _restore_parameter(old, value)
-            elif value.id not in begins:
+            elif graphs.value_id(value) not in begins:
                 value.stop_gradient = old.stop_gradient
     graphs.record_stops(draft)
 

@@ -79,4 +79,6 @@ def free(
 
 def same(one: paddle.Tensor | None, other: paddle.Tensor | None) -> bool:
     """Whether both are one value."""
-    return one is not None and other is not None and one.id == other.id
+    if one is None or other is None:
+        return False
+    return graphs.value_id(one) == graphs.value_id(other)

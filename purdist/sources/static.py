@@ -23,6 +23,7 @@ from purdist.errors import (
 from purdist.origins import Origin, Tensors
 from purdist.program import Program
 from purdist.sources import legacy, other_mode
+from purdist.sources.names import same
 from purdist.sources.ops import check_deterministic, check_forward, warn_of_unsafe
 from purdist.store import Store
 from purdist.variables import Variable, check_name, describe_values
@@ -214,7 +215,7 @@ def _check_names(main: paddle.static.Program, names: Mapping[str, paddle.Tensor]
     own = graphs.own_names(graphs.operations(main))
     faults: list[PurdistError] = []
     for name, value in names.items():
-        if not graphs.is_value(value) or value.id not in reachable:
+        if not graphs.is_value(value) or graphs.value_id(value) not in reachable:
             faults.append(
                 ForeignValueError(
                     f"Expected names[{name!r}] to be a value of the program, got "
@@ -222,7 +223,7 @@ def _check_names(main: paddle.static.Program, names: Mapping[str, paddle.Tensor]
                     "Give what an op of this very program returned, outside while and if regions.",
                 )
             )
-        elif name in own and own[name].id != value.id:
+        elif name in own and not same(own[name], value):
             faults.append(
                 NameClashError(
                     f"Expected names[{name!r}] to be a new name, got that of an input or "
@@ -237,9 +238,9 @@ def _check_names(main: paddle.static.Program, names: Mapping[str, paddle.Tensor]
 def _check_declared(main: paddle.static.Program) -> None:
     """Refuses two feeds or weights of one name that are not one."""
     known: dict[str, tuple[object, ...]] = {}
-    for op in filter(graphs.is_declared, graphs.operations(main, regions=True)):
-        name, value = graphs.declared_name(op), op.result(0)
-        kind = (op.name(), list(value.shape), graphs.dtype_name(value.dtype), value.stop_gradient)
+    for name, value in graphs.declarations(main):
+        what = "a weight" if graphs.is_parameter(value) else "a feed"
+        kind = (what, list(value.shape), graphs.dtype_name(value.dtype), value.stop_gradient)
         if known.setdefault(name, kind) != kind:
             raise NameClashError(
                 f"Expected what bears one name to be one feed or weight, got {name!r} as "
@@ -249,10 +250,8 @@ def _check_declared(main: paddle.static.Program) -> None:
 
 
 def _in_words(kind: tuple[object, ...]) -> str:
-    op, shape, dtype, stopped = kind
-    if op != graphs.PARAMETER:
-        return f"a feed {shape} {dtype}"
-    return f"a weight {shape} {dtype}{', frozen' if stopped else ''}"
+    what, shape, dtype, stopped = kind
+    return f"{what} {shape} {dtype}{', frozen' if stopped and what == 'a weight' else ''}"
 
 
 def _without_memory(source: graphs.Graph, scope: graphs.Scope) -> frozenset[str]:

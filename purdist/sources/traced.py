@@ -105,7 +105,7 @@ class Traced:
                 put_out = named[id(call.layer), number] = []
                 for full_name, value in record.values(name, call):
                     own = full_name
-                    if value.id not in reachable:
+                    if graphs.value_id(value) not in reachable:
                         inner.add(own)
                     else:
                         if not same(record.outputs.get(own), value):
@@ -130,19 +130,18 @@ def made_in_both(
     can be told for calls that do the same in both modes; where a layer does one thing in
     training and another in eval mode, nothing says which of its values are meant to be one.
     """
-    made = {v.id: name for name, v in graph.values.items() if name not in training.given}
-    named = {value.id for value in inference.given.values()}
+    made = {
+        graphs.value_id(value): name
+        for name, value in graph.values.items()
+        if name not in training.given
+    }
+    named = set(map(graphs.value_id, inference.given.values()))
     both: dict[str, paddle.Tensor] = {}
     for name, call in training.calls.items():
         other = inference.calls.get(name)
-        if other is None or _kinds(call) != _kinds(other):
-            continue
-        for one, two in zip(call.operations, other.operations, strict=True):
-            for value, twin in zip(one.results(), two.results(), strict=True):
-                if graphs.identity(value) in made and twin.id not in named:
-                    both[made[value.id]] = twin
+        theirs = other.operations if other else []
+        for value, twin in graphs.computed_alike(call.operations, theirs):
+            known = made.get(graphs.value_id(value))
+            if known is not None and graphs.value_id(twin) not in named:
+                both[known] = twin
     return both
-
-
-def _kinds(call: graphs.Call) -> list[str]:
-    return [op.name() for op in call.operations]

@@ -62,19 +62,16 @@ def _loop_faults(program: Program) -> Iterator[InvalidArgumentError]:
 
 
 def _recurrence_faults(program: Program) -> Iterator[InvalidArgumentError]:
-    for op in graphs.inferring_recurrences(program.graph):
-        rate = op.attrs()["dropout_prob"]
-        if rate:
-            yield InvalidArgumentError(
-                f"Expected a recurrent layer that infers, and that a gradient goes through, to "
-                f"have no dropout, got {rate:g} in {graphs.layer_of(op)!r}.",
-                "Make it with dropout=0.0: it drops nothing, and its weights are the same.",
-            )
+    for layer, rate in graphs.dropping_recurrences(program.graph):
+        yield InvalidArgumentError(
+            f"Expected a recurrent layer that infers, and that a gradient goes through, to "
+            f"have no dropout, got {rate:g} in {layer!r}.",
+            "Make it with dropout=0.0: it drops nothing, and its weights are the same.",
+        )
 
 
 def _table_faults(program: Program) -> Iterator[InvalidArgumentError]:
-    for op in graphs.sparse_lookups(program.graph):
-        table = graphs.parameter_name(graphs.op_of(op.operand_source(1)))
+    for table in graphs.sparse_tables(program.graph):
         yield InvalidArgumentError(
             f"Expected tables that learn with dense gradients, got sparse=True for {table!r}.",
             "Make the embedding with sparse=False, and every row of it moves; or freeze it.",

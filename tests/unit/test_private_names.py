@@ -24,6 +24,23 @@ HIDDEN = {"base", "core", "dy2static", "framework", "libpaddle", "pir", "pir_uti
 """The modules under them that it does not."""
 
 
+UNDOCUMENTED = {
+    *("all_used_ops", "as_vec_type", "attrs", "copy_to_block", "erase", "first_use"),
+    *("get_defining_op", "get_parent_block", "has_attr", "has_one_use", "is_dense_tensor_type"),
+    *("id", "initialized", "move_after", "move_before", "num_operands", "num_regions"),
+    *("num_results", "operand", "operand_source", "operands", "operands_source", "regions"),
+    *("replace_all_uses_with", "replace_grad_users_with", "results", "set_bool_attr"),
+    *("set_int_attr", "set_source", "set_str_attr", "str_attr", "use_empty"),
+}
+"""What an op, a value or a block of a PIR program has, and a tensor or a program has not."""
+
+CALLED = {"name": 0, "result": 1}
+"""The same of what others have too: with how many arguments an op's is called."""
+
+LEFT = {("exporting/inference.py", "id")}
+"""Where one is left."""
+
+
 def private_names(source: str) -> Iterator[str]:
     """Each use of a private name in ``source``: what a class of its own calls so is its own."""
     tree = ast.parse(source)
@@ -50,10 +67,27 @@ def names_in(node: ast.AST) -> Iterator[str]:
         yield from (str(a.value) for a in node.args[1:2] if isinstance(a, ast.Constant))
 
 
+def undocumented(source: str) -> Iterator[str]:
+    """Each use in ``source`` of what is undocumented of ops: `graphs` has functions for it."""
+    tree = ast.parse(source)
+    own = set(own_names(tree))
+    asked = [node for node in ast.walk(tree) if isinstance(node, ast.Attribute)]
+    called = [
+        node.func
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and CALLED.get(node.func.attr) == len(node.args) + len(node.keywords)
+    ]
+    for node in [*(node for node in asked if node.attr in UNDOCUMENTED), *called]:
+        if node.attr not in own and ast.unparse(node.value) != "graphs":
+            yield node.attr
+
+
 def is_private(name: str) -> bool:
     if name.split(".", maxsplit=1)[0] == "paddle":
         return name not in PUBLIC
-    if name == "_fields":  # of a named tuple: Python's own
+    if name in ("_fields", "_getframe", "_is_protocol"):  # Python's own
         return False
     return name in HIDDEN or (name.startswith("_") and not name.startswith("__"))
 
@@ -73,6 +107,12 @@ def own_names(tree: ast.AST) -> Iterator[str]:
 @pytest.mark.parametrize("file", OUTSIDE, ids=lambda file: str(file.relative_to(PACKAGE)))
 def test_no_module_outside_graphs_has_a_private_name_of_paddles(file: Path) -> None:
     assert list(private_names(file.read_text())) == []
+
+
+@pytest.mark.parametrize("file", OUTSIDE, ids=lambda file: str(file.relative_to(PACKAGE)))
+def test_no_module_outside_graphs_asks_an_op_for_what_is_undocumented(file: Path) -> None:
+    found = {(str(file.relative_to(PACKAGE)), name) for name in undocumented(file.read_text())}
+    assert found <= LEFT
 
 
 @pytest.mark.parametrize("file", OUTSIDE, ids=lambda file: str(file.relative_to(PACKAGE)))
@@ -121,3 +161,36 @@ def test_a_private_name_is_seen(source: str) -> None:
 )
 def test_a_public_name_or_ones_own_is_not(source: str) -> None:
     assert list(private_names(source)) == []
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "graphs.op_of(total).operands_source()[1]",
+        "op.operand_source(1)",
+        "op.attrs()['dropout_prob']",
+        "[v for op in ops for v in op.results()]",
+        "op.result(0)",
+        "op.name() == 'pd_op.data'",
+        "first.replace_all_uses_with(second)",
+        "known[value.id]",
+        "ids = map(op.id, ops)",
+    ],
+)
+def test_what_is_undocumented_of_ops_is_seen(source: str) -> None:
+    assert list(undocumented(source))
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "tensor.name",
+        "step.result()",
+        "term.result",
+        "attrs.evolve(cut)",
+        "id(tensor)",
+        "graphs.erase(draft, ops)",
+    ],
+)
+def test_what_bears_such_a_name_elsewhere_is_not(source: str) -> None:
+    assert not list(undocumented(source))

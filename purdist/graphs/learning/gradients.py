@@ -6,7 +6,7 @@ and from which weights are trainable, and are derived anew whenever either chang
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import paddle
 from paddle.base import core
@@ -22,7 +22,10 @@ from purdist.graphs.looking import (
     Operation,
     dtype_name,
     is_tensor,
+    layer_of,
+    op_of,
     operations,
+    parameter_name,
     yielded,
 )
 
@@ -188,10 +191,18 @@ def keep_for_gradients(draft: Draft) -> None:
         op.set_bool_attr("is_test", False)  # noqa: FBT003 - Paddle takes it by position
 
 
-def sparse_lookups(program: paddle.static.Program) -> list[Operation]:
-    """The look-ups in tables that learn, and whose gradients were meant to be sparse."""
+def dropping_recurrences(program: paddle.static.Program) -> Iterator[tuple[str, float]]:
+    """The layers of those with dropout, and its rate: they would drop as they train."""
+    for op in inferring_recurrences(program):
+        rate = float(str(op.attrs()["dropout_prob"]))
+        if rate:
+            yield layer_of(op), rate
+
+
+def sparse_tables(program: paddle.static.Program) -> list[str]:
+    """The tables that learn, and whose gradients were meant to be sparse, for each look-up."""
     return [
-        op
+        parameter_name(op_of(op.operand_source(1)))
         for op in operations(program, regions=True)
         if op.name().startswith("pd_op.embedding")
         and op.attrs().get("sparse")

@@ -297,6 +297,11 @@ def guard(unmet: Sequence[Meeting], like: paddle.Tensor, names: Sequence[str]) -
     return row.reshape([])
 
 
+def guard_in(product: paddle.Tensor) -> paddle.Tensor:
+    """The `guard` in what a value was multiplied with one to."""
+    return op_of(product).operand_source(1)
+
+
 def _guard_inside(meeting: Meeting, op: Operation, names: Sequence[str]) -> None:
     value = meeting.values[0]
     with paddle.static.program_guard(paddle.static.default_main_program()):
