@@ -22,16 +22,12 @@ from purdist.graphs.calling.writes import read_through_writes, unreadable_writes
 from purdist.graphs.changing import (
     declare_once,
     erase,
-    freeze,
     let_go_of_others,
     merge_twins,
     name_parameter,
     read_through_assignments,
-    refresh_gradients,
     rename_parameters,
-    set_inference,
     set_layer,
-    set_training,
     split_lists,
     tie_parameters,
     to_front,
@@ -72,6 +68,16 @@ from purdist.graphs.learning.optimizers import (
     tensors_in,
 )
 from purdist.graphs.learning.precision import computes_low, in_float32_where_needed
+from purdist.graphs.learning.switching import (
+    set_inference,
+    set_training,
+)
+from purdist.graphs.learning.trainable import (
+    freeze,
+    let_weights_learn,
+    record_old,
+    record_owner,
+)
 from purdist.graphs.looking import (
     Kind,
     Operation,
@@ -84,7 +90,6 @@ from purdist.graphs.looking import (
     has_sizes,
     is_feed,
     is_in_a_program,
-    is_old_parameter,
     is_parameter,
     is_program,
     is_tensor,
@@ -250,7 +255,6 @@ __all__ = [
     "is_feed",
     "is_from_file",
     "is_in_a_program",
-    "is_old_parameter",
     "is_ours",
     "is_parameter",
     "is_program",
@@ -263,6 +267,7 @@ __all__ = [
     "kind_of",
     "layer_of",
     "let_go_of_others",
+    "let_weights_learn",
     "loaded_old_model",
     "lookups",
     "lost_gradients",
@@ -304,8 +309,9 @@ __all__ = [
     "read_through_assignments",
     "read_through_writes",
     "read_weights",
+    "record_old",
+    "record_owner",
     "record_stops",
-    "refresh_gradients",
     "regularizer_of",
     "rename_parameters",
     "said",

@@ -1,4 +1,4 @@
-"""Changing a draft: its mode, its names, what it computes twice."""
+"""Changing a draft: its names, what it computes twice, what it writes over."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from paddle.base.libpaddle import pir
 
 from purdist.graphs.drafts import Draft, Graph, carry_attributes
 from purdist.graphs.looking import (
-    COPY,
     PARAMETER,
     STOPS,
     Operation,
@@ -23,80 +22,11 @@ from purdist.graphs.looking import (
     is_pure,
     op_of,
     operations,
-    overwritten,
     parameter_name,
     written_parameters,
 )
 
 _SET_PARAMETER = "builtin.set_parameter"
-
-
-def set_inference(draft: Draft, some: Iterable[Operation] | None = None) -> None:
-    """Turns a draft, or ``some`` of its ops, to inference mode, while and if regions included.
-
-    Dropout lets everything through, batch norm uses, and does not touch, the statistics
-    it has gathered, unless its owner wanted those of the batch in either mode
-    (``use_global_stats=False``); no value takes a gradient and no parameter is trainable.
-    """
-    ops = draft.operations(some)
-    _set_mode(ops, inference=True)
-    _freeze(ops)
-
-
-def set_training(draft: Draft) -> None:
-    """Turns a draft that infers to training mode, while and if regions included.
-
-    Batch norm takes the statistics of the batch: that its owner wanted those it has gathered
-    in either mode (``use_global_stats=True``) cannot be told from inference mode. An op that
-    quantises keeps its scale where the graph does not hold what it would move it by.
-    """
-    _set_mode(draft.operations(), inference=False)
-    for op in draft.operations():
-        if op.name().startswith("pd_op.batch_norm"):
-            _gather_in_weights(op)
-
-
-def _gather_in_weights(norm: Operation) -> None:
-    """Undoes for ``norm`` what `write_to_copies` did: as it trains its statistics move."""
-    for value in overwritten(norm):
-        copy = op_of(value)
-        if copy.name() == COPY and is_parameter(copy.operand_source(0)):
-            copy.replace_all_uses_with([copy.operand_source(0)])
-            copy.erase()
-
-
-def _set_mode(ops: Iterable[Operation], *, inference: bool) -> None:
-    for op in ops:
-        if op.has_attr("is_test") and not _has_no_state(op):
-            op.set_bool_attr("is_test", inference)
-        # `trainable_statistics` is what Paddle notes `use_global_stats=False` as.
-        if op.has_attr("use_global_stats") and not op.attrs().get("trainable_statistics"):
-            op.set_bool_attr("use_global_stats", inference)
-        for block in op.blocks() if op.num_regions() else ():
-            _set_mode(block.ops, inference=inference)
-
-
-def _has_no_state(op: Operation) -> bool:
-    """Whether ``op`` quantises without the state that training reads: its kernel would crash."""
-    return op.name().startswith("pd_op.fake_") and not all(map(identity, op.operands_source()))
-
-
-def freeze(draft: Draft) -> None:
-    """Lets no value take a gradient, in regions neither, and trains no parameter."""
-    _freeze(draft.operations())
-
-
-def _freeze(ops: Iterable[Operation]) -> None:
-    for op in ops:
-        for value in op.results():
-            if identity(value):
-                value.stop_gradient = True
-        if op.name() == PARAMETER:
-            op.result(0).trainable = False
-        for block in op.blocks() if op.num_regions() else ():
-            for argument in block.args():
-                argument.stop_gradient = True
-            _freeze(block.ops)
 
 
 def split_lists(draft: Draft) -> None:
@@ -269,18 +199,6 @@ def let_go_of_others(draft: Draft) -> None:
             source = operand.source()
             if identity(source) and source.id not in own:
                 operand.set_source(stand_in)
-
-
-def refresh_gradients(draft: Draft) -> None:
-    """Derives afresh which values stop gradients, in while and if regions too."""
-    program = draft.program
-    program.global_block().refresh_stopgradient()
-    for op in operations(program, regions=True):
-        for block in op.blocks() if op.num_regions() else ():
-            # A while op reads its condition, then what its region begins with.
-            for argument, given in zip(block.args(), op.operands_source()[1:], strict=True):
-                argument.stop_gradient = given.stop_gradient
-            block.refresh_stopgradient()
 
 
 def read_through_assignments(draft: Draft) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import paddle
 
@@ -30,7 +30,7 @@ def translate(
         if graphs.is_tensor(final) and graphs.value_id(final) in reachable:
             values[name] = final
     values.update(_named(values, names))
-    _restore_gradients(main, draft, versions)
+    graphs.record_old(main, draft, versions)
     draft.values = values
     graphs.read_through_assignments(draft)
     draft.values = graphs.made_names(draft.operations(), draft.values)
@@ -76,38 +76,3 @@ def _named(
     if faults:
         raise together(faults)
     return named
-
-
-def _restore_gradients(
-    main: paddle.static.Program,
-    draft: graphs.Draft,
-    versions: Mapping[str, Sequence[paddle.Tensor]],
-) -> None:
-    """Lets gradients flow as the old program meant them to.
-
-    The translator marks the values it inserts itself (the reshape of a bias, that of
-    the input of a matmul) as if they stopped gradients, and forgets all flags of a
-    parameter. What the old program says is kept as if all that it begins with flowed.
-    """
-    own = graphs.own_names(draft.operations())
-    for value in own.values():
-        value.stop_gradient = False
-    graphs.refresh_gradients(draft)
-    begins = set(map(graphs.value_id, own.values()))
-    for old in main.list_vars():
-        for value in filter(graphs.is_tensor, versions.get(old.name, ())):
-            if graphs.is_parameter(value):
-                _restore_parameter(old, value)
-            elif graphs.value_id(value) not in begins:
-                value.stop_gradient = old.stop_gradient
-    graphs.record_stops(draft)
-
-
-def _restore_parameter(old: paddle.Tensor, value: paddle.Tensor) -> None:
-    is_parameter = graphs.is_old_parameter(old)
-    value.persistable = True
-    value.is_parameter = is_parameter
-    value.trainable = is_parameter and old.trainable and not old.stop_gradient
-    value.need_clip = getattr(old, "need_clip", True)
-    value.regularizer = getattr(old, "regularizer", None)
-    value.optimize_attr = getattr(old, "optimize_attr", {"learning_rate": 1.0})

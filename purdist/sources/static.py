@@ -110,7 +110,7 @@ def _source(
         _check_names(main, names)
         _check_declared(main)
         source = graphs.declare_once(graphs.Graph(main, names))
-        _record(source)
+        graphs.record_owner(source)
         source.values = graphs.made_names(source.operations(), source.values)
         return source, frozenset()
     if graphs.is_from_file(main):
@@ -188,14 +188,6 @@ def _check_writes(program: paddle.static.Program) -> None:
     ]
     if faults:
         raise together(faults)
-
-
-def _record(draft: graphs.Draft) -> None:
-    """Keeps what the owner said of gradients: where they stop, and which weights are frozen."""
-    graphs.record_stops(draft)
-    for value in graphs.own_names(draft.operations()).values():
-        if graphs.is_parameter(value) and value.stop_gradient:
-            value.trainable = False
 
 
 def _keep_scratch(draft: graphs.Draft) -> set[str]:

@@ -119,3 +119,31 @@ def test_imports_go_down_inside_graphs(module: Path) -> None:
 def test_modules_are_small(module: Path) -> None:
     bound = 400 if room_of(module) == "graphs" else 300
     assert len(module.read_text().splitlines()) <= bound
+
+
+FLAGS = {"stop_gradient", "trainable"}
+"""What says of a value whether it takes a gradient, and of a weight whether it learns."""
+
+SET_ELSEWHERE = {
+    "building/terms.py": "the stand-in of a variable, in a program of its own",
+    "drafting.py": "the weight of a term, a number that `train` writes",
+    "graphs/running/files.py": "Paddle's own file, which is written and dropped",
+    "sources/weights.py": "the tensors of a layer while it is traced, and what it says of them",
+    "testing/evaluating.py": "the inputs of a loss that is differentiated by them",
+}
+
+
+def test_flags_of_gradients_are_set_in_one_place() -> None:
+    """`graphs.learning`; and `graphs.calling`, where code of a user's sets them."""
+    places = {"graphs/learning", "graphs/calling"}
+    setting = {
+        module.relative_to(PACKAGE)
+        for module in MODULES
+        for node in ast.walk(ast.parse(module.read_text()))
+        if isinstance(node, ast.Attribute)
+        and isinstance(node.ctx, ast.Store)
+        and node.attr in FLAGS
+    }
+    assert places <= {str(path.parent) for path in setting}
+    elsewhere = {str(path) for path in setting if str(path.parent) not in places}
+    assert elsewhere <= SET_ELSEWHERE.keys()

@@ -25,7 +25,7 @@ from purdist.graphs.looking import (
     short_name,
 )
 
-_FLOATS = frozenset({"float16", "bfloat16", "float32", "float64"})
+FLOATS = frozenset({"float16", "bfloat16", "float32", "float64"})
 
 WHOLE: Mapping[str, tuple[int, ...]] = MappingProxyType(
     {
@@ -85,7 +85,7 @@ def _floats(op: Operation) -> Iterator[tuple[int, paddle.Tensor]]:
     operands = op.operands_source()
     for position in WHOLE.get(op.name(), ()):
         value = operands[position]
-        if is_tensor(value) and dtype_name(value.dtype) in _FLOATS:
+        if is_tensor(value) and dtype_name(value.dtype) in FLOATS:
             yield position, value
 
 

@@ -1,12 +1,12 @@
 """Where gradients flow: from what learns, save where the owner of a network stops them.
 
 What the owner says is noted on the ops and copied with them. All other flags follow from that
-and from which weights are trainable, and are derived anew whenever either changes.
+and from which weights are `trainable`, and are derived anew whenever either changes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import paddle
 from paddle.base import core
@@ -14,13 +14,13 @@ from paddle.base.libpaddle import pir
 
 from purdist.graphs.drafts import Draft
 from purdist.graphs.looking import (
-    DATA,
     IF,
     PARAMETER,
     STOPS,
     WHILE,
     Operation,
     dtype_name,
+    is_declared,
     is_tensor,
     layer_of,
     op_of,
@@ -75,33 +75,39 @@ def _marking(op: Operation) -> list[list[paddle.Tensor]] | None:
     return None
 
 
-def derive_gradients(draft: Draft) -> None:
-    """Lets gradients flow wherever something trainable lies upstream, and nowhere else."""
+def _learns(op: Operation) -> bool:
+    value = op.result(0)
+    return op.name() == PARAMETER and value.trainable and _takes_gradient(value)
+
+
+def derive_gradients(draft: Draft, *, begins: Callable[[Operation], bool] = _learns) -> None:
+    """Lets gradients flow wherever something trainable lies upstream, and nowhere else.
+
+    ``begins`` says of an op that declares a feed or a weight whether they flow from there.
+    """
     arrays: set[str] = set()
     known = -1
     while known != len(arrays):  # a loop reads what it has written in the round before
         known = len(arrays)
+        for op in filter(is_declared, operations(draft.program, regions=True)):
+            _set(op.result(0), flows=begins(op))
         _derive(draft.program.global_block(), arrays)
 
 
 def _derive(block: pir.Block, arrays: set[str]) -> None:
     """Marks what ``block`` computes. ``arrays`` are those in which something flows; it grows."""
     for op in block.ops:
-        if op.name() == PARAMETER:
-            value = op.result(0)
-            _set(value, flows=value.trainable and _takes_gradient(value))
-        elif op.name() == DATA:
-            _set(op.result(0), flows=False)
-        else:
-            _derive_regions(op, arrays)
-            flows = _flows(op)
-            recorded = str(op.attrs()[STOPS]).split() if op.has_attr(STOPS) else ()
-            for k, result in enumerate(op.results()):
-                if result.initialized():
-                    learns = flows[k] and str(k) not in recorded
-                    _set(result, flows=learns or result.id in arrays)
-            if op.name() == _WRITE and _any_flows(op.operands_source()):
-                arrays.add(op.operand_source(0).id)
+        if is_declared(op):
+            continue
+        _derive_regions(op, arrays)
+        flows = _flows(op)
+        recorded = str(op.attrs()[STOPS]).split() if op.has_attr(STOPS) else ()
+        for k, result in enumerate(op.results()):
+            if result.initialized():
+                learns = flows[k] and str(k) not in recorded
+                _set(result, flows=learns or result.id in arrays)
+        if op.name() == _WRITE and _any_flows(op.operands_source()):
+            arrays.add(op.operand_source(0).id)
 
 
 def _derive_regions(op: Operation, arrays: set[str]) -> None:

@@ -16,6 +16,7 @@ from paddle.base.libpaddle import pir
 from purdist.graphs.changing import set_layer
 from purdist.graphs.drafts import Draft, Graph
 from purdist.graphs.learning.gradients import derive_gradients
+from purdist.graphs.learning.trainable import set_trainable
 from purdist.graphs.looking import (
     COPY,
     DATA,
@@ -120,9 +121,7 @@ class _Computed:
         draft = cut(graph, outputs)
         weights = parameter_names(draft.operations())
         draft = cut(graph, [*outputs, *graph.known(weights)])
-        for op in draft.operations():
-            if op.name() == PARAMETER:  # which of them learn is another matter
-                op.result(0).trainable = True
+        set_trainable(draft, parameter_names(draft.operations()))  # which learn is another matter
         derive_gradients(draft)
         graph = draft.finish()
         computed = cls(graph.program, {}, {}, {})
