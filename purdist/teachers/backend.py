@@ -55,13 +55,21 @@ class Backend(ABC):
         What is read ahead is copied. With 0 it answers right before the step.
         """
 
+    @property
+    def in_step(self) -> bool:
+        """Whether the step computes the teacher itself: nothing is cut out, nothing started."""
+        return False
+
     @abstractmethod
-    def start(self, teacher: Program, outputs: tuple[str, ...]) -> Running:
+    def start(self, teacher: Program, outputs: tuple[str, ...]) -> Running | None:
         """Makes a teacher ready to be asked.
 
         Args:
             teacher: The teacher alone, cut out of the program: nothing in it learns.
             outputs: The variables of it that are asked for.
+
+        Returns:
+            It; None of a backend that is `in_step`, which has nothing to start.
         """
 
 

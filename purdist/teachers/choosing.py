@@ -32,7 +32,7 @@ def backends_of(
     """
     if not isinstance(teacher, Mapping):
         backend = _backend(teacher)
-        return {} if _is_graph(backend) else dict.fromkeys(needed_teachers(distillation), backend)
+        return {} if backend.in_step else dict.fromkeys(needed_teachers(distillation), backend)
     teachers = distillation.program.teachers
     backends = {prefix: _backend(choice) for prefix, choice in teacher.items()}
     for prefix in backends:
@@ -41,7 +41,7 @@ def backends_of(
             raise InvalidArgumentError(
                 f"Expected the prefixes of teachers, got {prefix!r}.", f"There are {there}."
             )
-    chosen = {prefix: one for prefix, one in backends.items() if not _is_graph(one)}
+    chosen = {prefix: one for prefix, one in backends.items() if not one.in_step}
     needed = needed_teachers(distillation) if chosen else ()
     for prefix in chosen:
         if prefix not in needed:
@@ -54,7 +54,3 @@ def backends_of(
 
 def _backend(choice: Choice) -> Backend:
     return _SHORT[choice] if isinstance(choice, str) else choice
-
-
-def _is_graph(backend: Backend) -> bool:
-    return isinstance(backend, InGraph)

@@ -238,6 +238,21 @@ def test_what_is_no_backend_is_refused() -> None:
     )
 
 
+class Forgetful(purdist.Backend):
+    """A backend that does not return what it started."""
+
+    ahead = 0
+
+    def start(self, teacher: purdist.Program, outputs: tuple[str, ...]) -> None:
+        OwnRunning(teacher, outputs, [])
+
+
+def test_only_a_backend_in_the_step_starts_nothing() -> None:
+    assert purdist.InGraph().in_step
+    assert not purdist.Inference().in_step
+    assert refused(Forgetful()).startswith("Expected Forgetful.start to return ")
+
+
 def test_a_teacher_that_no_loss_reads_is_refused() -> None:
     whole = distilled().source
     distillation = purdist.apply(whole, [purdist.KDLoss("t_logits", "logits")], prune=False)
