@@ -24,7 +24,7 @@ from purdist import graphs
 from purdist.arrays import Arrays
 from purdist.errors import PurdistError
 from purdist.program import Program
-from purdist.trying import agree, random_feed, vary
+from purdist.trying import agree, random_feed, told_apart, vary
 from purdist.variables import FLOATS
 
 _PRECISION = ("bfloat16", "float16", "float32", "float64")
@@ -244,10 +244,7 @@ def difference(got: Arrays, expected: Arrays, precision: str) -> str:
         if found.shape != array.shape:
             return f"{name!r} of shape {list(found.shape)} in place of {list(array.shape)}"
         if not agree(found, array, precision):
-            with np.errstate(all="ignore"):
-                off = np.abs(found.astype(np.float64) - array.astype(np.float64)).max()
-                largest = np.abs(array.astype(np.float64)).max()
-            return f"{name!r} off by {off:.2g}, where its largest number is {largest:.2g}"
+            return f"{name!r} {told_apart(found, array)}"
     return ""
 
 

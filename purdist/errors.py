@@ -211,3 +211,14 @@ def shown(text: str, limit: int = 80) -> str:
 def printable(name: str, limit: int = 80) -> str:
     """A name that a stranger may have written, plain where a message can hold it so."""
     return name if len(name) <= limit and name.isprintable() else shown(name, limit)
+
+
+def listed(things: Iterable[object], limit: int | None = None) -> str:
+    """All of ``things``, or the first, as a text lists them that must not end in nothing."""
+    texts = list(map(str, things))
+    return some(texts, limit or len(texts)) or "none"
+
+
+def layer_in_words(layer: str) -> str:
+    """A layer by its path, as a text tells it, which Paddle may not have kept."""
+    return f"the layer {layer!r}" if layer else "no named layer"

@@ -18,6 +18,7 @@ from purdist.errors import (
     PurdistError,
     ShapeMismatchError,
     UnknownVariableError,
+    listed,
     some,
     together,
 )
@@ -247,20 +248,19 @@ def _map_faults(
     missing = [n for n in inputs if n not in data_name_map and n not in keep_inputs]
     if missing:
         wanted = ", ".join(teacher.variables[name].spec for name in missing)
-        offered = ", ".join(student.variables[name].spec for name in student.inputs)
+        offered = listed(student.variables[name].spec for name in student.inputs)
         yield IncompleteMapError(
             f"Expected data_name_map to cover every teacher input, got none for {wanted}.",
-            f"Map it to a student variable (its inputs: {offered or 'none'}), or name it in "
+            f"Map it to a student variable (its inputs: {offered}), or name it in "
             "keep_inputs to feed it on its own.",
         )
 
 
 def _no_input(teacher: Program, name: str) -> UnknownVariableError:
-    inputs = ", ".join(teacher.variables[n].spec for n in teacher.inputs) or "none"
     what = "is no input" if name in teacher.variables else "the teacher does not have"
     return UnknownVariableError(
         f"Expected the name of a teacher input, got {name!r}, which {what}.",
-        f"The teacher's inputs: {inputs}.",
+        f"The teacher's inputs: {listed(teacher.variables[n].spec for n in teacher.inputs)}.",
     )
 
 

@@ -66,6 +66,21 @@ def _as_floats(numbers: npt.NDArray[np.float64], dtype: str) -> npt.NDArray[Any]
     return numbers.astype(dtype)
 
 
+def apart(one: npt.NDArray[Any], other: npt.NDArray[Any]) -> float:
+    """The largest difference of two arrays, infinite where one has no number or another shape."""
+    if one.shape != other.shape:
+        return float("inf")
+    with np.errstate(all="ignore"):
+        difference = np.abs(one.astype(np.float64) - other.astype(np.float64))
+    return float(np.nan_to_num(difference, nan=np.inf).max(initial=0.0))
+
+
+def told_apart(got: npt.NDArray[Any], expected: npt.NDArray[Any]) -> str:
+    """How far ``got`` is from what was expected, of the same shape, as a text tells it."""
+    largest = np.abs(expected.astype(np.float64)).max(initial=0.0)
+    return f"off by {apart(got, expected):.2g}, where the largest is {largest:.2g}"
+
+
 def agree(got: npt.NDArray[Any], expected: npt.NDArray[Any], dtype: str = "float32") -> bool:
     """Whether two arrays are one answer up to rounding: of one shape, nan and inf alike.
 

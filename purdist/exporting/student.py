@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from purdist import graphs
 from purdist.cutting import part, without_prefix
-from purdist.errors import InvalidArgumentError
+from purdist.errors import InvalidArgumentError, listed
 from purdist.exporting.source import program_of
 from purdist.program import Program
 from purdist.training import Training
@@ -39,7 +39,7 @@ def student_of(source: Program | Training, *, name_prefix: str | None = None) ->
         # `names`: a teacher's input that reads a student's variable is a second name of that.
         return part(program, own, names=own)
     if name_prefix not in program.teachers + program.peers:
-        there = ", ".join(map(repr, program.teachers + program.peers)) or "none"
+        there = listed(map(repr, program.teachers + program.peers))
         raise InvalidArgumentError(
             f"Expected the prefix of a network of the program, got {name_prefix!r}.",
             f"There are {there}. Leave name_prefix out for the student.",

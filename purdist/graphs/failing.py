@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy.typing as npt
 
-from purdist.errors import InvalidArgumentError, PurdistError, RunError, ShapeMismatchError, some
+from purdist.errors import InvalidArgumentError, PurdistError, RunError, ShapeMismatchError, listed
 from purdist.graphs.statements import statements_in
 
 MARK = "purdist: "
@@ -51,7 +51,7 @@ def check_not_empty(feed: Mapping[str, npt.NDArray[Any]]) -> None:
 def shapes_of(feed: Mapping[str, npt.NDArray[Any]]) -> str:
     """What was fed, as a text tells it: ``x [3, 6], y [3]``."""
     shapes = (f"{name} {list(array.shape)}" for name, array in sorted(feed.items()))
-    return some(shapes, _SHOWN) or "none"
+    return listed(shapes, _SHOWN)
 
 
 def said(text: str) -> str:

@@ -12,7 +12,7 @@ import paddle
 
 from purdist import graphs
 from purdist.checking import CHECKED_INSIDE
-from purdist.errors import ForeignValueError, InvalidArgumentError
+from purdist.errors import ForeignValueError, InvalidArgumentError, listed
 from purdist.losses.spec import LossSpec
 from purdist.variables import NewInput, Variable, check_name
 
@@ -160,7 +160,7 @@ class CustomLoss(LossSpec):
         except TypeError as error:
             raise InvalidArgumentError(
                 f"Expected variables= to name the parameters of the function, {signature}, got "
-                f"{', '.join(map(repr, self.variables)) or 'none'}: {error}.",
+                f"{listed(map(repr, self.variables))}: {error}.",
                 "Write CustomLoss(function, {'a parameter': 'the variable it gets', ...}).",
             ) from None
 

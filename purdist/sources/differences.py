@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from purdist.arrays import Arrays
+from purdist.trying import apart, told_apart
 
 Outputs = dict[tuple[int, int], list[npt.NDArray[Any]]]
 """The id of a layer and the number of its call -> the tensors that it put out."""
@@ -48,22 +49,13 @@ class Difference:
         """Whether it is small beside what a nudge of the inputs makes of the output."""
         if self.position >= len(moved) or self.got.shape != self.expected.shape:
             return False
-        return _apart(self.got, self.expected) <= _MOVED * _apart(
-            moved[self.position], self.expected
-        )
+        nudge = apart(moved[self.position], self.expected)
+        return apart(self.got, self.expected) <= _MOVED * nudge
 
     def __str__(self) -> str:
         if self.got.shape != self.expected.shape:
             return f"{list(self.got.shape)} in the graph, {list(self.expected.shape)} in the layer"
-        largest = np.abs(self.expected.astype(np.float64)).max(initial=0.0)
-        return f"off by {_apart(self.got, self.expected):.2g}, where the largest is {largest:.2g}"
-
-
-def _apart(one: npt.NDArray[Any], other: npt.NDArray[Any]) -> float:
-    if one.shape != other.shape:
-        return float("inf")
-    difference = np.abs(one.astype(np.float64) - other.astype(np.float64))
-    return float(np.nan_to_num(difference, nan=np.inf).max(initial=0.0))
+        return told_apart(self.got, self.expected)
 
 
 def nudged(feed: Arrays) -> Arrays:

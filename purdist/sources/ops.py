@@ -5,7 +5,7 @@ from __future__ import annotations
 import paddle
 
 from purdist import graphs
-from purdist.errors import InvalidArgumentError, RandomInferenceError, some, warn
+from purdist.errors import InvalidArgumentError, RandomInferenceError, layer_in_words, some, warn
 
 
 def check_forward(program: paddle.static.Program) -> None:
@@ -24,8 +24,7 @@ def check_deterministic(program: paddle.static.Program) -> None:
     for op, layer in graphs.random_operations(program):
         raise RandomInferenceError(
             f"Expected a network that infers without random numbers, got the op {op!r} in "
-            f"{f'the layer {layer!r}' if layer else 'no named layer'}, which inference mode does "
-            "not switch off.",
+            f"{layer_in_words(layer)}, which inference mode does not switch off.",
             "Take the op out, or use a form of dropout that Paddle keeps as one op "
             "(paddle.nn.Dropout).",
         )

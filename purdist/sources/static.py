@@ -236,12 +236,12 @@ def _check_declared(main: paddle.static.Program) -> None:
         if known.setdefault(name, kind) != kind:
             raise NameClashError(
                 f"Expected what bears one name to be one feed or weight, got {name!r} as "
-                f"{_in_words(known[name])} and as {_in_words(kind)}.",
+                f"{_declaration(known[name])} and as {_declaration(kind)}.",
                 "Give each a name of its own, or make both alike: they are then one.",
             )
 
 
-def _in_words(kind: tuple[object, ...]) -> str:
+def _declaration(kind: tuple[object, ...]) -> str:
     what, shape, dtype, stopped = kind
     return f"{what} {shape} {dtype}{', frozen' if stopped and what == 'a weight' else ''}"
 

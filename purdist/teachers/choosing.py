@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Literal, TypeAlias
 
 from purdist.distillation import Distillation
-from purdist.errors import InvalidArgumentError
+from purdist.errors import InvalidArgumentError, listed
 from purdist.teachers.backend import Backend
 from purdist.teachers.cut import needed_teachers
 from purdist.teachers.graph import InGraph
@@ -37,9 +37,9 @@ def backends_of(
     backends = {prefix: _backend(choice) for prefix, choice in teacher.items()}
     for prefix in backends:
         if prefix not in teachers:
-            there = ", ".join(map(repr, teachers)) or "none"
             raise InvalidArgumentError(
-                f"Expected the prefixes of teachers, got {prefix!r}.", f"There are {there}."
+                f"Expected the prefixes of teachers, got {prefix!r}.",
+                f"There are {listed(map(repr, teachers))}.",
             )
     chosen = {prefix: one for prefix, one in backends.items() if not one.in_step}
     needed = needed_teachers(distillation) if chosen else ()

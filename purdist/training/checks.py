@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from paddle import distributed
 
 from purdist import graphs
-from purdist.errors import InvalidArgumentError
+from purdist.errors import InvalidArgumentError, layer_in_words
 from purdist.program import Program
 
 
@@ -53,8 +53,8 @@ def check_trains_as_before(program: Program) -> None:
 def _loop_faults(program: Program) -> Iterator[InvalidArgumentError]:
     for layer, fault in graphs.wrong_loops(program.graph):
         yield InvalidArgumentError(
-            f"Expected while loops that Paddle differentiates, got one in "
-            f"{f'the layer {layer!r}' if layer else 'no named layer'} that {fault}.",
+            "Expected while loops that Paddle differentiates, got one in "
+            f"{layer_in_words(layer)} that {fault}.",
             "Paddle's gradient of it is wrong, or is not there. A loop may carry one tensor that "
             "takes gradients, and read parameters; a loop over a known number of steps becomes "
             "none. A teacher that reads nothing that learns may loop as it likes.",
@@ -81,8 +81,8 @@ def _table_faults(program: Program) -> Iterator[InvalidArgumentError]:
 def _mask_faults(program: Program) -> Iterator[InvalidArgumentError]:
     for layer in graphs.lost_gradients(program.graph):
         yield InvalidArgumentError(
-            f"Expected ops that Paddle differentiates, got a masked_fill in "
-            f"{f'the layer {layer!r}' if layer else 'no named layer'} of a tensor by a value, both "
-            "of which take gradients: that of the value would be 0.",
+            "Expected ops that Paddle differentiates, got a masked_fill in "
+            f"{layer_in_words(layer)} of a tensor by a value, both of which take gradients: that "
+            "of the value would be 0.",
             "Write paddle.where(mask, value, tensor), with value.expand_as(tensor).",
         )

@@ -76,7 +76,7 @@ def _no_numbers(what: str) -> NumbersError:
     return NumbersError(f"{what} of a value, which a graph has not before it runs")
 
 
-class Sizes(list[Any]):
+class Shape(list[Any]):
     """The shape of a value, an unknown size being a value of the graph.
 
     Two are equal if all sizes that both know are.
@@ -114,10 +114,10 @@ def _may_be_one(one: object, two: object) -> bool:
     return unknown or one == two
 
 
-def sizes_of(value: paddle.Tensor) -> Sizes:
+def sizes_of(value: paddle.Tensor) -> Shape:
     """The shape of ``value``, with values for what is unknown."""
     known = _SHAPE(value)
-    return Sizes(
+    return Shape(
         paddle.shape(value)[axis] if size == -1 else size for axis, size in enumerate(known)
     )
 

@@ -13,7 +13,7 @@ from purdist.graphs.calling.asking import (
     ARITHMETIC,
     COMPARISONS,
     NumbersError,
-    Sizes,
+    Shape,
     is_paddles,
     shape_of,
     sizes_of,
@@ -22,7 +22,7 @@ from purdist.graphs.looking import operations
 from purdist.graphs.sizes import agreeing
 
 
-class ComparedSizes(Sizes):
+class ComparedShape(Shape):
     """Two are equal if all their sizes are, which is a value of the graph where it must run.
 
     An if of the layer then becomes one of the graph's.
@@ -59,7 +59,7 @@ def _are_one(known: agreeing.Sizes, one: object, two: object) -> bool:
 
 def compared_sizes_of(value: Any) -> Any:
     """The shape of ``value``, as a layer gets it."""
-    return ComparedSizes(sizes_of(value)) if isinstance(value, pir.Value) else value.shape
+    return ComparedShape(sizes_of(value)) if isinstance(value, pir.Value) else value.shape
 
 
 class GuessedSize(int):
