@@ -103,7 +103,7 @@ def without_prefix(program: Program, prefix: str, others: Collection[str]) -> Pr
             for given in (variable.given_name,)
         },
         tensors={bare(n): t for n, t in program.tensors.items() if n in program.variables},
-        inner=frozenset(map(bare, program.inner)),
+        inner={bare(name): "" for name, network in program.inner.items() if network == prefix},
     )
     program.store.hand_to(result.store, program.held, frozen=True, rename=bare)
     return result

@@ -5,13 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from difflib import get_close_matches
 
-from purdist.variables import Variable
+from purdist.variables import TEACHER_PREFIX, Variable
 
 _SHOWN = 200
 """How many variables are shown where nobody says which."""
-
-_PREFIX = "teacher_"
-"""What the names of a teacher begin with, unless `merge` is told otherwise."""
 
 
 def table(variables: Mapping[str, Variable], names: Iterable[str]) -> str:
@@ -48,7 +45,8 @@ def suggestion(variables: Mapping[str, Variable], name: str) -> str:
         near = [*_once(variables, (key for key in variables if name in key))]
         near = sorted(near, key=lambda key: _is_weight(variables[key]))[:5]
     taught = any(v.owner == "teacher" for v in variables.values())
-    if name.startswith(_PREFIX) and not taught and not any(k.startswith(_PREFIX) for k in near):
+    alike = [key for key in (name, *near) if key.startswith(TEACHER_PREFIX)]
+    if alike == [name] and not taught:
         return (
             "No teacher is merged into this program: give the one that merge(teacher, student, "
             "{...}) returned."

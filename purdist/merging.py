@@ -25,7 +25,7 @@ from purdist.errors import (
 from purdist.origins import Tensors, check_own_scopes, check_untied
 from purdist.program import Program
 from purdist.store import Store
-from purdist.variables import Owner, Variable, check_name, shapes_agree
+from purdist.variables import TEACHER_PREFIX, Owner, Variable, check_name, shapes_agree
 
 
 def merge(
@@ -34,7 +34,7 @@ def merge(
     data_name_map: Mapping[str, str],
     *,
     place: graphs.Place | str | None = None,
-    name_prefix: str = "teacher_",
+    name_prefix: str = TEACHER_PREFIX,
     keep_inputs: Names = (),
 ) -> Program:
     """One program in which the teacher computes beside the student.
@@ -141,16 +141,16 @@ def _beside(
     store = Store.at(place)
     student.store.hand_to(store, student.held)
     other.store.hand_to(store, other.held, frozen=not trains, rename=prefix.__add__)
-    make = _as_peer if trains else _as_teacher
-    renamed = _renaming(other, student, data_name_map, prefix, make)
+    renamed = _renaming(other, student, data_name_map, prefix, _as_peer if trains else _as_teacher)
     names = other.variables if trains else added.inference.values
+    inner = {prefix + n: prefix + of if trains else prefix for n, of in other.inner.items()}
     return Program(
         modes,
         store,
         {**student.variables, **{prefix + name: renamed(name) for name in names}},
         origins=student.origins + other.origins,
         tensors={**student.tensors, **{prefix + n: t for n, t in other.tensors.items()}},
-        inner=student.inner | {prefix + name for name in other.inner},
+        inner={**student.inner, **inner},
     )
 
 

@@ -52,7 +52,8 @@ class Program:
         variables: Name -> what is known of it, in the order they are computed.
         origins: Where the weights came from.
         tensors: Of which tensors of a layer they are copies.
-        inner: Names inside while and if regions, which nobody can reach.
+        inner: Names inside while and if regions, which nobody can reach -> the prefix of the
+            network whose they are.
     """
 
     modes: graphs.Modes
@@ -60,7 +61,7 @@ class Program:
     variables: Mapping[str, Variable] = attrs.field(converter=_read_only)
     origins: tuple[Origin, ...] = ()
     tensors: Tensors = MappingProxyType({})
-    inner: frozenset[str] = frozenset()
+    inner: Mapping[str, str] = MappingProxyType({})
     _runners: dict[tuple[str, ...], Inferring] = attrs.field(factory=dict, init=False)
 
     def __attrs_post_init__(self) -> None:

@@ -39,6 +39,9 @@ Dtype: TypeAlias = Literal[
 Size: TypeAlias = Annotated[int, Number(least=-1, most=2**31 - 1, whole=True)]
 """Of an axis, -1 where it is unknown."""
 
+TEACHER_PREFIX = "teacher_"
+"""What `merge` puts before the names of a teacher unless it is told otherwise."""
+
 FLOATS = ("float16", "bfloat16", "float32", "float64")
 """The dtypes that take gradients, from the narrow to the wide."""
 

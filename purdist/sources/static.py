@@ -161,7 +161,7 @@ def enter(
         {key: named[variable.name] for key, variable in described.items()},
         origins=origins,
         tensors=tensors,
-        inner=inner,
+        inner=dict.fromkeys(inner, ""),
     )
     weights = [name for name in program.weights if name not in scratch]
     _check_weights(scope, [program.variables[name] for name in weights])

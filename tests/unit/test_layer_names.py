@@ -73,9 +73,20 @@ def test_a_shared_sublayer_has_all_its_names() -> None:
 
 def test_what_lies_inside_a_region_is_out_of_reach() -> None:
     program = layers.program("looping")
-    assert program.inner == {"step", "step#1"}
+    assert program.inner.keys() == {"step", "step#1"}
     with pytest.raises(purdist.UnknownVariableError, match="'step', which is inside a while or if"):
         program.variable("step")
+
+
+def test_what_lies_inside_a_region_is_of_one_network() -> None:
+    """Of which one names do not tell: ``p_1_step`` begins with ``p_``."""
+    program = layers.program("looping")
+    inputs = {name: name for name in program.inputs}
+    both = purdist.join(program, from_rows(layers.Looping()), inputs, name_prefix="p_")
+    taught = purdist.merge(program, both, inputs, name_prefix="p_1_")
+    assert {taught.inner[name] for name in ("p_step", "p_1_step")} == {"p_", "p_1_"}
+    alone = purdist.student_of(taught, name_prefix="p_")
+    assert alone.inner == {"step": "", "step#1": ""}
 
 
 class Clashing(nn.Layer):
