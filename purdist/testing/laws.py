@@ -35,8 +35,9 @@ def nothing_flows_to_teacher(
     No law of a `CustomLoss`, whose function lets gradients through to whatever can learn.
     """
     found = evaluate_loss(spec, teacher=teacher, student=student, inputs=inputs)
-    assert found.gradients.keys() == student.keys(), (
-        f"Expected gradients of {sorted(student)}, got those of {sorted(found.gradients)}."
+    _hold(
+        found.gradients.keys() == student.keys(),
+        f"Expected gradients of {sorted(student)}, got those of {sorted(found.gradients)}.",
     )
 
 
@@ -77,7 +78,8 @@ def float32_agrees_with_float64(
             {k: a.astype(dtype) for k, a in (side or {}).items()} for side in (teacher, student)
         ]
         found.append(evaluate_loss(spec, teacher=sides[0], student=sides[1], inputs=inputs))
-        assert {g.dtype for g in found[-1].gradients.values()} <= {np.dtype(dtype)}
+        dtypes = {g.dtype for g in found[-1].gradients.values()}
+        _hold(dtypes <= {np.dtype(dtype)}, f"Expected gradients of {dtype.__name__}, got {dtypes}.")
     _assert_close(*found)
 
 
@@ -120,10 +122,19 @@ def _in_order(order: Sequence[int], arrays: Arrays) -> Arrays:
     return {name: array[order] for name, array in arrays.items()}
 
 
+def _hold(holds: bool, text: str) -> None:  # noqa: FBT001 - the condition of an assert
+    """An assert that ``python -O`` does not leave out."""
+    if not holds:
+        raise AssertionError(text)
+
+
 def _assert_close(got: Evaluation, expected: Evaluation) -> None:
     """Equal to what float32 keeps of the largest number in each array."""
     _assert_close_arrays("value", np.array(got.value), np.array(expected.value))
-    assert got.gradients.keys() == expected.gradients.keys()
+    _hold(
+        got.gradients.keys() == expected.gradients.keys(),
+        f"Expected gradients of {sorted(expected.gradients)}, got {sorted(got.gradients)}.",
+    )
     for name, gradient in expected.gradients.items():
         _assert_close_arrays(f"gradient of {name}", got.gradients[name], gradient)
 

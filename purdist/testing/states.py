@@ -43,7 +43,9 @@ def unchanged(*things: object) -> Iterator[None]:
         yield
     finally:  # a step that refuses what it was handed must leave it alone too
         changed = changes(before, contents(things))
-        assert not changed, f"Expected nothing to change, got changes of {', '.join(changed)}."
+        if changed:  # and no assert, which python -O leaves out
+            text = f"Expected nothing to change, got changes of {', '.join(changed)}."
+            raise AssertionError(text)
 
 
 def contents(things: Iterable[object]) -> dict[str, object]:

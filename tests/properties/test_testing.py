@@ -372,3 +372,30 @@ except ImportError as error:
         "purdist.testing.strategies needs hypothesis, which is not installed.\n"
         "Install it: pip install 'purdist[test]'.\n"
     )
+
+
+def test_what_fails_fails_without_asserts_too() -> None:
+    script = """
+import numpy, purdist
+from purdist.testing import nothing_flows_to_teacher, unchanged
+
+array = numpy.ones([2, 3], "float32")
+loss = purdist.CustomLoss(lambda t, s: (t - s).square().mean(), {"t": "t", "s": "s"})
+try:
+    nothing_flows_to_teacher(loss, teacher={"t": array}, student={"s": 2 * array})
+except AssertionError as error:
+    print(error)
+try:
+    with unchanged(array):
+        array[0] = 2
+except AssertionError as error:
+    print(error)
+"""
+    printed = in_a_process(
+        f"import subprocess, sys; "
+        f"subprocess.run([sys.executable, '-O', '-W', 'ignore', '-c', {script!r}], check=True)"
+    )
+    assert printed == (
+        "Expected gradients of ['s'], got those of ['s', 't'].\n"
+        "Expected nothing to change, got changes of argument 0.\n"
+    )
