@@ -82,7 +82,9 @@ def losses_from_data(
         if inspect.isabstract(loss) or issubclass(loss, CustomLoss):
             raise InvalidArgumentError(
                 f"Expected own to be classes of losses that are data, got {loss.__name__}.",
-                "A CustomLoss holds a function: make it a LossSpec of your own.",
+                "A CustomLoss holds a function: make it a LossSpec of your own."
+                if issubclass(loss, CustomLoss)
+                else "It is abstract: give the classes that are made of it.",
             )
     return _converter((*CATALOGUE, *own)).read(data, tuple[LossSpec, ...], "losses")
 

@@ -19,7 +19,7 @@ from cattrs.errors import (
 )
 from cattrs.strategies import configure_tagged_union
 
-from purdist.checking.showing import shown
+from purdist.checking import MisfitError, kind_of, shown
 from purdist.errors import InvalidArgumentError, PurdistError, together
 
 P = TypeVar("P", float, int, str, bool)
@@ -64,6 +64,15 @@ class Structurer(cattrs.Converter):
         Raises:
             PurdistError: All that is wrong with it, each fault by its path.
         """
+        try:
+            return self._read(data, kind, path)
+        except RecursionError:
+            raise InvalidArgumentError(
+                f"{path}: Expected tables inside each other to be few, got too many.",
+                "A product of schedules is one table, with all of them as its factors.",
+            ) from None
+
+    def _read(self, data: object, kind: type[T], path: str) -> T:
         try:
             return self.structure(data, kind)
         except (BaseValidationError, PurdistError) as error:
@@ -141,10 +150,10 @@ def _is_some(origin: object) -> Callable[[Any], bool]:
 
 def _plain(data: object, kind: type[P]) -> P:
     """``data`` if it is of that plain type; a whole number is a number too."""
-    wanted = (int, float) if kind is float else kind
-    if not isinstance(data, wanted) or (isinstance(data, bool) and kind is not bool):
-        raise InvalidArgumentError(f"Expected {_PLAIN[kind]}, got {shown(data)}.")
-    return kind(data)
+    try:
+        return kind(kind_of(kind).read(data))
+    except MisfitError:
+        raise InvalidArgumentError(f"Expected {_PLAIN[kind]}, got {shown(data)}.") from None
 
 
 def _literal(data: object, kind: object) -> object:
@@ -170,7 +179,7 @@ def _faults(error: Exception, path: str) -> Iterator[PurdistError]:
             yield fault.reworded(f"{path}: {fault.problem}", fault.remedy)
     elif isinstance(error, ForbiddenExtraKeysError):
         known = [field.alias for field in attrs.fields(error.cl)]
-        for name in sorted(error.extra_fields):
+        for name in sorted(map(str, error.extra_fields)):
             yield InvalidArgumentError(
                 f"{path}.{name}: Expected a field of {error.cl.__name__}, one of "
                 f"{', '.join(known)}.",
@@ -183,5 +192,5 @@ def _faults(error: Exception, path: str) -> Iterator[PurdistError]:
 
 
 def _did_you_mean(name: object, known: Iterable[str]) -> str:
-    near = get_close_matches(str(name), list(known), n=1)
+    near = get_close_matches(name if isinstance(name, str) else "", list(known), n=1)
     return f"Did you mean {near[0]}?" if near else ""

@@ -9,7 +9,7 @@ from typing import Annotated, Literal, TypeAlias
 import attrs
 
 from purdist import graphs
-from purdist.checking import Number
+from purdist.checking import Number, shown
 from purdist.errors import (
     InvalidArgumentError,
 )
@@ -136,7 +136,7 @@ def check_name(name: object, what: str) -> None:
         what: What it is the name of: ``"an input"``.
     """
     if not isinstance(name, str):
-        got = f"{name!r}, which is of {type(name).__name__}"
+        got = f"{shown(name)}, which is of {type(name).__name__}"
     elif not name:
         got = "an empty text"
     elif "\0" in name:

@@ -22,14 +22,13 @@ _Items: TypeAlias = tuple[tuple[str, str | NewInput], ...]
 def _sorted_pairs(
     variables: Annotated[Mapping[str, str | NewInput] | _Items, CHECKED_INSIDE],
 ) -> _Items:
-    if isinstance(variables, tuple):  # what this made, of a loss that is made again
-        variables = dict(variables)
-    if not isinstance(variables, Mapping):
+    pairs = tuple(variables.items()) if isinstance(variables, Mapping) else variables
+    if not _are_pairs(pairs):
         raise InvalidArgumentError(
             f"Expected variables= to be a mapping, got {type(variables).__name__}.",
             "Write CustomLoss(function, {'a parameter': 'the variable it gets', ...}).",
         )
-    for key, name in variables.items():
+    for key, name in pairs:
         check_name(key, "a parameter of the function")
         if not isinstance(name, str | NewInput):
             raise InvalidArgumentError(
@@ -38,7 +37,13 @@ def _sorted_pairs(
                 "What is the same in every step is no variable: give it to the function, "
                 f"functools.partial(function, {key}=...), and leave it out here.",
             )
-    return tuple(sorted(variables.items()))
+    made = {str.__str__(k): n if isinstance(n, NewInput) else str.__str__(n) for k, n in pairs}
+    return tuple(sorted(made.items()))
+
+
+def _are_pairs(pairs: object) -> bool:
+    """Whether they are what this made, as a loss that is made again holds them."""
+    return isinstance(pairs, tuple) and all(isinstance(p, tuple) and len(p) == 2 for p in pairs)
 
 
 def _reached(function: Callable[..., paddle.Tensor]) -> Iterator[tuple[str, object]]:

@@ -697,3 +697,17 @@ def test_a_loss_that_remembers_from_call_to_call_is_refused(case: str, batch: in
     assert not CENTRE.numpy().any()
     with pytest.raises(purdist.PurdistError):  # what that attempt left behind ends no process
         purdist.apply(network, [purdist.CustomLoss(loss, {"s": "output"})])
+
+
+@pytest.mark.parametrize("variables", [("a", "b"), (1,), (("a",),), (["a", "b"],), "ab", None])
+def test_what_is_no_mapping_of_variables_is_refused(variables: Any) -> None:
+    with pytest.raises(purdist.InvalidArgumentError, match="Expected variables= to be a mapping"):
+        purdist.CustomLoss(lambda a: a, variables)
+
+
+def test_names_of_ones_own_class_become_texts() -> None:
+    class Text(str):
+        __slots__ = ()
+
+    loss = purdist.CustomLoss(paddle.mean, {Text("a"): Text("b")})
+    assert [type(part) for part in loss.items[0]] == [str, str]

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import re
 import tomllib
 from typing import Any
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -187,6 +189,41 @@ def test_what_is_wrong_is_said_by_path(data: Any, text: str) -> None:
     with pytest.raises(InvalidArgumentError) as caught:
         losses_from_data(data)
     assert str(caught.value) == text
+
+
+class Unprintable:
+    def __repr__(self) -> str:
+        raise RuntimeError("no repr")
+
+
+def nested(data: Any, count: int = 5000) -> Any:
+    for _ in range(count):
+        data = {"kind": "product", "factors": [data]}
+    return data
+
+
+@pytest.mark.parametrize(
+    ("data", "text"),
+    [
+        ({**KD, "weight": 10**400}, "losses[0].weight: Expected a number, got 1000"),
+        ({**KD, "weight": Unprintable()}, "losses[0].weight: Expected a number, got a Unprintable"),
+        ({**KD, "weight": nested(1.0)}, "losses: Expected tables inside each other to be few"),
+        ({**KD, "teacher_var": nested(1.0)}, "losses[0].teacher_var.name: Expected a value"),
+        ({**KD, "weight": {"kind": "product", "factors": []}}, "Expected a product of at least"),
+        (dict[Any, Any]({**KD, "zz": 2}) | {None: 1}, "losses[0].None: Expected a field of KDLoss"),
+        ([[Unprintable()]], "losses[0]: Expected a loss, got a list"),
+        ({"kind": Unprintable()}, "losses[0]: Expected kind to be one of hint"),
+    ],
+    ids=range(8),
+)
+def test_data_that_no_file_holds_is_refused_alike(data: Any, text: str) -> None:
+    with pytest.raises(InvalidArgumentError, match=re.escape(text)):
+        losses_from_data([data])
+
+
+def test_numbers_and_texts_of_ones_own_are_data_as_they_are_arguments() -> None:
+    table = {**KD, "teacher_var": np.str_("t"), "temperature": np.float32(2), "weight": np.int8(3)}
+    assert losses_from_data([table]) == (3 * KDLoss("t", "s", temperature=2),)
 
 
 def test_an_unknown_kind_is_refused_with_the_near_one() -> None:
