@@ -8,7 +8,7 @@ number of numpy's as Python's. (A library that checks types gives back what it w
 from purdist.checking.guarding import guard, guard_class
 from purdist.checking.hints import CHECKED_INSIDE, IN_ORDER, LAZY, Called, Names
 from purdist.checking.kinds import kind_of, known
-from purdist.checking.numbers import Number
+from purdist.checking.numbers import Number, plain_int
 from purdist.checking.plain import Kind, MisfitError
 from purdist.checking.showing import shown
 
@@ -25,5 +25,6 @@ __all__ = [
     "guard_class",
     "kind_of",
     "known",
+    "plain_int",
     "shown",
 ]

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from purdist.arrays import Arrays
+from purdist.checking import plain_int, shown
 from purdist.errors import InvalidArgumentError, StaleCacheError
 from purdist.program import Program
 from purdist.teachers.backend import Backend, Running
@@ -99,7 +100,8 @@ class TeacherCache(Backend):
 
 def _numbers(rows: object, count: int) -> npt.NDArray[np.int64]:
     """The rows that are meant, of so many, each from the beginning."""
-    found = np.asarray(rows)
+    number = plain_int(rows)
+    found = np.asarray(rows if number is None else number)
     if found.dtype == bool and found.shape == (count,):
         return np.flatnonzero(found)
     if not found.size:
@@ -107,7 +109,7 @@ def _numbers(rows: object, count: int) -> npt.NDArray[np.int64]:
     wrong = found.dtype.kind not in "iu" or bool(((found < -count) | (found >= count)).any())
     if wrong:
         raise InvalidArgumentError(
-            f"Expected rows of a cache that has {count}, got {str(rows)[:100]}.",
+            f"Expected rows of a cache that has {count}, got {shown(rows)}.",
             f"They are whole numbers of at least {-count} and below {count}.",
         )
     found = found.astype(np.int64)

@@ -195,7 +195,8 @@ TAKES: Mapping[str, tuple[str, ...]] = {
     ),
     "Callable[[], Optimizer]": ("callable",),
     "Callable[..., paddle.Tensor]": ("callable",),
-    "npt.NDArray[np.integer] | slice | Sequence[int]": (
+    "SupportsIndex | slice | Sequence[int] | npt.NDArray[np.integer | np.bool_]": (
+        "int",
         "slice",
         "list",
         "list of int",
@@ -624,7 +625,7 @@ def _of_argument(
             plain = _came(function, {**valid, name: one.means}, name, fits=fits)
             if plain[0] != came or (came == "taken" and plain[1] != told):
                 came, told = "silently wrong", f"{told} in place of {plain[1]}"
-        yield Outcome(argument, called, came, told)
+        yield Outcome(argument, called, came, told[:1000])  # what is told of a network is long
 
 
 _PARTNERS = 9

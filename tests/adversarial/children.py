@@ -138,15 +138,16 @@ def _answer(
 
 def _all_of(source: int, seconds: float) -> tuple[bytes, bool]:
     """What comes until the other side closes, and whether it did so in time."""
-    answered, end = b"", time.monotonic() + seconds
+    parts: list[bytes] = []
+    end = time.monotonic() + seconds
     while True:
         left = end - time.monotonic()
         if left <= 0 or not select.select([source], [], [], left)[0]:
-            return answered, False
+            return b"".join(parts), False
         part = os.read(source, 1 << 16)
         if not part:
-            return answered, True
-        answered += part
+            return b"".join(parts), True
+        parts.append(part)
 
 
 def _parts(answered: bytes) -> tuple[tuple[Any, ...], str]:

@@ -248,7 +248,7 @@ Rows = NewType("Rows", int)
         (LiteralString, "a", None),
         (Final[int], 3, None),
     ],
-    ids=str,
+    ids=lambda of: str(of) if type(of) is not object else "object",
 )
 def test_a_field_takes_what_its_type_says_and_keeps_it_so(
     declared: Any, value: object, wrong: object
