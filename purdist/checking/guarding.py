@@ -6,7 +6,7 @@ import functools
 import inspect
 import sys
 import types
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, get_type_hints
 
 import attrs
@@ -174,11 +174,17 @@ class _Check:
         """
         faults: list[PurdistError] = []
         taken = []
+        wrong: list[tuple[str, Kind, object]] = []
         for (name, kind), value in zip(self._kinds(len(args)), args, strict=False):
             try:
                 taken.append(kind.read(value))
             except Exception as error:
                 faults.append(self._fault(name, kind, value, error))
+                wrong.append((name, kind, value))
+        if _are_swapped(wrong):
+            (one, *_), (other, *_) = wrong
+            remedy = f"{one} and {other} are swapped: exchange the two."
+            faults = [fault.reworded(fault.problem, remedy) for fault in faults]
         for name, value in kwargs.items():
             found = self.by_name.get(name)
             if found is not None:
@@ -213,7 +219,10 @@ class _Check:
         if misfit.write and not misfit.at:
             return f"Write {name}={misfit.write}."
         default = self.defaults.get(name)
-        if isinstance(default, int | float) and not isinstance(default, bool):
+        plain = isinstance(default, int | float) and not isinstance(default, bool)
+        if kind.number is not None and isinstance(misfit.got, str) and not misfit.at:
+            return kind.number.remedy(name, misfit.got, default if plain else attrs.NOTHING)
+        if plain:
             return f"Write {name}={default!r} or leave it out."
         if misfit.remedy:
             return misfit.remedy
@@ -221,6 +230,19 @@ class _Check:
         wanted = "such a number" if kind.number else misfit.expected
         out = f"Leave {name} out, or give it" if name in self.defaults else f"Give {name}"
         return said or f"{out} {wanted}."
+
+
+def _are_swapped(wrong: Sequence[tuple[str, Kind, object]]) -> bool:
+    """Whether what does not fit are two arguments, of which each is what the other should be."""
+    if len(wrong) != 2:
+        return False
+    (_, one, for_other), (_, other, for_one) = wrong
+    try:
+        one.read(for_one)
+        other.read(for_other)
+    except Exception:
+        return False
+    return True
 
 
 def _hints(function: Callable[..., Any], owner: type | None) -> dict[str, Kind]:

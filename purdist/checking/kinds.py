@@ -36,7 +36,7 @@ from purdist.checking.plain import (
     text,
     within,
 )
-from purdist.checking.showing import article, is_general, known_as, shown
+from purdist.checking.showing import article, as_code, is_general, known_as, shown
 
 _KNOWN: dict[type, Kind] = {}
 """Classes that are called otherwise, or stand for others too."""
@@ -206,8 +206,8 @@ def _as_one(value: object, kind: Kind) -> str:
         kind.read(value)
     except MisfitError:
         return ""
-    written = value.__name__ if isinstance(value, type) else shown(value)
-    return "" if kind in (ANYTHING, LATER) else f"[{written}]"
+    written = as_code(value)
+    return f"[{written}]" if written and kind not in (ANYTHING, LATER) else ""
 
 
 def _is_sequence(value: object) -> bool:
@@ -274,7 +274,7 @@ def _array(_: Any = Any, dtype: Any = Any) -> Kind:
 
 
 def _callable(*_: Any) -> Kind:
-    return if_("a function", callable)
+    return if_("a function", callable, types.FunctionType)
 
 
 _GENERIC: Mapping[Any, Callable[..., Kind]] = {

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import re
+from ast import literal_eval
 from typing import Any
 
 import attrs
@@ -32,6 +34,9 @@ def plain_number(value: object) -> int | float | None:
         return float.__float__(value)
     return float(value) if isinstance(value, np.floating) else None
 
+
+_NUMERAL = re.compile(r"-?(0|[1-9]\d{0,15})(\.\d{0,15})?(e-?\d{1,3})?")
+"""A number as Python writes it, in a text."""
 
 _BITS = 1023
 """What a float can hold for certain."""
@@ -65,10 +70,22 @@ class Number:
         if value not in self:
             raise InvalidArgumentError(
                 f"Expected {attribute.name} to be {self}, got {shown(value)}.",
-                f"Write {attribute.name}={attribute.default!r} or leave it out."
-                if attribute.default is not attrs.NOTHING
-                else f"Give {attribute.name} such a number.",
+                self.remedy(attribute.name, value, attribute.default),
             )
+
+    def remedy(self, name: str, value: object, default: object = attrs.NOTHING) -> str:
+        """What to write for the argument ``name`` instead of ``value``."""
+        if self._is_quoted(value):
+            return f"Write {name}={value}, without quotes."
+        if default is not attrs.NOTHING:
+            return f"Write {name}={default!r} or leave it out."
+        return f"Give {name} such a number."
+
+    def _is_quoted(self, value: object) -> bool:
+        """Whether it is a text that reads as such a number in Python."""
+        return bool(
+            isinstance(value, str) and _NUMERAL.fullmatch(value) and literal_eval(value) in self
+        )
 
     def __contains__(self, value: object) -> bool:
         number = plain_int(value) if self.whole else plain_number(value)

@@ -56,7 +56,10 @@ def article(name: str) -> str:
 def near(value: object, choices: tuple[object, ...]) -> str:
     """Which of ``choices`` may be meant by ``value``, as a remedy; '' if none is near."""
     texts = [choice for choice in choices if isinstance(choice, str)]
-    lower = value.lower() if isinstance(value, str) else ""
+    # A dtype of Paddle or numpy has a name.
+    said = value if isinstance(value, str) else getattr(value, "name", "")
+    said = said or (value.__name__ if isinstance(value, type) else "")
+    lower = said.lower() if isinstance(said, str) else ""
     found = get_close_matches(lower, texts, n=1)
     return f"Did you mean {found[0]!r}?" if found else ""
 
@@ -94,6 +97,8 @@ _INSTEAD = {
     ("Program", "Distillation"): "Pass its program: distillation.program.",
     ("Program", "Training"): "Pass training.program, or student_of(training).",
     ("Program", "paddle.Program"): "from_static makes one of a Paddle program.",
+    ("function", "paddle.Optimizer"): "Write a function that makes it: lambda: "
+    "paddle.optimizer.Adam(1e-3).",
     ("Distillation", "Training"): "Pass what minimize was given.",
     ("paddle.Layer", "paddle.Model"): "Give the network in it: model.network.",
     **{
@@ -103,6 +108,16 @@ _INSTEAD = {
     },
 }
 """What to do where a value of one class is wanted and one of another is got."""
+
+
+def as_code(value: object) -> str:
+    """``value`` as one writes it in Python; '' if that is long, or not known."""
+    if isinstance(value, type):
+        return value.__name__
+    if type(value) not in _PLAIN and type(value).__module__.partition(".")[0] != "purdist":
+        return ""
+    written = shown(value)
+    return "" if written.endswith("...") else written
 
 
 def remedy_for(wanted: type, got: object) -> str:

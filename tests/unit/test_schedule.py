@@ -115,7 +115,7 @@ def test_a_loss_takes_a_schedule_for_a_weight() -> None:
         ),
         (
             lambda: Schedule.constant("0.5"),  # type: ignore[arg-type]  # is what is tested
-            "Expected value to be a finite number, got '0.5'.\nGive value such a number.",
+            "Expected value to be a finite number, got '0.5'.\nWrite value=0.5, without quotes.",
         ),
         (
             lambda: Schedule.piecewise({10: 1.0, 5: 2.0}),
