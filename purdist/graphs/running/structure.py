@@ -136,8 +136,8 @@ class _Graph:
     faults: list[PurdistError] = attrs.field(factory=list)
 
     def check(self, root: object) -> None:
-        header = _member(_taken(root, dict, "JSON"), "base_code", dict, "a graph's")
-        if header.get("magic") != "pir":
+        header = root.get("base_code") if isinstance(root, dict) else None
+        if not isinstance(header, dict) or header.get("magic") != "pir":
             raise ValueError("JSON of another kind")
         _whole(header.get("version"), "a version")
         if "trainable" in header:
