@@ -35,7 +35,13 @@ def array_of(name: str, value: object, variable: Variable | None) -> Array:
     Raises:
         FeedError: It is nothing that numpy makes numbers of.
     """
-    leaves = list(_leaves(value))
+    try:
+        leaves = list(_leaves(value))
+    except RecursionError:
+        raise FeedError(
+            f"Expected an array as the feed {name!r}, got lists in lists without an end.",
+            "Feed an array, or nested lists of equal lengths.",
+        ) from None
     for leaf in leaves:
         _check_has_numbers(name, leaf)
     try:

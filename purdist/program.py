@@ -136,7 +136,13 @@ class Program:
         return found
 
     def takes_gradient(self, name: str) -> bool:
-        """Whether something that learns lies upstream of ``name`` as it trains."""
+        """Whether something that learns lies upstream of ``name`` as it trains.
+
+        Raises:
+            UnknownVariableError: There is no such variable.
+        """
+        if name not in self.variables:
+            raise self.unknown(name)
         return self.modes.takes_gradient(name)
 
     def unknown(self, name: str) -> UnknownVariableError:

@@ -15,7 +15,7 @@ from purdist.exporting.source import program_of
 from purdist.exporting.student import student_of
 from purdist.program import Program
 from purdist.sources.exported import from_exported
-from purdist.storing import folder_beside, place
+from purdist.storing import file_at, folder_beside, place
 from purdist.training import Training
 
 
@@ -62,7 +62,7 @@ def export(
     student = student_of(source)
     outputs = tuple(outputs)
     _check_outputs(student, source, outputs)
-    target = Path(path)
+    target = file_at(path)
     with folder_beside(target) as folder:
         written = Written.write(student, outputs, folder / target.name)
         _note_training(written, student)

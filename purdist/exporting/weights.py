@@ -14,7 +14,7 @@ from purdist.exporting.source import program_of
 from purdist.exporting.weight_files import DTYPES, WeightFile, write_weights
 from purdist.program import Program
 from purdist.store import Store
-from purdist.storing import replacing
+from purdist.storing import file_at, replacing
 from purdist.training import Training
 
 _TOLD = 20
@@ -55,7 +55,7 @@ def save_weights(source: Program | Training, path: str | os.PathLike[str]) -> No
             )
     arrays = scopes.values(program.scope, program.weights)
     dtypes = {name: program.variables[name].dtype for name in arrays}
-    with replacing(Path(path)) as draft:
+    with replacing(file_at(path)) as draft:
         write_weights(draft, arrays, dtypes)
 
 

@@ -69,6 +69,21 @@ def check_target(target: Path, *, makes_folders: bool = False) -> None:
             )
 
 
+def file_at(path: str | os.PathLike[str]) -> Path:
+    """The path of a file, which does not end as that of a folder does.
+
+    Raises:
+        InvalidArgumentError: It does.
+    """
+    text = os.fspath(path)
+    if text.endswith(os.sep):
+        raise InvalidArgumentError(
+            f"Expected a path to write to, got {text!r}, which names a folder.",
+            f"Name what is to be in it: {f'{text}student'!r}.",
+        )
+    return Path(text)
+
+
 def check_file(target: Path) -> None:
     """Refuses what is there and is no regular file, nor a link to one.
 

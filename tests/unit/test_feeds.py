@@ -578,3 +578,11 @@ def test_what_fails_when_it_runs_is_said_with_the_shapes_of_the_feed(
     assert remedy.startswith("Sizes that are unknown while a graph is built")
     assert isinstance(caught.value.__cause__, IndexError | ValueError)
     way(distillation, {**feed, "label": np.array([0, 1, 2])}, tmp_path)
+
+
+def test_lists_in_lists_without_an_end_are_no_array() -> None:
+    endless: list[object] = []
+    endless.append(endless)
+    feed: Any = {"x": endless}
+    with pytest.raises(purdist.FeedError, match="lists in lists without an end"):
+        nets.program(nets.linear()).run(feed, ["logits"])

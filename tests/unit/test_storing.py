@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -72,6 +73,17 @@ def test_a_path_that_nothing_can_be_written_to(
     with pytest.raises(purdist.PurdistError) as caught:
         WRITERS[writer](Path(path))
     assert (type(caught.value), str(caught.value)) == (kind, text)
+    assert sorted(file.name for file in here.rglob("*")) == ["file", "folder"]
+
+
+@pytest.mark.parametrize("write", [purdist.save_weights, purdist.export])
+def test_a_path_that_ends_as_that_of_a_folder_does(write: Any, here: Path) -> None:
+    outputs = {"outputs": ["logits"]} if write is purdist.export else {}
+    with pytest.raises(purdist.InvalidArgumentError) as caught:
+        write(student(), "folder/", **outputs)
+    assert str(caught.value) == (
+        NAMELESS.format("folder/") + "Name what is to be in it: 'folder/student'."
+    )
     assert sorted(file.name for file in here.rglob("*")) == ["file", "folder"]
 
 
