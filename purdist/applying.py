@@ -13,8 +13,10 @@ from purdist.errors import (
     InvalidArgumentError,
     NameClashError,
     PurdistError,
+    UnknownVariableError,
     together,
 )
+from purdist.losses.fields import Part
 from purdist.losses.spec import LossSpec
 from purdist.program import Program
 from purdist.variables import NewInput, Variable
@@ -154,7 +156,11 @@ def _check(program: Program, specs: Mapping[str, LossSpec]) -> None:
 
 def _faults(program: Program, spec: LossSpec) -> Iterator[PurdistError]:
     names = {k: n for k, n in spec.variables.items() if isinstance(n, str)}
-    unknown = [program.unknown(name) for name in names.values() if name not in program.variables]
+    unknown = [
+        _unknown(program, name, spec.part(key))
+        for key, name in names.items()
+        if name not in program.variables
+    ]
     if unknown:
         yield from unknown
         return
@@ -174,6 +180,15 @@ def _faults(program: Program, spec: LossSpec) -> Iterator[PurdistError]:
         spec.check(known)
     except PurdistError as error:
         yield from error.faults or (error,)
+
+
+def _unknown(program: Program, name: str, part: Part | None) -> UnknownVariableError:
+    """The error for a name that no variable bears: labels and masks are mostly fed."""
+    error = program.unknown(name)
+    if part not in ("label", "mask") or not name:
+        return error
+    fed = f"To feed it, write NewInput({name!r}{', ...' if part == 'mask' else ''})."
+    return UnknownVariableError(error.problem, f"{fed} {error.remedy}")
 
 
 def _described(program: Program, wanted: str | NewInput) -> Variable:
@@ -215,13 +230,17 @@ def _twin_faults(
         for key, name in spec.variables.items()
         if isinstance(name, str)
     }
+    if program.peers and not program.teachers:
+        who, step, prefix = "a peer's", "join", program.peers[0]
+    else:
+        who, step, prefix = "a teacher's", "merge", "teacher_"
     for one, other in pairs:
         same = other in identities and identities[other] == identities.get(one)
         if same and variables[other].owner != "teacher":
             yield InvalidArgumentError(
                 f"Expected {one} and {other} to be two variables, got {variables[other].spec} for "
                 "both, which learns nothing from itself.",
-                "What is a teacher's bears the prefix given to merge: 'teacher_output'.",
+                f"What is {who} bears the prefix given to {step}: {prefix + 'output'!r}.",
             )
 
 
@@ -237,7 +256,9 @@ def _new_input_faults(program: Program, specs: Mapping[str, LossSpec]) -> Iterat
                 yield NameClashError(
                     f"{term}: Expected the name of a new input, got {new}, where "
                     f"{there.spec if there else first} stands already.",
-                    "Choose another name, or give the variable that is there by its name.",
+                    "Choose another name, or give the variable that is there by its name."
+                    if there
+                    else f"Choose another name, or write {first} in both.",
                 )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Annotated, Any, TypeAlias
 
 import numpy as np
@@ -123,3 +123,29 @@ def _as_dtype(array: Array, dtype: str) -> Array:
         made = array.astype(wanted)
     same = np.isfinite(made) == np.isfinite(array) if wanted.kind == "f" else made == array
     return made if same.all() else array
+
+
+def of_rank(variable: Variable, array: Array) -> str:
+    """How to bring ``array`` to the rank of ``variable``, its rows kept."""
+    shape, rank = list(variable.shape), len(variable.shape)
+    if shape.count(-1) < 2 and _reshaped(array, shape)[:1] in (array.shape[:1], (1,)):
+        return f"Reshape it to {shape}."
+    if array.ndim < rank:
+        return (
+            "Add the axes that it lacks: array[None] is a batch of one, array[:, None] are rows "
+            "of one."
+        )
+    if array.ndim == rank + 1 and variable.dtype in ("int32", "int64"):
+        return (
+            f"Feed {variable.name!r} one number where this has a row: array.argmax(-1) of scores "
+            "or one-hot rows."
+        )
+    return f"Feed {variable.name!r} an array of rank {rank}."
+
+
+def _reshaped(array: Array, shape: Sequence[int]) -> tuple[int, ...]:
+    """The shape that ``array`` has as ``shape``; () if it does not fit that."""
+    try:
+        return array.reshape(shape).shape
+    except ValueError:
+        return ()

@@ -47,6 +47,11 @@ def suggestion(variables: Mapping[str, Variable], name: str) -> str:
     taught = any(v.owner == "teacher" for v in variables.values())
     alike = [key for key in (name, *near) if key.startswith(TEACHER_PREFIX)]
     if alike == [name] and not taught:
+        peers = sorted({v.network for v in variables.values() if v.owner == "peer" and v.network})
+        if peers:
+            own = name.removeprefix(TEACHER_PREFIX)
+            names = " or ".join(repr(peer + own) for peer in peers)
+            return f"No teacher is merged into this program, but a peer is joined to it: {names}."
         return (
             "No teacher is merged into this program: give the one that merge(teacher, student, "
             "{...}) returned."

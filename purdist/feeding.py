@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from purdist import graphs
-from purdist.arrays import Array, Arrays, Feed, array_of, dtype_of
+from purdist.arrays import Array, Arrays, Feed, array_of, dtype_of, of_rank
 from purdist.errors import (
     DtypeMismatchError,
     FeedError,
@@ -176,15 +176,17 @@ def _unlike(variable: Variable, value: object, array: Array) -> Iterator[Purdist
         yield ShapeMismatchError(
             f"Expected the feed {variable.spec} of rank {len(variable.shape)}, got an array of "
             f"rank {array.ndim}, shape {list(array.shape)}.",
-            f"Reshape it to {list(variable.shape)}.",
+            of_rank(variable, array),
         )
         return
-    for axis, (known, got) in enumerate(zip(variable.shape, array.shape, strict=True)):
-        if known not in (-1, got):
-            yield ShapeMismatchError(
-                f"Expected the feed {variable.spec}, got an array of shape {list(array.shape)}.",
-                f"Axis {axis} must be {known}, it is {got}.",
-            )
+    sizes = enumerate(zip(variable.shape, array.shape, strict=True))
+    wrong = [(axis, known, got) for axis, (known, got) in sizes if known not in (-1, got)]
+    if wrong:
+        axes = "; ".join(f"axis {axis} must be {known}, it is {got}" for axis, known, got in wrong)
+        yield ShapeMismatchError(
+            f"Expected the feed {variable.spec}, got an array of shape {list(array.shape)}.",
+            f"{axes[0].upper()}{axes[1:]}.",
+        )
 
 
 def _converted(variable: Variable, value: object) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from typing import Literal
 
 import attrs
 
@@ -124,14 +123,14 @@ def _beside(
     prefix: str,
     keep_inputs: Names,
     *,
-    owner: Literal["teacher", "peer"],
+    owner: Owner,
 ) -> Program:
     check_name(prefix, "the other network's variables, name_prefix,")
     check_own_scopes(other.origins, student.origins)
     trains = owner == "peer"
     if trains:
         check_untied(_tensors_that_change(other), _tensors_that_change(student))
-    _check_map(other, student, data_name_map, keep_inputs)
+    _check_map(other, student, data_name_map, keep_inputs, owner)
     _check_prefix(other, student, prefix)
     place = student.place if place is None else graphs.place_of(place)
     added = other.modes if trains else other.modes.inferring()
@@ -198,15 +197,16 @@ def _check_map(
     student: Program,
     data_name_map: Mapping[str, str],
     keep_inputs: Names,
+    owner: Owner,
 ) -> None:
-    faults = list(_map_faults(teacher, student, data_name_map, keep_inputs))
+    faults = list(_map_faults(teacher, student, data_name_map, keep_inputs, owner))
     if not faults:
         return
     turned = {variable: source for source, variable in data_name_map.items()}
-    if data_name_map and not list(_map_faults(teacher, student, turned, keep_inputs)):
+    if data_name_map and not list(_map_faults(teacher, student, turned, keep_inputs, owner)):
         error = MapDirectionError(
-            f"Expected data_name_map to go from teacher inputs to student variables, got "
-            f"{data_name_map}, which goes from student to teacher.",
+            f"Expected data_name_map to go from {owner} inputs to student variables, got "
+            f"{data_name_map}, which goes from student to {owner}.",
             f"Turn it: data_name_map={turned}.",
         )
         error.turned = turned
@@ -219,11 +219,12 @@ def _map_faults(
     student: Program,
     data_name_map: Mapping[str, str],
     keep_inputs: Names,
+    owner: Owner,
 ) -> Iterator[PurdistError]:
     inputs = teacher.inputs
     for name in (*data_name_map, *keep_inputs):
         if name not in inputs:
-            yield _no_input(teacher, name)
+            yield _no_input(teacher, name, owner)
     for source, name in data_name_map.items():
         if name not in student.variables:
             unknown = student.unknown(name)
@@ -239,10 +240,10 @@ def _map_faults(
                 error.remedy,
             )
         elif source in inputs:
-            yield from _fit_faults(teacher.variables[source], student.variables[name])
+            yield from _fit_faults(teacher.variables[source], student.variables[name], owner)
     for name in sorted(set(data_name_map).intersection(keep_inputs)):
         yield InvalidArgumentError(
-            f"Expected the teacher input {name!r} to be mapped or kept, got both.",
+            f"Expected the {owner} input {name!r} to be mapped or kept, got both.",
             "Name it in data_name_map or in keep_inputs, not in both.",
         )
     missing = [n for n in inputs if n not in data_name_map and n not in keep_inputs]
@@ -250,22 +251,22 @@ def _map_faults(
         wanted = ", ".join(teacher.variables[name].spec for name in missing)
         offered = listed(student.variables[name].spec for name in student.inputs)
         yield IncompleteMapError(
-            f"Expected data_name_map to cover every teacher input, got none for {wanted}.",
+            f"Expected data_name_map to cover every {owner} input, got none for {wanted}.",
             f"Map it to a student variable (its inputs: {offered}), or name it in "
             "keep_inputs to feed it on its own.",
         )
 
 
-def _no_input(teacher: Program, name: str) -> UnknownVariableError:
-    what = "is no input" if name in teacher.variables else "the teacher does not have"
+def _no_input(teacher: Program, name: str, owner: Owner) -> UnknownVariableError:
+    what = "is no input" if name in teacher.variables else f"the {owner} does not have"
     return UnknownVariableError(
-        f"Expected the name of a teacher input, got {name!r}, which {what}.",
-        f"The teacher's inputs: {listed(teacher.variables[n].spec for n in teacher.inputs)}.",
+        f"Expected the name of a {owner} input, got {name!r}, which {what}.",
+        f"The {owner}'s inputs: {listed(teacher.variables[n].spec for n in teacher.inputs)}.",
     )
 
 
-def _fit_faults(source: Variable, variable: Variable) -> Iterator[PurdistError]:
-    given = f"the teacher input {source.spec} and the student variable {variable.spec}"
+def _fit_faults(source: Variable, variable: Variable, owner: Owner) -> Iterator[PurdistError]:
+    given = f"the {owner} input {source.spec} and the student variable {variable.spec}"
     if source.dtype != variable.dtype:
         yield DtypeMismatchError(
             f"Expected one dtype, got {given}.",
@@ -290,8 +291,7 @@ def _check_prefix(teacher: Program, student: Program, prefix: str) -> None:
             "was merged before has.",
             "Choose another name_prefix.",
         )
-    names = teacher.variables
-    met = [n for n in student.variables if n.startswith(prefix) and n[len(prefix) :] in names]
+    met = [prefix + n for n in teacher.variables if prefix + n in student.variables]
     if met:
         raise NameClashError(
             f"Expected name_prefix to keep the teacher's names from the student's, got "

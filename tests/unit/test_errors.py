@@ -655,7 +655,8 @@ APPLYING: dict[str, Case] = {
         "cross_entropy_1: Expected the name of a new input, got NewInput(name='label', "
         "shape=(-1,), dtype='int32'), where NewInput(name='label', shape=(-1,), dtype='int64') "
         "stands already.\n"
-        "Choose another name, or give the variable that is there by its name.",
+        "Choose another name, or write NewInput(name='label', shape=(-1,), dtype='int64') in "
+        "both.",
     ),
 }
 

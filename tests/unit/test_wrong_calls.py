@@ -9,6 +9,7 @@ import numpy as np
 import paddle
 import pytest
 from paddle import nn
+from paddle.static import InputSpec
 
 import purdist
 from purdist import graphs
@@ -125,3 +126,76 @@ def test_a_layer_where_a_program_or_a_training_will_do_goes_to_from_layer() -> N
         lambda: ANY.save_weights(layer, "file"),
     ):
         assert remedy(call).startswith("A layer goes to from_layer: ")
+
+
+@pytest.mark.parametrize(
+    ("spec", "shape", "text"),
+    [
+        (InputSpec([None], "int64"), (8, 10), "Feed 'x' one number where this has a row: array."),
+        (InputSpec([None], "int64"), (8, 1), "Reshape it to [-1]."),
+        (InputSpec([None, 1, 8, 8]), (5, 8, 8), "Reshape it to [-1, 1, 8, 8]."),
+        (InputSpec([None, 3, 8, 8]), (3, 8, 8), "Reshape it to [-1, 3, 8, 8]."),
+        (InputSpec([None, 3, 8, 8]), (5, 8, 8), "Add the axes that it lacks: array[None] is "),
+        (InputSpec([None, None], "int64"), (7,), "Add the axes that it lacks: array[None] is "),
+        (InputSpec([None, 6]), (2, 3, 4), "Feed 'x' an array of rank 2."),
+        (InputSpec([None, 6]), (2, 3, 6), "Feed 'x' an array of rank 2."),
+    ],
+)
+def test_an_array_of_another_rank_keeps_its_rows(
+    spec: InputSpec, shape: tuple[int, ...], text: str
+) -> None:
+    with graphs.dynamic():
+        program = purdist.from_layer(Doubled(), {"x": spec})
+    array = np.ones(shape).astype(program.variables["x"].dtype)
+    assert remedy(lambda: program.run({"x": array}, ["output"])).startswith(text)
+    if text.startswith("Reshape"):
+        array = array.reshape(program.variables["x"].shape)
+        assert program.run({"x": array}, ["output"])["output"].shape == array.shape
+
+
+class Doubled(nn.Layer):
+    def forward(self, x: paddle.Tensor) -> paddle.Tensor:
+        return x + x
+
+
+def test_sizes_that_are_wrong_are_one_fault() -> None:
+    with graphs.dynamic():
+        program = purdist.from_layer(Doubled(), {"x": InputSpec([None, 1, 8, 8])})
+    error = refusal(lambda: program.run({"x": np.zeros((2, 1, 16, 9), "float32")}, ["output"]))
+    assert not error.faults
+    assert error.remedy == "Axis 2 must be 8, it is 16; axis 3 must be 8, it is 9."
+
+
+def test_a_label_or_mask_that_is_no_variable_is_to_be_fed() -> None:
+    loss = purdist.CrossEntropyLoss("logits", "label")
+    assert remedy(lambda: purdist.apply(student(), [loss])).startswith(
+        "To feed it, write NewInput('label'). "
+    )
+    loss = purdist.CrossEntropyLoss("logits", purdist.NewInput("label"))
+    assert "label" in purdist.apply(student(), [loss]).program.inputs
+    other = purdist.KDLoss("teacher_lgits", "logits")
+    assert "NewInput" not in remedy(lambda: purdist.apply(merged(), [other]))
+
+
+def joined() -> purdist.Program:
+    return purdist.join(nets.program(nets.linear("y", (6, 5, 4))), student(), {"y": "x"})
+
+
+def test_a_peer_is_called_a_peer() -> None:
+    program = joined()
+    assert remedy(lambda: purdist.apply(program, [purdist.MutualLoss("logits", "logits")])) == (
+        "What is a peer's bears the prefix given to join: 'peer_output'."
+    )
+    lost = purdist.MutualLoss("teacher_logits", "logits")
+    assert remedy(lambda: purdist.apply(program, [lost])) == (
+        "No teacher is merged into this program, but a peer is joined to it: 'peer_logits'."
+    )
+    peer = nets.program(nets.linear("y", (6, 5, 4)))
+    error = refusal(lambda: purdist.join(peer, student(), {"peer_y": "x"}))
+    assert [fault.problem.partition(", got")[0] for fault in error.faults] == [
+        "Expected the name of a peer input",
+        "Expected data_name_map to cover every peer input",
+    ]
+    assert refusal(lambda: purdist.join(peer, student(), {"x": "y"})).problem.endswith(
+        "which goes from student to peer."
+    )
