@@ -69,7 +69,8 @@ def losses_from_data(
         assert loss == KDLoss("teacher_logits", "logits")
 
     Args:
-        data: As ``tomllib`` and ``json`` read it: a list of tables.
+        data: The tables, in a list: of ``[[losses]]`` in a TOML file,
+            ``tomllib.load(file)["losses"]``.
         own: Losses of yours that may be among them.
 
     Raises:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from functools import reduce
@@ -99,10 +100,7 @@ class Structurer(cattrs.Converter):
                 )
             kind = data.get(_KIND)
             if not isinstance(kind, str) or kind not in of_kind:
-                raise InvalidArgumentError(
-                    f"Expected kind to be one of {', '.join(of_kind)}, got {shown(kind)}.",
-                    " ".join(filter(None, [_did_you_mean(kind, of_kind), otherwise])),
-                )
+                raise _unknown_kind(data, of_kind, otherwise)
             value: T = self.structure(dict(data), union)
             return value
 
@@ -143,6 +141,25 @@ class Structurer(cattrs.Converter):
         return made if get_origin(kind) is list else tuple(made)
 
 
+def _unknown_kind(
+    data: Mapping[str, Any], of_kind: Mapping[str, type], otherwise: str
+) -> InvalidArgumentError:
+    """The error for a table whose kind is none of these, or a class, or missing."""
+    kinds = ", ".join(of_kind)
+    if _KIND not in data:
+        return InvalidArgumentError(
+            f"Expected a kind, one of {kinds}, got {shown(dict(data))}.",
+            f"Add one: kind = {next(iter(of_kind))!r}.",
+        )
+    kind = data[_KIND]
+    classes = [name for name, cls in of_kind.items() if cls.__name__ == kind]
+    meant = f"Did you mean {classes[0]}?" if classes else _did_you_mean(kind, of_kind)
+    return InvalidArgumentError(
+        f"Expected kind to be one of {kinds}, got {shown(kind)}.",
+        " ".join(filter(None, [meant, otherwise])),
+    )
+
+
 def _is_some(origin: object) -> Callable[[Any], bool]:
     """Whether a type is ``origin[...]``."""
     return lambda kind: get_origin(kind) is origin
@@ -153,7 +170,22 @@ def _plain(data: object, kind: type[P]) -> P:
     try:
         return kind(kind_of(kind).read(data))
     except MisfitError:
-        raise InvalidArgumentError(f"Expected {_PLAIN[kind]}, got {shown(data)}.") from None
+        raise InvalidArgumentError(
+            f"Expected {_PLAIN[kind]}, got {shown(data)}.",
+            "Write it without quotes." if _is_quoted(data, kind) else "",
+        ) from None
+
+
+def _is_quoted(data: object, kind: type) -> bool:
+    """Whether a number or truth stands in a text, as TOML and JSON write it."""
+    if not isinstance(data, str) or kind is str:
+        return False
+    if kind is bool:
+        return data in ("true", "false")
+    try:
+        return math.isfinite(kind(data))
+    except ValueError:
+        return False
 
 
 def _literal(data: object, kind: object) -> object:
@@ -186,7 +218,10 @@ def _faults(error: Exception, path: str) -> Iterator[PurdistError]:
                 _did_you_mean(name, known),
             )
     elif isinstance(error, KeyError):
-        yield InvalidArgumentError(f"{path}: Expected a value, got none.", "It has no default.")
+        yield InvalidArgumentError(
+            f"{path}: Expected a value, got none.",
+            f"Add {path.rpartition('.')[2]}: it has no default.",
+        )
     else:
         raise error
 

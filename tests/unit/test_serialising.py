@@ -136,12 +136,27 @@ KD = {"kind": "kd", "teacher_var": "t", "student_var": "s"}
             "student_var, temperature, standardize.\nDid you mean temperature?",
         ),
         ([{**KD, "temperature": "hot"}], "losses[0].temperature: Expected a number, got 'hot'."),
+        (
+            [{**KD, "temperature": "4.0"}],
+            "losses[0].temperature: Expected a number, got '4.0'.\nWrite it without quotes.",
+        ),
+        (
+            [{**KD, "standardize": "true"}],
+            "losses[0].standardize: Expected true or false, got 'true'.\nWrite it without quotes.",
+        ),
+        ([{**KD, "temperature": "nan"}], "losses[0].temperature: Expected a number, got 'nan'."),
+        (
+            [{**KD, "weight": {"warmup": 500}}],
+            "losses[0].weight: Expected a kind, one of constant, linear, cosine, piecewise, "
+            "product, got {'warmup': 500}.\nAdd one: kind = 'constant'.",
+        ),
         ([{**KD, "temperature": True}], "losses[0].temperature: Expected a number, got True."),
         ([{**KD, "standardize": 1}], "losses[0].standardize: Expected true or false, got 1."),
         ([{**KD, "teacher_var": 4}], "losses[0].teacher_var: Expected a text, got 4."),
         (
             [{"kind": "kd", "student_var": "s"}],
-            "losses[0].teacher_var: Expected a value, got none.\nIt has no default.",
+            "losses[0].teacher_var: Expected a value, got none.\n"
+            "Add teacher_var: it has no default.",
         ),
         (
             [{**KD, "temperature": -1}],
@@ -160,7 +175,8 @@ KD = {"kind": "kd", "teacher_var": "t", "student_var": "s"}
         ),
         (
             [{"kind": "dkd", "teacher_var": "t", "student_var": "s", "label": {"nam": "y"}}],
-            "2 faults:\n1. losses[0].label.name: Expected a value, got none.\nIt has no default.\n"
+            "2 faults:\n1. losses[0].label.name: Expected a value, got none.\n"
+            "Add name: it has no default.\n"
             "2. losses[0].label.nam: Expected a field of NewInput, one of name, shape, dtype.\n"
             "Did you mean name?",
         ),
@@ -181,7 +197,8 @@ KD = {"kind": "kd", "teacher_var": "t", "student_var": "s"}
         (
             {"losses": []},
             "Expected data to be a list, got {'losses': []}.\n"
-            "losses_from_data says of data: As tomllib and json read it: a list of tables.",
+            "losses_from_data says of data: The tables, in a list: of [[losses]] in a TOML file, "
+            'tomllib.load(file)["losses"].',
         ),
     ],
 )
@@ -224,6 +241,14 @@ def test_data_that_no_file_holds_is_refused_alike(data: Any, text: str) -> None:
 def test_numbers_and_texts_of_ones_own_are_data_as_they_are_arguments() -> None:
     table = {**KD, "teacher_var": np.str_("t"), "temperature": np.float32(2), "weight": np.int8(3)}
     assert losses_from_data([table]) == (3 * KDLoss("t", "s", temperature=2),)
+
+
+def test_the_name_of_a_class_stands_for_no_kind() -> None:
+    for kind in ("KDLoss", "RKDAngleLoss"):
+        with pytest.raises(InvalidArgumentError) as caught:
+            losses_from_data([{"kind": kind}])
+        meant = getattr(purdist, kind).kind
+        assert caught.value.remedy.startswith(f"Did you mean {meant}?")
 
 
 def test_an_unknown_kind_is_refused_with_the_near_one() -> None:
