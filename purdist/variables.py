@@ -230,7 +230,8 @@ def _describe(name: str, modes: graphs.Modes, buffers: set[str], owner: Owner) -
         role = "input"
     return Variable(
         name=name,
-        shape=tuple(value.shape),
+        # Paddle multiplies by -1, too: what a batch of -1 times 3 channels has is -3 to it.
+        shape=tuple(max(size, -1) for size in value.shape),
         dtype=graphs.dtype_name(value.dtype),
         role=role,
         trainable=parameter is not None and role == "parameter" and value.trainable,

@@ -30,12 +30,12 @@ def test_all_ways_to_run_a_teacher_train_alike(pair: Pair) -> None:
         batches = [{"image": images[:8]}, {"image": images[8:]}]
         cache = cache_teacher(distillation, batches, Path(folder) / "cache")
         cached = minimize(distillation, sgd, seed=5, teacher=cache)
-    ways = {
-        "graph": train(minimize(distillation, sgd, seed=5), feeds),
-        "inference": train(minimize(distillation, sgd, teacher="inference", seed=5), feeds),
-        "cache": train(cached, sampled),
-    }
-    losses = {way: [step.loss for step in steps] for way, steps in ways.items()}
+        ways = {
+            "graph": train(minimize(distillation, sgd, seed=5), feeds),
+            "inference": train(minimize(distillation, sgd, teacher="inference", seed=5), feeds),
+            "cache": train(cached, sampled),
+        }
+        losses = {way: [step.loss for step in steps] for way, steps in ways.items()}
     for way, losses_of_way in losses.items():
         np.testing.assert_allclose(
             losses_of_way, losses["graph"], rtol=1e-4, atol=1e-6, err_msg=way

@@ -93,6 +93,7 @@ def test_a_value_as_names() -> None:
     with pytest.raises(purdist.InvalidArgumentError) as caught:
         purdist.from_static(net.main, scope=net.scope, names=names)
     assert str(caught.value) == (
-        "Expected names to be a mapping from name to value, got Value.\n"
-        "Write names={'logits': logits}."
+        "Expected names to be a mapping from names, got a Value [-1, 4] paddle.float32.\n"
+        "from_static says of names: Name -> value of main, for values to be known by name: in a "
+        "PIR program only inputs and parameters have a name of their own."
     )
