@@ -47,7 +47,7 @@ traceback.extract_stack = stack_of_the_test
 # How long an example takes says how busy the machine is, and nothing of what is tested.
 BUSY = hypothesis.settings(deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
 hypothesis.settings.register_profile("dev", BUSY, max_examples=50)
-hypothesis.settings.register_profile("ci", BUSY, max_examples=200, derandomize=True)
+hypothesis.settings.register_profile("ci", BUSY, max_examples=100, derandomize=True)
 hypothesis.settings.load_profile("ci" if "CI" in os.environ else "dev")
 
 

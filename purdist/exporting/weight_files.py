@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
 import struct
 from collections.abc import Iterator, Mapping
 from io import BufferedReader
@@ -45,7 +46,12 @@ _LENGTH = struct.Struct("<Q")
 _LONGEST = 1 << 24
 """No header is longer: that of a hundred thousand weights."""
 
-_FORMAT, _CHECKSUM = "purdist.format", "purdist.crc32"
+_MARK = "purdist"
+"""What the version and the checksum stand under: one entry, since their order is anybody's."""
+
+_WRITTEN = re.compile(r"\d+ [0-9a-f]{8}")
+"""What stands there: the version and the checksum."""
+
 _NOW = 1
 """The version of what is written."""
 
@@ -74,7 +80,7 @@ def write_weights(
         for name, array in arrays.items()
     }
     try:
-        serialize_file(entries, path, {_FORMAT: str(_NOW), _CHECKSUM: found})
+        serialize_file(entries, path, {_MARK: f"{_NOW} {found}"})
     except SafetensorError as error:
         raise unwritten(path, error) from error
 
@@ -188,15 +194,17 @@ def _kind(entry: Mapping[str, Any]) -> graphs.Kind:
 
 def _checksum_in(metadata: Mapping[str, Any], path: Path) -> str | None:
     """The checksum of a file of ours, None for another library's or an earlier version's."""
-    if not {_FORMAT, _CHECKSUM} & metadata.keys():
+    ours = [str(value) for value in metadata.values() if _WRITTEN.fullmatch(str(value))]
+    if not ours and _MARK not in metadata:
         return None
-    written, found = metadata.get(_FORMAT), metadata.get(_CHECKSUM)
-    if isinstance(written, str) and written.isdecimal() and int(written[:9]) > _NOW:
+    # What is written so under another name is ours with a damaged one.
+    written, _, found = str(metadata.get(_MARK, "")).partition(" ")
+    if written.isdecimal() and int(written[:9]) > _NOW:
         raise CorruptFileError(
             f"Expected weights of format {_NOW} in {str(path)!r}, got those of format "
             f"{written[:9]}, which a later purdist wrote.",
             "Read them with that purdist, or save them with this one.",
         )
-    if written != str(_NOW) or not isinstance(found, str):
+    if written != str(_NOW):
         raise no_safetensors(path, b"", "metadata that save_weights does not write")
     return found
