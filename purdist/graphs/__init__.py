@@ -141,7 +141,6 @@ from purdist.graphs.running.files import (
     loaded_old_model,
     read_old_model,
     read_program,
-    read_weights,
     save_inference,
 )
 from purdist.graphs.running.modes import Mode, Modes
@@ -153,6 +152,7 @@ from purdist.graphs.running.otherwise import (
     trained_otherwise,
 )
 from purdist.graphs.running.runner import Runner
+from purdist.graphs.running.weights import read_weights
 from purdist.graphs.sizes.agreeing import (
     Agreement,
     Meeting,

@@ -7,6 +7,7 @@ from purdist.storing.drafts import replacing as replacing
 from purdist.storing.files import checksum as checksum
 from purdist.storing.files import checksum_of as checksum_of
 from purdist.storing.files import locked as locked
+from purdist.storing.files import open_regular as open_regular
 from purdist.storing.files import rename as rename
 from purdist.storing.files import rewrite as rewrite
 from purdist.storing.files import write_new as write_new

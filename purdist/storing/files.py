@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 import time
 import zlib
 from collections.abc import Iterator
@@ -15,6 +16,23 @@ from purdist.storing.targets import telling
 
 _PATIENCE = 60.0
 """How many seconds a lock is waited for that others hold while they rename a few files."""
+
+
+_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+"""Without blocking: opening a FIFO would wait for somebody who writes to it."""
+
+
+def open_regular(path: Path) -> int | None:
+    """A file to read from, as the system's number of it; None of a folder, a FIFO, a device.
+
+    Raises:
+        OSError: The system does not open it.
+    """
+    number = os.open(path, _FLAGS)
+    if stat.S_ISREG(os.fstat(number).st_mode):
+        return number
+    os.close(number)
+    return None
 
 
 def write_new(path: Path, content: bytes | memoryview) -> None:

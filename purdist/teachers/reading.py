@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import stat
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from purdist.errors import CorruptFileError
+from purdist.storing import open_regular
 
 
 def opened(path: Path) -> io.BufferedReader:
@@ -30,11 +30,10 @@ def descriptor(path: Path) -> int:
         CorruptFileError: It is none, or is not there.
     """
     try:
-        number = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        number = open_regular(path)
     except OSError as error:
         raise damaged(path, error.strerror or "none") from error
-    if not stat.S_ISREG(os.fstat(number).st_mode):
-        os.close(number)
+    if number is None:
         raise damaged(path, "something that is no regular file")
     return number
 

@@ -1,17 +1,13 @@
-"""The files that Paddle writes models to: their graphs and their weights."""
+"""The files that Paddle writes models to."""
 
 from __future__ import annotations
 
 import json
-import math
-import struct
 import tempfile
-from collections.abc import Container, Iterator, Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 
 import attrs
-import numpy as np
-import numpy.typing as npt
 import paddle
 from paddle.base import core, framework
 from paddle.base.proto import framework_pb2
@@ -24,7 +20,6 @@ from purdist.graphs.looking import (
     PARAMETER,
     Kind,
     Operation,
-    array_dtype,
     dtype_name,
     is_feed,
     is_program,
@@ -32,11 +27,10 @@ from purdist.graphs.looking import (
     parameter_name,
 )
 from purdist.graphs.running.old_structure import check_old_graph
-from purdist.graphs.running.opening import LARGEST_GRAPH, opened, read_at, read_file
+from purdist.graphs.running.opening import LARGEST_GRAPH, corrupt, read_file
 from purdist.graphs.running.structure import check_graph
+from purdist.graphs.running.weights import check_weights, kind_in
 from purdist.graphs.state import Scope
-
-# --- graphs -----------------------------------------------------------------------------
 
 
 def save_inference(
@@ -72,8 +66,7 @@ def save_inference(
         core.save_combine_func(tensors, names, f"{path}.pdiparams", True, False, False)  # noqa: FBT003
         weights = Path(f"{path}.pdiparams")
         try:
-            for _ in read_weights(weights, _kinds(program)):
-                pass  # which reads their sizes alone
+            check_weights(weights, _kinds(program))
         except CorruptFileError as error:
             raise _short(weights) from error
 
@@ -141,7 +134,7 @@ def read_program(path: Path, allow_ops: Container[str] = ()) -> paddle.static.Pr
     except PurdistError:
         raise
     except ValueError as error:  # escaped and cut short
-        raise _corrupt(path, "a PIR program", str(error)) from None
+        raise corrupt(path, "a PIR program", str(error)) from None
     try:
         if flat:
             _parsed(flat)
@@ -150,7 +143,7 @@ def read_program(path: Path, allow_ops: Container[str] = ()) -> paddle.static.Pr
         raise
     except Exception as error:  # whatever Paddle raises
         said = shown(str(error).strip().rpartition("\n")[2], 300)
-        raise _corrupt(path, "a PIR program", said) from error
+        raise corrupt(path, "a PIR program", said) from error
 
 
 def read_own_program(path: Path) -> paddle.static.Program:
@@ -210,14 +203,14 @@ def read_old_model(path: Path, allow_ops: Container[str] = ()) -> OldModel:
         UnsafeModelError: It has ops that do more than compute, and are not in ``allow_ops``.
     """
     content = read_file(path, LARGEST_GRAPH)
-    corrupt = _corrupt(path, "an old Paddle program", f"{len(content)} bytes that are not one")
+    none = corrupt(path, "an old Paddle program", f"{len(content)} bytes that are not one")
     try:
         model = framework_pb2.ProgramDesc.FromString(content)
     except Exception:  # protobuf's own, which Paddle does not hand on
-        raise corrupt from None
+        raise none from None
     # The versions of the ops come last: without them the end is missing.
     if not model.HasField("op_version_map"):
-        raise corrupt
+        raise none
     try:
         check_old_graph(model, allow_ops)
         return _old_model(model)
@@ -225,7 +218,7 @@ def read_old_model(path: Path, allow_ops: Container[str] = ()) -> OldModel:
         raise
     except Exception as error:  # whatever Paddle raises
         said = shown(str(error).strip().rpartition("\n")[2], 300)
-        raise _corrupt(path, "an old Paddle program", said) from error
+        raise corrupt(path, "an old Paddle program", said) from error
 
 
 def is_from_file(program: paddle.static.Program) -> bool:
@@ -245,7 +238,7 @@ def loaded_old_model(program: paddle.static.Program) -> OldModel:
 
 def _old_model(model: framework_pb2.ProgramDesc) -> OldModel:
     weights = {
-        variable.name: _kind(variable.type.dense_tensor.tensor)
+        variable.name: kind_in(variable.type.dense_tensor.tensor)
         for block in model.blocks
         for variable in block.vars
         if variable.persistable and variable.type.type == framework_pb2.VarType.DENSE_TENSOR
@@ -305,96 +298,3 @@ def _declare(block: framework_pb2.BlockDesc, name: str, dtype: str) -> None:
     tensor = variable.type.dense_tensor.tensor
     tensor.data_type = framework_pb2.VarType.Type.Value(dtype)
     tensor.dims.append(-1)
-
-
-# --- weights ----------------------------------------------------------------------------
-
-_ENTRY = struct.Struct("<IQIi")
-"""Version of the entry, number of its levels of detail, version of the tensor, and how long
-its description is, which follows."""
-
-_DTYPES = {
-    "BOOL": "bool",
-    "INT8": "int8",
-    "UINT8": "uint8",
-    "INT16": "int16",
-    "INT32": "int32",
-    "INT64": "int64",
-    "FP16": "float16",
-    "BF16": "bfloat16",
-    "FP32": "float32",
-    "FP64": "float64",
-    "COMPLEX64": "complex64",
-    "COMPLEX128": "complex128",
-}
-
-
-def read_weights(
-    path: Path, kinds: Mapping[str, Kind]
-) -> Iterator[tuple[str, npt.NDArray[np.generic]]]:
-    """The weights in a ``.pdiparams``, which has them in the order of their names, unnamed.
-
-    Paddle's own reader checks no length: it makes weights of whatever it gets.
-
-    Args:
-        path: The file, there if it should hold something.
-        kinds: What it should hold.
-
-    Raises:
-        CorruptFileError: It holds anything else.
-    """
-    if not kinds:
-        return
-    with opened(path) as (file, size):
-        end = 0
-        for name in sorted(kinds):
-            shape, dtype = kinds[name]
-            expected = f"the weight {name} {list(shape)} {dtype}"
-            start, kind = _described(file, end)
-            if kind is None:
-                raise _corrupt(path, expected, f"no tensor at byte {end} of {size}")
-            if kind != kinds[name]:
-                raise _corrupt(path, expected, f"{list(kind[0])} {kind[1]}")
-            length = math.prod(shape) * array_dtype(dtype).itemsize
-            end = start + length
-            # Sizes first: nothing is taken for a weight that is not there.
-            content = read_at(file, start, length) if end <= size else b""
-            if len(content) != length:
-                got = f"{max(size - start, 0)} of its {length} bytes" if end > size else "fewer"
-                raise _corrupt(path, expected, got)
-            yield name, np.frombuffer(content, array_dtype(dtype)).reshape(shape)
-        if end != size:
-            raise _corrupt(path, f"{len(kinds)} weights", f"{size - end} bytes more")
-
-
-_DESCRIPTION = 1 << 12
-"""Bytes of the longest description of a tensor: a dtype and some sizes."""
-
-
-def _described(file: int, at: int) -> tuple[int, Kind | None]:
-    """Where the data of the entry at ``at`` begins, and of what it is, None for no tensor."""
-    start = at + _ENTRY.size
-    entry = read_at(file, at, _ENTRY.size)
-    if len(entry) < _ENTRY.size:
-        return start, None
-    version, levels, tensor_version, length = _ENTRY.unpack(entry)
-    if version or levels or tensor_version or not 0 < length <= _DESCRIPTION:
-        return start, None
-    description = read_at(file, start, length)
-    if len(description) < length:
-        return start, None
-    try:
-        return start + length, _kind(framework_pb2.VarType.TensorDesc.FromString(description))
-    except Exception:  # protobuf's own
-        return start, None
-
-
-def _kind(tensor: framework_pb2.VarType.TensorDesc) -> Kind:
-    return tuple(tensor.dims), _DTYPES[framework_pb2.VarType.Type.Name(tensor.data_type)]
-
-
-def _corrupt(path: Path, expected: str, got: str) -> CorruptFileError:
-    return CorruptFileError(
-        f"Expected {expected} in {str(path)!r}, got {got}.",
-        "Export the model again: the file is cut off, damaged or of another model.",
-    )

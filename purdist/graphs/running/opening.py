@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import os
-import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from purdist.errors import CorruptFileError, MissingFileError
+from purdist.storing import open_regular
 
 LARGEST_GRAPH = 1 << 28
 """Bytes of a graph: a million ops, which Paddle takes hours to prepare."""
-
-_FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
-"""Without blocking: opening a FIFO would wait for somebody who writes to it."""
 
 
 @contextmanager
@@ -25,23 +22,19 @@ def opened(path: Path) -> Iterator[tuple[int, int]]:
         MissingFileError: It cannot be opened, or is none: a folder, a FIFO, a device.
     """
     try:
-        # Opening a FIFO would wait for somebody who writes to it.
-        file = os.open(
-            path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
-        )
+        file = open_regular(path)
     except (OSError, ValueError) as error:
         raise MissingFileError(
             f"Expected a file that can be read in {str(path)!r}, got: {error}.",
             "Give the path of a model that you may read.",
         ) from error
+    if file is None:
+        raise MissingFileError(
+            f"Expected a regular file in {str(path)!r}, got a folder, a pipe or a device.",
+            "Give the path of a model.",
+        )
     try:
-        found = os.fstat(file)
-        if not stat.S_ISREG(found.st_mode):
-            raise MissingFileError(
-                f"Expected a regular file in {str(path)!r}, got a folder, a pipe or a device.",
-                "Give the path of a model.",
-            )
-        yield file, found.st_size
+        yield file, os.fstat(file).st_size
     finally:
         os.close(file)
 
@@ -73,3 +66,11 @@ def read_at(file: int, start: int, count: int) -> bytes:
         parts.append(part)
         start, count = start + len(part), count - len(part)
     return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def corrupt(path: Path, expected: str, got: str) -> CorruptFileError:
+    """The error for a file of a model that is none, or is not whole."""
+    return CorruptFileError(
+        f"Expected {expected} in {str(path)!r}, got {got}.",
+        "Export the model again: the file is cut off, damaged or of another model.",
+    )

@@ -1,0 +1,129 @@
+"""The weights of a model in a file of Paddle's: ``.pdiparams``."""
+
+from __future__ import annotations
+
+import math
+import struct
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from paddle.base.proto import framework_pb2
+
+from purdist.graphs.looking import Kind, array_dtype
+from purdist.graphs.running.opening import corrupt, opened, read_at
+
+_ENTRY = struct.Struct("<IQIi")
+"""Version of the entry, number of its levels of detail, version of the tensor, and how long
+its description is, which follows."""
+
+_DTYPES = {
+    "BOOL": "bool",
+    "INT8": "int8",
+    "UINT8": "uint8",
+    "INT16": "int16",
+    "INT32": "int32",
+    "INT64": "int64",
+    "FP16": "float16",
+    "BF16": "bfloat16",
+    "FP32": "float32",
+    "FP64": "float64",
+    "COMPLEX64": "complex64",
+    "COMPLEX128": "complex128",
+}
+
+
+def read_weights(
+    path: Path, kinds: Mapping[str, Kind]
+) -> Iterator[tuple[str, npt.NDArray[np.generic]]]:
+    """The weights in a ``.pdiparams``, which has them in the order of their names, unnamed.
+
+    Paddle's own reader checks no length: it makes weights of whatever it gets.
+
+    Args:
+        path: The file, there if it should hold something.
+        kinds: What it should hold.
+
+    Raises:
+        CorruptFileError: It holds anything else.
+    """
+    if not kinds:
+        return
+    with opened(path) as (file, size):
+        for name, start, length in _entries(file, size, path, kinds):
+            shape, dtype = kinds[name]
+            content = read_at(file, start, length)
+            if len(content) != length:  # it has shrunk meanwhile
+                raise corrupt(path, _in_words(name, kinds[name]), "fewer")
+            yield name, np.frombuffer(content, array_dtype(dtype)).reshape(shape)
+
+
+def check_weights(path: Path, kinds: Mapping[str, Kind]) -> None:
+    """Refuses a ``.pdiparams`` that holds anything else, by the sizes: no weight is read.
+
+    Raises:
+        CorruptFileError: It does.
+    """
+    with opened(path) as (file, size):
+        for _ in _entries(file, size, path, kinds):
+            pass
+
+
+def _entries(
+    file: int, size: int, path: Path, kinds: Mapping[str, Kind]
+) -> Iterator[tuple[str, int, int]]:
+    """Each weight of an open file, where its bytes begin and how many they are.
+
+    Sizes first: nothing is taken for a weight that is not there.
+
+    Raises:
+        CorruptFileError: It holds anything else than ``kinds``.
+    """
+    end = 0
+    for name in sorted(kinds):
+        shape, dtype = kinds[name]
+        expected = _in_words(name, kinds[name])
+        start, kind = _described(file, end)
+        if kind is None:
+            raise corrupt(path, expected, f"no tensor at byte {end} of {size}")
+        if kind != kinds[name]:
+            raise corrupt(path, expected, f"{list(kind[0])} {kind[1]}")
+        length = math.prod(shape) * array_dtype(dtype).itemsize
+        end = start + length
+        if end > size:
+            raise corrupt(path, expected, f"{max(size - start, 0)} of its {length} bytes")
+        yield name, start, length
+    if end != size:
+        raise corrupt(path, f"{len(kinds)} weights", f"{size - end} bytes more")
+
+
+def _in_words(name: str, kind: Kind) -> str:
+    return f"the weight {name} {list(kind[0])} {kind[1]}"
+
+
+_DESCRIPTION = 1 << 12
+"""Bytes of the longest description of a tensor: a dtype and some sizes."""
+
+
+def _described(file: int, at: int) -> tuple[int, Kind | None]:
+    """Where the data of the entry at ``at`` begins, and of what it is, None for no tensor."""
+    start = at + _ENTRY.size
+    entry = read_at(file, at, _ENTRY.size)
+    if len(entry) < _ENTRY.size:
+        return start, None
+    version, levels, tensor_version, length = _ENTRY.unpack(entry)
+    if version or levels or tensor_version or not 0 < length <= _DESCRIPTION:
+        return start, None
+    description = read_at(file, start, length)
+    if len(description) < length:
+        return start, None
+    try:
+        return start + length, kind_in(framework_pb2.VarType.TensorDesc.FromString(description))
+    except Exception:  # protobuf's own
+        return start, None
+
+
+def kind_in(tensor: framework_pb2.VarType.TensorDesc) -> Kind:
+    """What a tensor is described as."""
+    return tuple(tensor.dims), _DTYPES[framework_pb2.VarType.Type.Name(tensor.data_type)]
