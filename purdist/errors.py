@@ -189,10 +189,15 @@ def _numbered(faults: Sequence[PurdistError]) -> str:
     return f"{len(faults)} fault{'s' * (len(faults) > 1)}:\n{text}"
 
 
+def is_own_module(module: object) -> bool:
+    """Whether a module of that name is purdist's."""
+    return str(module).partition(".")[0] == "purdist"
+
+
 def warn(text: str) -> None:
     """Warns with a `PurdistWarning` of the line that called purdist, however deep it is found."""
     level, frame = 1, inspect.currentframe()
-    while frame and str(frame.f_globals.get("__name__")).partition(".")[0] == "purdist":
+    while frame and is_own_module(frame.f_globals.get("__name__")):
         level, frame = level + 1, frame.f_back
     warnings.warn(text, PurdistWarning, stacklevel=level)
 
@@ -203,14 +208,19 @@ def some(things: Iterable[object], limit: int = 3) -> str:
     return ", ".join(listed[:limit]) + (", ..." if len(listed) > limit else "")
 
 
-def shown(text: str, limit: int = 80) -> str:
+def escaped(text: str, limit: int = 80) -> str:
     """What somebody else wrote, as a message can hold it: escaped, and cut short."""
     return repr(text) if len(text) <= limit else f"{text[:limit]!r}... ({len(text)} characters)"
 
 
 def printable(name: str, limit: int = 80) -> str:
     """A name that a stranger may have written, plain where a message can hold it so."""
-    return name if len(name) <= limit and name.isprintable() else shown(name, limit)
+    return name if len(name) <= limit and name.isprintable() else escaped(name, limit)
+
+
+def last_line(error: Exception) -> str:
+    """What an error of Paddle's says in the end, where it says what is wrong, escaped."""
+    return escaped(str(error).strip().rpartition("\n")[2], 300)
 
 
 def listed(things: Iterable[object], limit: int | None = None) -> str:

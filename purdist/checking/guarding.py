@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import inspect
 import sys
-import types
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, get_type_hints
 
@@ -15,7 +14,7 @@ from purdist.checking.fields import made_of
 from purdist.checking.kinds import kind_of
 from purdist.checking.plain import ANYTHING, Kind, MisfitError
 from purdist.checking.showing import entry, shown
-from purdist.errors import InvalidArgumentError, PurdistError, together
+from purdist.errors import InvalidArgumentError, PurdistError, is_own_module, together
 
 _CHECKED = "__purdist_checked__"
 """What marks a function that checks what it is handed."""
@@ -83,8 +82,8 @@ def _checked(
     check = functools.cache(lambda: _Check.of(function, owner, bound=bound))
     reflected = _REFLECTED.get(name) if owner else None
 
-    def operator(self: Any, /, *args: Any, **kwargs: Any) -> Any:
-        if _is_ours(sys._getframe(1)):
+    def method(self: Any, /, *args: Any, **kwargs: Any) -> Any:
+        if is_own_module(sys._getframe(1).f_globals.get("__name__")):  # which has checked it
             return function(self, *args, **kwargs)
         try:
             args, kwargs = check()(args, kwargs)
@@ -94,28 +93,16 @@ def _checked(
             raise
         return function(self, *args, **kwargs)
 
-    def method(self: Any, /, *args: Any, **kwargs: Any) -> Any:
-        if _is_ours(sys._getframe(1)):
-            return function(self, *args, **kwargs)
-        args, kwargs = check()(args, kwargs)
-        return function(self, *args, **kwargs)
-
     def alone(*args: Any, **kwargs: Any) -> Any:
-        if _is_ours(sys._getframe(1)):
+        if is_own_module(sys._getframe(1).f_globals.get("__name__")):
             return function(*args, **kwargs)
         args, kwargs = check()(args, kwargs)
         return function(*args, **kwargs)
 
-    checked = operator if reflected else method if bound else alone
+    checked = method if bound else alone
     functools.update_wrapper(checked, function)
     setattr(checked, _CHECKED, True)
     return checked
-
-
-def _is_ours(caller: types.FrameType) -> bool:
-    """Whether purdist itself calls, in each step too: it has checked what it hands on."""
-    name = str(caller.f_globals.get("__name__"))
-    return name == "purdist" or name.startswith("purdist.")
 
 
 _REFLECTED = {"__mul__": "__rmul__", "__add__": "__radd__"}

@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from purdist.errors import is_own_module
+
 _SHORT = 80
 """How many characters of a value an error shows."""
 
@@ -27,7 +29,7 @@ def shown(value: object) -> str:
 def _shown(value: object) -> str:
     if isinstance(value, type):
         return f"the class {value.__name__}"
-    if type(value) in _PLAIN or type(value).__module__.partition(".")[0] == "purdist":
+    if type(value) in _PLAIN or is_own_module(type(value).__module__):
         return _cut(repr(value))
     if isinstance(value, np.generic):
         return _cut(repr(value))
@@ -114,7 +116,7 @@ def as_code(value: object) -> str:
     """``value`` as one writes it in Python; '' if that is long, or not known."""
     if isinstance(value, type):
         return value.__name__
-    if type(value) not in _PLAIN and type(value).__module__.partition(".")[0] != "purdist":
+    if not (type(value) in _PLAIN or is_own_module(type(value).__module__)):
         return ""
     written = shown(value)
     return "" if written.endswith("...") else written

@@ -194,10 +194,9 @@ def _kind(entry: Mapping[str, Any]) -> graphs.Kind:
 
 def _checksum_in(metadata: Mapping[str, Any], path: Path) -> str | None:
     """The checksum of a file of ours, None for another library's or an earlier version's."""
-    ours = [str(value) for value in metadata.values() if _WRITTEN.fullmatch(str(value))]
-    if not ours and _MARK not in metadata:
-        return None
     # What is written so under another name is ours with a damaged one.
+    if _MARK not in metadata and not any(_WRITTEN.fullmatch(str(v)) for v in metadata.values()):
+        return None
     written, _, found = str(metadata.get(_MARK, "")).partition(" ")
     if written.isdecimal() and int(written[:9]) > _NOW:
         raise CorruptFileError(

@@ -12,6 +12,7 @@ from typing import Any
 
 import paddle
 
+from purdist.errors import is_own_module
 from purdist.graphs.looking import (
     Operation,
     dtype_name,
@@ -55,7 +56,7 @@ def statements_in(text: str) -> Iterator[str]:
 
 def is_ours(value: object) -> bool:
     """Whether the class of ``value`` is purdist's, and not a user's."""
-    return type(value).__module__.startswith("purdist.")
+    return is_own_module(type(value).__module__)
 
 
 def place_in_source(error: BaseException) -> str:

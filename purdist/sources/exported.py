@@ -10,7 +10,7 @@ from typing import TypeVar
 
 from purdist import graphs, scopes
 from purdist.checking import Names
-from purdist.errors import CorruptFileError, PurdistError, shown
+from purdist.errors import CorruptFileError, PurdistError, last_line
 from purdist.program import Program
 from purdist.sources import legacy, other_mode
 from purdist.sources.misplaced import missing_model, missing_weights
@@ -78,7 +78,7 @@ def from_exported(
         except PurdistError:
             raise
         except Exception as error:  # whatever Paddle raises of what others wrote
-            said = shown(str(error).strip().rpartition("\n")[2], 300)
+            said = last_line(error)
             raise CorruptFileError(
                 f"Expected a model at {path!r}, got one that cannot be read: "
                 f"{type(error).__name__}: {said}.",

@@ -11,7 +11,7 @@ from collections.abc import Container
 
 import paddle
 
-from purdist.errors import UnsafeModelError, shown
+from purdist.errors import UnsafeModelError, escaped
 from purdist.graphs.looking import operations
 
 
@@ -36,10 +36,10 @@ def unsafe(op: str, where: str) -> UnsafeModelError:
     bare = op.rpartition(".")[2]
     does = next((what for what, names in MORE.items() if bare in names.split()), "is unknown")
     return UnsafeModelError(
-        f"Expected a model of ops that compute and no more, got {shown(op)} ({where}), "
+        f"Expected a model of ops that compute and no more, got {escaped(op)} ({where}), "
         f"which {does}.",
         "It does so as soon as the model runs. If you know who wrote it, and want it to, call "
-        f"from_exported(..., allow_ops=[{shown(op)}]).",
+        f"from_exported(..., allow_ops=[{escaped(op)}]).",
     )
 
 

@@ -12,7 +12,7 @@ import paddle
 from paddle.base import core, framework
 from paddle.base.proto import framework_pb2
 
-from purdist.errors import CorruptFileError, PurdistError, WriteError, shown
+from purdist.errors import CorruptFileError, PurdistError, WriteError, last_line
 from purdist.graphs.drafts import Draft, Graph
 from purdist.graphs.learning.gradients import derive_gradients
 from purdist.graphs.looking import (
@@ -142,7 +142,7 @@ def read_program(path: Path, allow_ops: Container[str] = ()) -> paddle.static.Pr
     except PurdistError:
         raise
     except Exception as error:  # whatever Paddle raises
-        said = shown(str(error).strip().rpartition("\n")[2], 300)
+        said = last_line(error)
         raise corrupt(path, "a PIR program", said) from error
 
 
@@ -217,7 +217,7 @@ def read_old_model(path: Path, allow_ops: Container[str] = ()) -> OldModel:
     except PurdistError:
         raise
     except Exception as error:  # whatever Paddle raises
-        said = shown(str(error).strip().rpartition("\n")[2], 300)
+        said = last_line(error)
         raise corrupt(path, "an old Paddle program", said) from error
 
 

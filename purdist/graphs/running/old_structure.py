@@ -12,7 +12,7 @@ from collections.abc import Collection, Container, Iterator, Mapping
 from paddle.base import core
 from paddle.base.proto import framework_pb2
 
-from purdist.errors import PurdistError, shown, together
+from purdist.errors import PurdistError, escaped, together
 from purdist.graphs.running.computing import allows, computes, unsafe
 from purdist.graphs.running.structure import check_name
 
@@ -74,11 +74,11 @@ def _check_inside(
     """Refuses an op of block ``index`` with blocks that are not there, or another's."""
     inside = list(_blocks_of(op))
     if bool(inside) != (op.type in _INSIDE) or len(inside) > 1:
-        raise ValueError(f"{shown(op.type)} with {len(inside)} blocks ({where})")
+        raise ValueError(f"{escaped(op.type)} with {len(inside)} blocks ({where})")
     for other in inside:
         there = index < other < len(model.blocks) and other not in owned
         if not there or model.blocks[other].parent_idx != index:
-            raise ValueError(f"{shown(op.type)} with block {other} ({where})")
+            raise ValueError(f"{escaped(op.type)} with block {other} ({where})")
         owned.add(other)
 
 
@@ -99,13 +99,13 @@ def _check_type(variable: framework_pb2.VarDesc) -> None:
     kind = variable.type
     field = _TENSORS.get(kind.type)
     if field is not None and not kind.HasField(field):
-        raise ValueError(f"a tensor without a description: {shown(variable.name)}")
+        raise ValueError(f"a tensor without a description: {escaped(variable.name)}")
     if (
         variable.persistable
         and kind.type == _VarType.DENSE_TENSOR
         and min(kind.dense_tensor.tensor.dims, default=0) < 0
     ):
-        raise ValueError(f"a parameter of unknown size: {shown(variable.name)}")
+        raise ValueError(f"a parameter of unknown size: {escaped(variable.name)}")
 
 
 def _unsafe(
@@ -116,22 +116,22 @@ def _unsafe(
     if not computes(op.type):
         yield unsafe(op.type, where)
     elif op.type not in _protos():
-        raise ValueError(f"{shown(op.type)}, which is no op of this Paddle ({where})")
+        raise ValueError(f"{escaped(op.type)}, which is no op of this Paddle ({where})")
 
 
 def _check_op(op: framework_pb2.OpDesc, where: str, known: Collection[str]) -> None:
     for given in (*op.inputs, *op.outputs):
         for name in given.arguments:
             if name not in known and name != "@EMPTY@":
-                raise ValueError(f"a variable that nobody declared: {shown(name)} ({where})")
+                raise ValueError(f"a variable that nobody declared: {escaped(name)} ({where})")
     kinds = _protos().get(op.type, {})
     for attribute in op.attrs:
         kind = kinds.get(attribute.name, attribute.type)
         if attribute.type != kind and _AttrType.Name(attribute.type) not in ("VAR", "VARS"):
-            raise ValueError(f"{shown(attribute.name)} of another type ({where})")
+            raise ValueError(f"{escaped(attribute.name)} of another type ({where})")
         field = _VALUES.get(_AttrType.Name(attribute.type))
         if field is not None and not attribute.HasField(field):
-            raise ValueError(f"{shown(attribute.name)} without a value ({where})")
+            raise ValueError(f"{escaped(attribute.name)} without a value ({where})")
 
 
 def _blocks_of(op: framework_pb2.OpDesc) -> Iterator[int]:

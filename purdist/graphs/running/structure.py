@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 import attrs
 
-from purdist.errors import PurdistError, shown, together
+from purdist.errors import PurdistError, escaped, together
 from purdist.graphs.running.computing import allows, computes, unsafe
 
 _DIALECTS = {"0": "builtin", "1": "pd_op", "2": "cf", "3": "custom_op"}
@@ -118,7 +118,7 @@ def check_name(name: object, what: str) -> str:
     """A name that can stand in a message: printed as it is, and not without an end."""
     text: str = _taken(name, str, what)
     if len(text) > _LONGEST or not text.isprintable():
-        raise ValueError(f"{what} that cannot be one: {shown(text)}")
+        raise ValueError(f"{what} that cannot be one: {escaped(text)}")
     return text
 
 
@@ -214,7 +214,7 @@ class _Graph:
         """Refuses regions that take or give something else than their op."""
         regions = _taken(op.get("regions", []), list, f"{where} with regions")
         if len(regions) != _REGIONS.get(name, 0):
-            raise ValueError(f"{shown(name)} of {len(regions)} regions ({where})")
+            raise ValueError(f"{escaped(name)} of {len(regions)} regions ({where})")
         taken, given = len(op["I"]), len(op["O"])
         for k, region in enumerate(regions):
             inside = f" of region {k} of {name.rpartition('.')[2]}, {where}"
