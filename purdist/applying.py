@@ -51,6 +51,7 @@ def apply(program: Program, specs: Iterable[LossSpec], *, prune: bool = True) ->
         DtypeMismatchError: A spec is not defined for the dtypes.
         NameClashError: The name of a term, a new input or a parameter is taken.
         ForeignValueError: A spec used a layer or value made outside the program.
+        WriteError: No folder for temporary files can be written to, and code has to be converted.
         SeveralFaultsError: Faults of several kinds.
     """
     specs = _as_tuple(specs)

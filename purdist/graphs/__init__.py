@@ -5,7 +5,7 @@ teachers, students or losses.
 """
 
 from purdist.graphs.calling.asking import NumbersError, OutsideWriteError, asking
-from purdist.graphs.calling.converting import converted
+from purdist.graphs.calling.converting import converted, converting
 from purdist.graphs.calling.dynamic import (
     as_it_is,
     call,
@@ -221,6 +221,7 @@ __all__ = [
     "computed_by_statement",
     "computes_low",
     "converted",
+    "converting",
     "copy_memory",
     "count_of_batches",
     "cut",

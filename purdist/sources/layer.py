@@ -89,12 +89,14 @@ def from_layer(
             computes is not what its graph computes.
         UninitializedWeightsError: A parameter has no memory.
         RandomInferenceError: The layer draws random numbers in eval mode.
+        WriteError: No folder for temporary files can be written to, where Paddle's conversion of
+            ``forward`` is put meanwhile.
     """
     check_can_be_traced(layer)
     check_made_in_dynamic_mode(layer)
     check_no_casting()
     # Another thread may be tracing the same layer.
-    with graphs.building(), graphs.generators_put_back():
+    with graphs.building(), graphs.converting(), graphs.generators_put_back():
         try:
             return _traced(layer, inputs, place, share=share, check=check)
         except TracingError as error:

@@ -5,18 +5,19 @@ from __future__ import annotations
 import functools
 import inspect
 import logging
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import paddle
 from paddle.base.libpaddle import pir
 from paddle.jit import dy2static
-from paddle.jit.dy2static import convert_operators, program_translator
+from paddle.jit.dy2static import convert_operators, program_translator, utils
 from paddle.utils import unique_name
 
+from purdist.errors import WriteError
 from purdist.graphs.calling.asking import replaced, sizes_of
 from purdist.graphs.looking import dtype_name, is_feed, operations
 
@@ -43,20 +44,42 @@ def reading_sizes(shape: Function) -> Iterator[None]:
 
 
 @contextmanager
+def converting() -> Iterator[None]:
+    """What Paddle converts inside, and the files that it writes for it, are gone afterwards.
+
+    Its own files lie under the home folder, which need not be there nor be ours to write to. What
+    is converted is kept no longer than its file: functions inside it are read from there.
+
+    Raises:
+        WriteError: No folder for temporary files can be written to.
+    """
+    try:
+        temporary = tempfile.TemporaryDirectory(prefix="purdist-")
+    except OSError as error:
+        raise WriteError(
+            f"Expected a folder for temporary files, got: {error}.",
+            "Let TMPDIR name one that you may write to.",
+        ) from error
+    with (
+        temporary as folder,
+        replaced(utils, {"get_temp_dir": lambda: folder, "DEL_TEMP_DIR": False}),
+        replaced(program_translator, {"_FUNCTION_CACHE": program_translator.FunctionCache()}),
+    ):
+        yield
+
+
+@contextmanager
 def converted(function: Function) -> Iterator[Function | None]:
     """``function`` with its ifs and loops over values as ops, None where it has no source.
 
     A lambda is none of Paddle's to convert, and of a decorated function it would drop the
     decorator. Nothing is left of the conversion but what holds on to the function.
     """
-    files: list[str] = []
 
     class Cache(program_translator.FunctionCache):
         def _convert(self, function: Function) -> Function:
             with unique_name.guard():  # what it names must be names of Python's
-                made: Function = super()._convert(function)
-            files.append(made.__code__.co_filename)
-            return made
+                return super()._convert(function)  # type: ignore[no-any-return]
 
     def shape(value: Any) -> Any:
         return sizes_of(value) if isinstance(value, pir.Value) else value.shape
@@ -77,6 +100,7 @@ def converted(function: Function) -> Iterator[Function | None]:
     logger.disabled = True
     try:
         with (
+            converting(),
             reading_sizes(shape),
             replaced(program_translator, {"_FUNCTION_CACHE": Cache()}),
             replaced(paddle.static.nn, {"while_loop": while_loop}),
@@ -85,8 +109,6 @@ def converted(function: Function) -> Iterator[Function | None]:
             yield _converted(function)
     finally:
         logger.disabled = disabled
-        for file in files:
-            Path(file).unlink(missing_ok=True)
 
 
 def _converted(function: Function) -> Function | None:

@@ -1,1 +1,3 @@
+DEL_TEMP_DIR: bool
+
 def get_temp_dir() -> str: ...
