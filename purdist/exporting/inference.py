@@ -15,7 +15,8 @@ from purdist.exporting.source import program_of
 from purdist.exporting.student import student_of
 from purdist.program import Program
 from purdist.sources.exported import from_exported
-from purdist.storing import file_at, folder_beside, place
+from purdist.sources.model_files import GRAPH, OLD_GRAPH, WEIGHTS, WRITTEN, write_manifest
+from purdist.storing import file_at, folder_beside, place, where_files_point
 from purdist.training import Training
 
 
@@ -29,8 +30,9 @@ def export(
     """Writes the student for inference: ``path.json`` and ``path.pdiparams``.
 
     ``paddle.static.load_inference_model`` and ``paddle.inference`` read them. The graph is
-    the student's in inference mode, cut to the outputs. The files are written beside their
-    targets and renamed, so that a reader never sees half of one. Where the graph that trains cannot
+    the student's in inference mode, cut to the outputs. Beside them ``path.manifest`` holds the
+    version of the format and a checksum of each, for `from_exported`. The files are written beside
+    their targets and renamed, all or none. Where the graph that trains cannot
     be told from it, as with ``Dropout2D``, the file says so, and `minimize` refuses to train what
     `from_exported` makes of it.
 
@@ -54,25 +56,37 @@ def export(
     Raises:
         UnknownVariableError: An output is none of the student's variables.
         InvalidArgumentError: ``source`` is neither, such as a `Distillation`, which never trains;
-            or there are no outputs, or one stands twice; or ``path`` has no name at its end, or
-            what is there is no file.
+            or there are no outputs, or one stands twice; or ``path`` has no name or a model's
+            suffix at its end, or what is there is no file, or links to several places.
         MissingFileError: ``path`` is in no folder.
         WriteError: The system refuses to write there: no room, no right, too long a name.
     """
     student = student_of(source)
     outputs = tuple(outputs)
     _check_outputs(student, source, outputs)
-    target = file_at(path)
+    given = file_at(path)
+    _check_bare(given)
+    target = where_files_point(given, WRITTEN)
     with folder_beside(target) as folder:
         written = Written.write(student, outputs, folder / target.name)
         _note_training(written, student)
         found = first_right(written, every_way(), samples_of(student, outputs)) if check else None
-        weights = f"{target.name}.pdiparams"
+        write_manifest(written.path)
+        weights = f"{target.name}{WEIGHTS}"
         # For outputs that need no weights Paddle neither writes nor wants a file.
         gone = None if (folder / weights).exists() else target.parent / weights
         place(folder, target.parent, without=gone)
     if found:
-        _warn(target, *found)
+        _warn(given, *found)
+
+
+def _check_bare(path: Path) -> None:
+    if path.suffix in (*WRITTEN, OLD_GRAPH):
+        bare = str(path.with_suffix(""))
+        raise InvalidArgumentError(
+            f"Expected a path without the suffix of a model's file, got {str(path)!r}.",
+            f"Write {bare!r}: the files are {bare + GRAPH!r} and {bare + WEIGHTS!r}.",
+        )
 
 
 def _note_training(written: Written, student: Program) -> None:
@@ -85,7 +99,7 @@ def _note_training(written: Written, student: Program) -> None:
         if found:
             otherwise.append(some(found))
         if otherwise:
-            graphs.note_in_file(Path(f"{written.path}.json"), "; ".join(otherwise))
+            graphs.note_in_file(Path(f"{written.path}{GRAPH}"), "; ".join(otherwise))
 
 
 def _warn(target: Path, way: Way | None, fault: str) -> None:

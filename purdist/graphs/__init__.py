@@ -144,6 +144,7 @@ from purdist.graphs.running.files import (
     save_inference,
 )
 from purdist.graphs.running.modes import Mode, Modes
+from purdist.graphs.running.opening import LARGEST_GRAPH, OpenFile, changed, corrupt
 from purdist.graphs.running.otherwise import (
     note_in_file,
     note_otherwise,
@@ -183,6 +184,7 @@ from purdist.graphs.statements import (
 )
 
 __all__ = [
+    "LARGEST_GRAPH",
     "Agreement",
     "Call",
     "Draft",
@@ -196,6 +198,7 @@ __all__ = [
     "Modes",
     "NumbersError",
     "OldModel",
+    "OpenFile",
     "Operation",
     "OutsideWriteError",
     "Overwriting",
@@ -215,6 +218,7 @@ __all__ = [
     "buffers_in",
     "building",
     "call",
+    "changed",
     "check_not_empty",
     "clip_in_graphs",
     "computed_alike",
@@ -223,6 +227,7 @@ __all__ = [
     "converted",
     "converting",
     "copy_memory",
+    "corrupt",
     "count_of_batches",
     "cut",
     "decay_all_but",

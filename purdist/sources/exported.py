@@ -5,15 +5,14 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import TypeVar
+from typing import TypeAlias, TypeVar
 
 from purdist import graphs, scopes
 from purdist.checking import Names
 from purdist.errors import CorruptFileError, PurdistError, last_line
 from purdist.program import Program
 from purdist.sources import legacy, other_mode
-from purdist.sources.misplaced import missing_model, missing_weights
+from purdist.sources.model_files import ModelFiles
 from purdist.sources.static import enter
 
 T = TypeVar("T")
@@ -50,6 +49,9 @@ def from_exported(
         teacher = from_exported("teacher")
         merged = merge(teacher, student, {"y": "x"})
 
+    What `export` wrote is compared with the checksums in its manifest: a file that was changed, or
+    is of another export, is refused. Paddle's own files have none.
+
     A model may be a stranger's: it is refused if it has an op that does more than compute, in a
     branch, too, or if Paddle would not survive its reading. What it computes is its author's.
 
@@ -64,8 +66,8 @@ def from_exported(
             it.
         UnsafeModelError: It has ops that save, load, print, send or run code, or that this
             purdist does not know.
-        CorruptFileError: A file is cut off, damaged or of another format, or the weights are
-            not those of the graph.
+        CorruptFileError: A file is cut off, damaged, of another or a later format, or was not
+            written with the others, or the weights are not those of the graph.
         WriteError: There is no room in the temporary folder, through which Paddle reads.
         RandomInferenceError: The network draws random numbers as it infers.
         InvalidArgumentError: It writes a buffer inside a while or if region.
@@ -87,33 +89,23 @@ def from_exported(
 
 
 def _entered(path: str, place: graphs.Place, allow_ops: Names) -> Program:
-    source, inner, kinds = _read(path, allow_ops)
-    scope = scopes.new_scope()
-    weights = Path(f"{path}.pdiparams")
-    if kinds and not weights.is_file():
-        raise missing_weights(weights)
-    for name, array in graphs.read_weights(weights, kinds):
-        scopes.put(scope, name, array, place)
+    with ModelFiles.of(path) as files:
+        read = _read_old if files.is_old else _read_current
+        source, inner, kinds = read(files, allow_ops)
+        scope = scopes.new_scope()
+        for name, array in files.weights(kinds):
+            scopes.put(scope, name, array, place)
     modes = other_mode.derived_from_inference(source)
     return enter(modes, scope, place, share=True, inner=inner)
 
 
-def _read(
-    path: str, allow_ops: Names
-) -> tuple[graphs.Draft, frozenset[str], Mapping[str, graphs.Kind]]:
-    """The graph, the names inside its regions, and what its weights should be."""
-    current, old = Path(f"{path}.json"), Path(f"{path}.pdmodel")
-    if current.is_file():
-        return _read_current(current, allow_ops)
-    if old.is_file():
-        return _read_old(old, allow_ops)
-    raise missing_model(path)
+_Read: TypeAlias = tuple[graphs.Draft, frozenset[str], Mapping[str, graphs.Kind]]
+"""The graph, the names inside its regions, and what its weights should be."""
 
 
-def _read_current(
-    path: Path, allow_ops: Names
-) -> tuple[graphs.Draft, frozenset[str], Mapping[str, graphs.Kind]]:
-    draft = graphs.declare_once(graphs.Graph(graphs.read_program(path, allow_ops), {}))
+def _read_current(files: ModelFiles, allow_ops: Names) -> _Read:
+    program = graphs.read_program(files.graph(), files.path, allow_ops)
+    draft = graphs.declare_once(graphs.Graph(program, {}))
     own = graphs.own_names(draft.operations())
     fetched = graphs.fetched(draft.program)
     given = {name: value for name, value in fetched if name not in own}
@@ -128,10 +120,8 @@ def _read_current(
     return draft, frozenset(), kinds
 
 
-def _read_old(
-    path: Path, allow_ops: Names
-) -> tuple[graphs.Draft, frozenset[str], Mapping[str, graphs.Kind]]:
-    model = graphs.read_old_model(path, allow_ops)
+def _read_old(files: ModelFiles, allow_ops: Names) -> _Read:
+    model = graphs.read_old_model(files.graph(), files.path, allow_ops)
     variables = model.program.blocks[0].vars
     names = {name: variables[old] for name, old in _numbered(model.outputs).items()}
     return *legacy.translate_model(model, names), model.weights

@@ -10,9 +10,11 @@ from purdist.storing.files import locked as locked
 from purdist.storing.files import open_regular as open_regular
 from purdist.storing.files import rename as rename
 from purdist.storing.files import rewrite as rewrite
+from purdist.storing.files import undisturbed as undisturbed
 from purdist.storing.files import write_new as write_new
 from purdist.storing.targets import check_own as check_own
 from purdist.storing.targets import check_target as check_target
 from purdist.storing.targets import file_at as file_at
 from purdist.storing.targets import telling as telling
 from purdist.storing.targets import unwritten as unwritten
+from purdist.storing.targets import where_files_point as where_files_point

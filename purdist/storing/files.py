@@ -123,21 +123,46 @@ def locked(path: Path, *, patience: float = _PATIENCE) -> Iterator[None]:
     with telling(path):
         opened = os.open(path, os.O_RDONLY)
     try:
-        end = time.monotonic() + patience
-        while take_lock(opened) is False:
-            if time.monotonic() >= end:
-                raise WriteError(
-                    f"Expected to be the only one that writes to {str(path)!r}, got another "
-                    "process or thread that does.",
-                    "Wait until it has ended, or choose another path.",
-                )
-            time.sleep(0.01)
+        if not _waited(opened, patience, shared=False):
+            raise WriteError(
+                f"Expected to be the only one that writes to {str(path)!r}, got another "
+                "process or thread that does.",
+                "Wait until it has ended, or choose another path.",
+            )
         yield
     finally:
         os.close(opened)
 
 
-def take_lock(opened: int) -> bool | None:
+@contextmanager
+def undisturbed(folder: Path) -> Iterator[None]:
+    """While nobody who has ``folder`` `locked` moves files in it, as far as the system says so.
+
+    It is for who opens several that belong together, and may read where nobody may write.
+    """
+    try:
+        opened = os.open(folder, os.O_RDONLY)
+    except OSError:  # what is in it may be read all the same, or says itself what is wrong
+        yield
+        return
+    try:
+        _waited(opened, _PATIENCE, shared=True)
+        yield
+    finally:
+        os.close(opened)
+
+
+def _waited(opened: int, patience: float, *, shared: bool) -> bool:
+    """Waits for the lock of an open file: whether it came, or there is none."""
+    end = time.monotonic() + patience
+    while take_lock(opened, shared=shared) is False:
+        if time.monotonic() >= end:
+            return False
+        time.sleep(0.01)
+    return True
+
+
+def take_lock(opened: int, *, shared: bool = False) -> bool | None:
     """Takes the lock of an open file: whether it was free, None where there is no such lock.
 
     It is held until all that share ``opened`` have closed it or ended.
@@ -145,7 +170,8 @@ def take_lock(opened: int) -> bool | None:
     try:
         import fcntl  # noqa: PLC0415 - not every system has it
 
-        fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        kind = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
+        fcntl.flock(opened, kind | fcntl.LOCK_NB)
     except BlockingIOError:
         return False
     except (ImportError, OSError):

@@ -5,11 +5,11 @@ from __future__ import annotations
 import errno
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from purdist.errors import InvalidArgumentError, MissingFileError, PurdistError, WriteError
+from purdist.errors import InvalidArgumentError, MissingFileError, PurdistError, WriteError, some
 
 _KINDS = {
     stat.S_ISDIR: "a folder",
@@ -142,6 +142,31 @@ def where_it_points(target: Path) -> Path:
             )
         _kind(target)  # of links that go round in a circle the system says so
         return target.resolve()
+
+
+def where_files_point(stem: Path, suffixes: Iterable[str]) -> Path:
+    """The same for files that belong together: where all of them are, without their suffixes.
+
+    Raises:
+        InvalidArgumentError: Links lead to several places, or are another user's, as above.
+        WriteError: The system does not let see where they point.
+    """
+    files = [(Path(f"{stem}{suffix}"), suffix) for suffix in suffixes]
+    if not any(file.is_symlink() for file, _ in files):
+        return stem
+    ends = {
+        (str(where_it_points(file)), suffix)
+        for file, suffix in files
+        if file.is_symlink() or file.exists()
+    }
+    stems = {end.removesuffix(suffix) for end, suffix in ends if end.endswith(suffix)}
+    if len(stems) == 1 and all(end.endswith(suffix) for end, suffix in ends):
+        return Path(stems.pop())
+    raise InvalidArgumentError(
+        f"Expected files that belong together at {str(stem)!r}, got links that lead to "
+        f"{some(sorted(end for end, _ in ends))}.",
+        "Delete the links, or give the path that they are to lead to.",
+    )
 
 
 def _kind(path: Path) -> str:

@@ -3,27 +3,21 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, TypeVar
 
 import attrs
 import numpy as np
 
-from purdist import graphs, scopes
-from purdist.errors import CorruptFileError, PurdistError, StaleCacheError
+from purdist import graphs, manifests, scopes
+from purdist.errors import StaleCacheError
 from purdist.program import Program
-from purdist.structuring import Structurer
 from purdist.teachers.reading import damaged, opened
-
-T = TypeVar("T")
 
 VERSION = 2
 MANIFEST = "manifest.json"
 JOURNAL = "blocks.jsonl"
-_STRUCTURER = Structurer()
 _LIMIT = 1 << 16
 """How many bytes of a manifest of few names, or of a line of a journal, are read."""
 
@@ -53,12 +47,15 @@ class Block:
         """
         if not line.endswith(b"\n"):
             raise damaged(Path(JOURNAL), "a line without an end")
-        return _structured(line, cls, Path(JOURNAL))
+        try:
+            return manifests.read(line[:-1], cls)
+        except ValueError as error:
+            raise damaged(Path(JOURNAL), str(error)) from None
 
     @property
     def line(self) -> bytes:
         """What a journal says of it."""
-        return _text(self) + b"\n"
+        return manifests.written(self) + b"\n"
 
 
 @attrs.frozen
@@ -100,7 +97,7 @@ class Manifest:
     @property
     def content(self) -> bytes:
         """What is in its file."""
-        return _text(self)
+        return manifests.written(self)
 
     def read(self, folder: Path) -> Manifest:
         """The manifest in ``folder``, if that is a cache of what this is of.
@@ -118,19 +115,13 @@ class Manifest:
             )
         with opened(path) as file:
             content = file.read(max(_LIMIT, 4 * len(self.content)))
-        data = _loaded(content, path)
-        version = data.get("version", 1) if isinstance(data, dict) else VERSION
-        if version != VERSION and isinstance(version, int):
-            later = version > VERSION
-            raise StaleCacheError(
-                f"Expected a cache of format {VERSION} in {folder}, got one of "
-                f"{'a later' if later else 'an earlier'} format.",
-                f"{'Update purdist, or d' if later else 'D'}elete it and make it anew with "
-                "cache_teacher.",
-            )
-        found = _structured(content, Manifest, path)
-        if found.content != content:
-            raise damaged(path, "one that was changed after it was written")
+        try:
+            version = manifests.version_of(content)
+            found = manifests.read(content, Manifest) if version == VERSION else None
+        except ValueError as error:
+            raise damaged(path, str(error)) from None
+        if found is None:
+            raise _other_version(folder, version)
         self._check_same(found, folder)
         return found
 
@@ -177,24 +168,13 @@ def journal(folder: Path) -> Iterator[bytes]:
             yield line
 
 
-def _loaded(content: bytes, path: Path) -> Any:
-    try:
-        return json.loads(content)
-    except (ValueError, RecursionError) as error:
-        raise damaged(path, f"none: {error}") from None
-
-
-def _structured(content: bytes, kind: type[T], path: Path) -> T:
-    try:
-        return _STRUCTURER.read(_loaded(content, path), kind, path.stem)
-    except CorruptFileError:
-        raise
-    except PurdistError as error:
-        raise damaged(path, f"none: {' '.join(str(error).splitlines())}") from None
-
-
-def _text(value: Manifest | Block) -> bytes:
-    return json.dumps(_STRUCTURER.unstructure(value)).encode()
+def _other_version(folder: Path, version: int) -> StaleCacheError:
+    later = version > VERSION
+    return StaleCacheError(
+        f"Expected a cache of format {VERSION} in {folder}, got one of "
+        f"{'a later' if later else 'an earlier'} format.",
+        f"{'Update purdist, or d' if later else 'D'}elete it and make it anew with cache_teacher.",
+    )
 
 
 def _fingerprint(teacher: Program) -> str:

@@ -395,6 +395,7 @@ def test_the_weights_of_another_model(tmp_path: Path) -> None:
     small(tmp_path / "m")
     purdist.export(nets.program(nets.images(channels=5)), tmp_path / "n", ["logits"])
     (tmp_path / "n.pdiparams").replace(tmp_path / "m.pdiparams")
+    (tmp_path / "m.manifest").unlink(missing_ok=True)
     assert refused(tmp_path / "m") == (
         purdist.CorruptFileError,
         "Expected the weight batch_norm2d_0.b_0 [3] float32 in "

@@ -12,7 +12,7 @@ import paddle
 from paddle.base import core, framework
 from paddle.base.proto import framework_pb2
 
-from purdist.errors import CorruptFileError, PurdistError, WriteError, last_line
+from purdist.errors import CorruptFileError, MissingFileError, PurdistError, WriteError, last_line
 from purdist.graphs.drafts import Draft, Graph
 from purdist.graphs.learning.gradients import derive_gradients
 from purdist.graphs.looking import (
@@ -27,7 +27,7 @@ from purdist.graphs.looking import (
     parameter_name,
 )
 from purdist.graphs.running.old_structure import check_old_graph
-from purdist.graphs.running.opening import LARGEST_GRAPH, corrupt, read_file
+from purdist.graphs.running.opening import OpenFile, corrupt
 from purdist.graphs.running.structure import check_graph
 from purdist.graphs.running.weights import check_weights, kind_in
 from purdist.graphs.state import Scope
@@ -66,8 +66,9 @@ def save_inference(
         core.save_combine_func(tensors, names, f"{path}.pdiparams", True, False, False)  # noqa: FBT003
         weights = Path(f"{path}.pdiparams")
         try:
-            check_weights(weights, _kinds(program))
-        except CorruptFileError as error:
+            with OpenFile.of(weights) as file:
+                check_weights(file, _kinds(program))
+        except (CorruptFileError, MissingFileError) as error:
             raise _short(weights) from error
 
 
@@ -120,15 +121,15 @@ def _mark_gradients(program: paddle.static.Program, learning: Container[str]) ->
         op.result(0).trainable = parameter_name(op) in learning
 
 
-def read_program(path: Path, allow_ops: Container[str] = ()) -> paddle.static.Program:
-    """The program in a ``.json``.
+def read_program(
+    content: bytes, path: Path, allow_ops: Container[str] = ()
+) -> paddle.static.Program:
+    """The program that a ``.json`` holds, which was found at ``path``.
 
     Raises:
-        MissingFileError: It cannot be read.
         CorruptFileError: There is none.
         UnsafeModelError: It has ops that do more than compute, and are not in ``allow_ops``.
     """
-    content = read_file(path, LARGEST_GRAPH)
     try:
         flat = check_graph(content, allow_ops)
     except PurdistError:
@@ -194,15 +195,13 @@ class OldModel:
     weights: Mapping[str, Kind]
 
 
-def read_old_model(path: Path, allow_ops: Container[str] = ()) -> OldModel:
-    """The model in a ``.pdmodel``.
+def read_old_model(content: bytes, path: Path, allow_ops: Container[str] = ()) -> OldModel:
+    """The model that a ``.pdmodel`` holds, which was found at ``path``.
 
     Raises:
-        MissingFileError: It cannot be read.
         CorruptFileError: There is none.
         UnsafeModelError: It has ops that do more than compute, and are not in ``allow_ops``.
     """
-    content = read_file(path, LARGEST_GRAPH)
     none = corrupt(path, "an old Paddle program", f"{len(content)} bytes that are not one")
     try:
         model = framework_pb2.ProgramDesc.FromString(content)

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import attrs
+
 from purdist.errors import CorruptFileError, MissingFileError
 from purdist.storing import open_regular
 
@@ -14,58 +16,68 @@ LARGEST_GRAPH = 1 << 28
 """Bytes of a graph: a million ops, which Paddle takes hours to prepare."""
 
 
-@contextmanager
-def opened(path: Path) -> Iterator[tuple[int, int]]:
-    """A regular file to read from, as a descriptor, and its size.
+@attrs.frozen(eq=False)
+class OpenFile:
+    """A regular file that is open to read.
 
-    Raises:
-        MissingFileError: It cannot be opened, or is none: a folder, a FIFO, a device.
+    Attributes:
+        path: Where it was found, which may be another file by now.
+        size: Its bytes.
     """
-    try:
-        file = open_regular(path)
-    except (OSError, ValueError) as error:
-        raise MissingFileError(
-            f"Expected a file that can be read in {str(path)!r}, got: {error}.",
-            "Give the path of a model that you may read.",
-        ) from error
-    if file is None:
-        raise MissingFileError(
-            f"Expected a regular file in {str(path)!r}, got a folder, a pipe or a device.",
-            "Give the path of a model.",
-        )
-    try:
-        yield file, os.fstat(file).st_size
-    finally:
-        os.close(file)
 
+    path: Path
+    size: int
+    _number: int
 
-def read_file(path: Path, largest: int) -> bytes:
-    """All that a file holds, unless that is more than ``largest`` bytes.
+    @classmethod
+    @contextmanager
+    def of(cls, path: Path) -> Iterator[OpenFile]:
+        """What is at ``path``, until the block ends.
 
-    Raises:
-        MissingFileError: It cannot be read.
-        CorruptFileError: It is larger.
-    """
-    with opened(path) as (file, size):
-        if size > largest:
+        Raises:
+            MissingFileError: It cannot be opened, or is none: a folder, a FIFO, a device.
+        """
+        try:
+            number = open_regular(path)
+        except (OSError, ValueError) as error:
+            raise MissingFileError(
+                f"Expected a file that can be read in {str(path)!r}, got: {error}.",
+                "Give the path of a model that you may read.",
+            ) from error
+        if number is None:
+            raise MissingFileError(
+                f"Expected a regular file in {str(path)!r}, got a folder, a pipe or a device.",
+                "Give the path of a model.",
+            )
+        try:
+            yield cls(path, os.fstat(number).st_size, number)
+        finally:
+            os.close(number)
+
+    def read_at(self, start: int, count: int) -> bytes:
+        """``count`` bytes from ``start`` on, fewer where it ends: it may shrink meanwhile."""
+        parts = []
+        while count > 0:
+            os.lseek(self._number, start, os.SEEK_SET)
+            part = os.read(self._number, min(count, 1 << 30))
+            if not part:
+                break
+            parts.append(part)
+            start, count = start + len(part), count - len(part)
+        return parts[0] if len(parts) == 1 else b"".join(parts)
+
+    def read(self, largest: int) -> bytes:
+        """All that it holds, unless that is more than ``largest`` bytes.
+
+        Raises:
+            CorruptFileError: It is more.
+        """
+        if self.size > largest:
             raise CorruptFileError(
-                f"Expected at most {largest} bytes in {str(path)!r}, got {size}.",
+                f"Expected at most {largest} bytes in {str(self.path)!r}, got {self.size}.",
                 "Export the model again: this is none.",
             )
-        return read_at(file, 0, size)
-
-
-def read_at(file: int, start: int, count: int) -> bytes:
-    """``count`` bytes from ``start`` on, fewer where the file ends. A file may shrink meanwhile."""
-    parts = []
-    while count > 0:
-        os.lseek(file, start, os.SEEK_SET)
-        part = os.read(file, min(count, 1 << 30))
-        if not part:
-            break
-        parts.append(part)
-        start, count = start + len(part), count - len(part)
-    return parts[0] if len(parts) == 1 else b"".join(parts)
+        return self.read_at(0, self.size)
 
 
 def corrupt(path: Path, expected: str, got: str) -> CorruptFileError:
@@ -73,4 +85,13 @@ def corrupt(path: Path, expected: str, got: str) -> CorruptFileError:
     return CorruptFileError(
         f"Expected {expected} in {str(path)!r}, got {got}.",
         "Export the model again: the file is cut off, damaged or of another model.",
+    )
+
+
+def changed(path: Path) -> CorruptFileError:
+    """The error for a file of an export that is not the one that was written with the others."""
+    return CorruptFileError(
+        f"Expected the file that was exported in {str(path)!r}, got one that was changed after it "
+        "was written, or is of another export.",
+        "Export the model again. If it was put there on purpose, delete the .manifest beside it.",
     )

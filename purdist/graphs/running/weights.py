@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 import struct
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 from paddle.base.proto import framework_pb2
 
 from purdist.graphs.looking import Kind, array_dtype
-from purdist.graphs.running.opening import corrupt, opened, read_at
+from purdist.graphs.running.opening import OpenFile, changed, corrupt
+from purdist.storing import checksum
 
 _ENTRY = struct.Struct("<IQIi")
 """Version of the entry, number of its levels of detail, version of the tensor, and how long
@@ -35,45 +35,45 @@ _DTYPES = {
 
 
 def read_weights(
-    path: Path, kinds: Mapping[str, Kind]
+    file: OpenFile, kinds: Mapping[str, Kind], written: str | None = None
 ) -> Iterator[tuple[str, npt.NDArray[np.generic]]]:
     """The weights in a ``.pdiparams``, which has them in the order of their names, unnamed.
 
     Paddle's own reader checks no length: it makes weights of whatever it gets.
 
     Args:
-        path: The file, there if it should hold something.
+        file: The file.
         kinds: What it should hold.
+        written: The checksum of what it should hold, if somebody knows. It is compared when the
+            last weight has come.
 
     Raises:
         CorruptFileError: It holds anything else.
     """
-    if not kinds:
-        return
-    with opened(path) as (file, size):
-        for name, start, length in _entries(file, size, path, kinds):
-            shape, dtype = kinds[name]
-            content = read_at(file, start, length)
-            if len(content) != length:  # it has shrunk meanwhile
-                raise corrupt(path, _in_words(name, kinds[name]), "fewer")
-            yield name, np.frombuffer(content, array_dtype(dtype)).reshape(shape)
+    found = checksum(b"")
+    for name, begin, start, end in _entries(file, kinds):
+        shape, dtype = kinds[name]
+        content = file.read_at(begin, end - begin)
+        if len(content) != end - begin:  # it has shrunk meanwhile
+            raise corrupt(file.path, _in_words(name, kinds[name]), "fewer")
+        found = checksum(content, found)
+        yield name, np.frombuffer(content, array_dtype(dtype), offset=start - begin).reshape(shape)
+    if written is not None and found != written:
+        raise changed(file.path)
 
 
-def check_weights(path: Path, kinds: Mapping[str, Kind]) -> None:
+def check_weights(file: OpenFile, kinds: Mapping[str, Kind]) -> None:
     """Refuses a ``.pdiparams`` that holds anything else, by the sizes: no weight is read.
 
     Raises:
         CorruptFileError: It does.
     """
-    with opened(path) as (file, size):
-        for _ in _entries(file, size, path, kinds):
-            pass
+    for _ in _entries(file, kinds):
+        pass
 
 
-def _entries(
-    file: int, size: int, path: Path, kinds: Mapping[str, Kind]
-) -> Iterator[tuple[str, int, int]]:
-    """Each weight of an open file, where its bytes begin and how many they are.
+def _entries(file: OpenFile, kinds: Mapping[str, Kind]) -> Iterator[tuple[str, int, int, int]]:
+    """Each weight of a file, where its entry begins, where its bytes do, and where they end.
 
     Sizes first: nothing is taken for a weight that is not there.
 
@@ -84,18 +84,19 @@ def _entries(
     for name in sorted(kinds):
         shape, dtype = kinds[name]
         expected = _in_words(name, kinds[name])
-        start, kind = _described(file, end)
+        begin = end
+        start, kind = _described(file, begin)
         if kind is None:
-            raise corrupt(path, expected, f"no tensor at byte {end} of {size}")
+            raise corrupt(file.path, expected, f"no tensor at byte {begin} of {file.size}")
         if kind != kinds[name]:
-            raise corrupt(path, expected, f"{list(kind[0])} {kind[1]}")
+            raise corrupt(file.path, expected, f"{list(kind[0])} {kind[1]}")
         length = math.prod(shape) * array_dtype(dtype).itemsize
         end = start + length
-        if end > size:
-            raise corrupt(path, expected, f"{max(size - start, 0)} of its {length} bytes")
-        yield name, start, length
-    if end != size:
-        raise corrupt(path, f"{len(kinds)} weights", f"{size - end} bytes more")
+        if end > file.size:
+            raise corrupt(file.path, expected, f"{max(file.size - start, 0)} of its {length} bytes")
+        yield name, begin, start, end
+    if end != file.size:
+        raise corrupt(file.path, f"{len(kinds)} weights", f"{file.size - end} bytes more")
 
 
 def _in_words(name: str, kind: Kind) -> str:
@@ -106,16 +107,16 @@ _DESCRIPTION = 1 << 12
 """Bytes of the longest description of a tensor: a dtype and some sizes."""
 
 
-def _described(file: int, at: int) -> tuple[int, Kind | None]:
+def _described(file: OpenFile, at: int) -> tuple[int, Kind | None]:
     """Where the data of the entry at ``at`` begins, and of what it is, None for no tensor."""
     start = at + _ENTRY.size
-    entry = read_at(file, at, _ENTRY.size)
+    entry = file.read_at(at, _ENTRY.size)
     if len(entry) < _ENTRY.size:
         return start, None
     version, levels, tensor_version, length = _ENTRY.unpack(entry)
     if version or levels or tensor_version or not 0 < length <= _DESCRIPTION:
         return start, None
-    description = read_at(file, start, length)
+    description = file.read_at(start, length)
     if len(description) < length:
         return start, None
     try:
