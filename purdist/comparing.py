@@ -65,5 +65,6 @@ class Holder:
             yield UnknownVariableError(
                 f"Expected the weights of the program alone {self.where}, got {len(more)} more: "
                 f"{some(map(printable, more))}.",
-                "They are those of another network, or of more than the program holds.",
+                "They are those of another network, or of more than the program holds: "
+                "student_of(training) holds the student alone.",
             )

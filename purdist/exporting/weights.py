@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from io import BufferedReader
 from pathlib import Path
 
 import attrs
@@ -14,7 +15,7 @@ from purdist.exporting.source import program_of
 from purdist.exporting.weight_files import DTYPES, WeightFile, write_weights
 from purdist.program import Program
 from purdist.store import Store
-from purdist.storing import file_at, replacing
+from purdist.storing import file_at, open_regular, replacing
 from purdist.training import Training
 
 _TOLD = 20
@@ -75,7 +76,8 @@ def load_weights(program: Program, path: str | os.PathLike[str]) -> Program:
         path: The file.
 
     Raises:
-        MissingFileError: There is no such file.
+        InvalidArgumentError: The path is none that a file can have.
+        MissingFileError: There is no such file, or none that can be read.
         CorruptFileError: It is cut off, damaged or no safetensors file, or of a later format.
         UninitializedWeightsError: It does not hold all weights.
         UnknownVariableError: It holds what is no weight of the program.
@@ -84,12 +86,7 @@ def load_weights(program: Program, path: str | os.PathLike[str]) -> Program:
         SeveralFaultsError: Several of the last four.
     """
     path = Path(path)
-    if not path.is_file():
-        raise MissingFileError(
-            f"Expected weights in {str(path)!r}, got no such file.",
-            "Give the path that was given to save_weights, suffix included.",
-        )
-    with path.open("rb") as opened:
+    with _opened(path) as opened:
         file = WeightFile.of(opened, path)
         holder = Holder(f"in {str(path)!r}")
         faults = [
@@ -102,3 +99,18 @@ def load_weights(program: Program, path: str | os.PathLike[str]) -> Program:
         for name, array in file.weights():
             scopes.put(loaded.scope, name, array, program.place)
     return loaded
+
+
+def _opened(path: Path) -> BufferedReader:
+    """A regular file to read: what is none is not waited for."""
+    try:
+        number = open_regular(path)
+        if number is not None:
+            return os.fdopen(number, "rb")
+        got = "a folder, a pipe or a device"
+    except OSError as error:
+        got = "no such file" if isinstance(error, FileNotFoundError) else str(error.strerror)
+    raise MissingFileError(
+        f"Expected weights in {str(path)!r}, got {got}.",
+        "Give the path that was given to save_weights, suffix included.",
+    )
