@@ -18,6 +18,8 @@ from purdist.errors import (
 )
 from purdist.variables import Variable
 
+_OTHERS = "They are those of another network, or of more than the program holds."
+
 
 @attrs.frozen
 class Holder:
@@ -56,15 +58,14 @@ class Holder:
             )
 
     def surplus(
-        self, expected: Iterable[Variable], found: Iterable[str]
+        self, expected: Iterable[Variable], found: Iterable[str], otherwise: str = ""
     ) -> Iterator[UnknownVariableError]:
-        """What is ``found`` and not ``expected``."""
+        """What is ``found`` and not ``expected``; ``otherwise`` says how not to have it."""
         known = {weight.name for weight in expected}
         more = [name for name in found if name not in known]
         if more:
             yield UnknownVariableError(
                 f"Expected the weights of the program alone {self.where}, got {len(more)} more: "
                 f"{some(map(printable, more))}.",
-                "They are those of another network, or of more than the program holds: "
-                "student_of(training) holds the student alone.",
+                " ".join([_OTHERS, *filter(None, [otherwise])]),
             )

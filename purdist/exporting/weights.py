@@ -21,6 +21,8 @@ from purdist.training import Training
 _TOLD = 20
 """How many faults are told of a file of another network."""
 
+_STUDENT_ALONE = "save_weights(student_of(training), ...) writes the student alone."
+
 
 def save_weights(source: Program | Training, path: str | os.PathLike[str]) -> None:
     """Writes the weights of a program, running statistics included, as safetensors.
@@ -91,7 +93,7 @@ def load_weights(program: Program, path: str | os.PathLike[str]) -> Program:
         holder = Holder(f"in {str(path)!r}")
         faults = [
             *holder.faults(program.held, file.kinds),
-            *holder.surplus(program.held, file.kinds),
+            *holder.surplus(program.held, file.kinds, _STUDENT_ALONE),
         ]
         if faults:
             raise together(faults[:_TOLD])

@@ -228,7 +228,8 @@ def test_all_that_does_not_fit_is_said_together(tmp_path: Path) -> None:
         "It is that of another network.\n"
         f"3. Expected the weights of the program alone in {str(path)!r}, got 2 more: "
         "more.bias, more.weight.\n"
-        "They are those of another network, or of more than the program holds: student_of(training) holds the student alone.",
+        "They are those of another network, or of more than the program holds. "
+        "save_weights(student_of(training), ...) writes the student alone.",
     )
     purdist.save_weights(program, path)
     assert refused(holding("float16", more=True), path) == (
@@ -251,7 +252,7 @@ def test_a_layer_of_another_structure() -> None:
         "They are those of another network, or of a part of it.\n"
         "2. Expected the weights of the program alone in Sequential, got 2 more: 0.weight, "
         "0.bias.\n"
-        "They are those of another network, or of more than the program holds: student_of(training) holds the student alone."
+        "They are those of another network, or of more than the program holds."
     )
 
 
