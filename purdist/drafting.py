@@ -147,7 +147,7 @@ class ProgramDraft:
         """Adds the weighted sum, in the widest dtype among the terms.
 
         A weight that moves is a number in the scope, for `train` to overwrite, and no part of the
-        graph.
+        graph. A term of weight 0 is no part of the sum: times 0 it could still be no number.
         """
         dtype = max(
             (v.dtype for v in terms.values()),
@@ -157,6 +157,8 @@ class ProgramDraft:
         with self._draft.appending(startup):
             parts = []
             for (term, value), weight in zip(terms.items(), weights, strict=True):
+                if weight == 0:
+                    continue
                 if isinstance(weight, Schedule):
                     factor = _number_in_scope(weight_name(name, term), dtype, weight.at(0))
                     self._moving.add(weight_name(name, term))
@@ -164,7 +166,7 @@ class ProgramDraft:
                     # Paddle rounds a Python number to float32 before it multiplies.
                     factor = paddle.full([], weight, dtype)
                 parts.append(value.astype(dtype) * factor)
-            total = parts[0]
+            total = parts[0] if parts else paddle.full([], 0.0, dtype)
             for part in parts[1:]:
                 total = total + part
             for guarded in self._guarded_terms:

@@ -104,7 +104,7 @@ def _converter(losses: tuple[type[LossSpec], ...]) -> Structurer:
 
     def weight(data: object, _: object) -> float | Schedule:
         if isinstance(data, Mapping):
-            return read_schedule(data)
+            return read_schedule(data).simplest()
         return converter.structure(data, float)
 
     def schedule(data: object, kind: object) -> Schedule:

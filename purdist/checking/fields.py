@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import sys
 import types
@@ -24,6 +25,19 @@ def made_of(owner: type) -> Iterator[tuple[str, Kind]]:
         if isinstance(field.validator, Number):
             kind = within(kind, field.validator)
         yield field.alias, kind
+
+
+def resolve_hints(owner: type) -> None:
+    """Has `typing.get_type_hints` know the types of a constructor that attrs wrote.
+
+    attrs leaves them as texts in a function that knows no module's names. What a text names that
+    is not there, as under ``if TYPE_CHECKING``, stays a text.
+    """
+    hints = vars(owner)["__init__"].__annotations__
+    for field in attrs.fields(owner):
+        if isinstance(hints.get(field.alias), str):
+            with contextlib.suppress(NameError, AttributeError):
+                hints[field.alias] = _handed(owner, field)
 
 
 def _handed(owner: type, field: attrs.Attribute[Any]) -> Any:

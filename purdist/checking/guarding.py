@@ -10,7 +10,7 @@ from typing import Any, get_type_hints
 
 import attrs
 
-from purdist.checking.fields import made_of
+from purdist.checking.fields import made_of, resolve_hints
 from purdist.checking.kinds import kind_of
 from purdist.checking.plain import ANYTHING, Kind, MisfitError
 from purdist.checking.showing import entry, shown
@@ -53,6 +53,8 @@ def guard_class(cls: type) -> None:
             setattr(cls, name, staticmethod(_checked(held.__func__, cls, has_self=False)))
     made = vars(cls).get("__init__")
     if inspect.isfunction(made):
+        if "__attrs_attrs__" in vars(cls):
+            resolve_hints(cls)
         # Not setattr: mypy is right that one does not write __init__, save here.
         type.__setattr__(cls, "__init__", _checked(made, cls, "__init__"))
 

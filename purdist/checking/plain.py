@@ -117,7 +117,7 @@ def _number(value: object) -> float:
     found = plain_number(value)
     if found is None:
         raise MisfitError("a number", value)
-    return found
+    return float(found) + 0.0  # which makes 0.0 of -0.0: equal numbers print alike
 
 
 def _truth(value: object) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Iterator, Mapping
-from typing import Annotated, ClassVar, TypeAlias
+from typing import Annotated, ClassVar, Self, TypeAlias
 
 import attrs
 import paddle
@@ -13,6 +13,8 @@ import paddle
 from purdist import graphs
 from purdist.checking import CHECKED_INSIDE
 from purdist.errors import ForeignValueError, InvalidArgumentError, listed
+from purdist.losses.fields import renamed_variable
+from purdist.losses.printing import call_of
 from purdist.losses.spec import LossSpec
 from purdist.variables import NewInput, Variable, check_name
 
@@ -130,6 +132,10 @@ class CustomLoss(LossSpec):
         """Parameter of the function -> variable. A gradient goes to each that can learn."""
         return dict(self.items)
 
+    def map_variables(self, function: Callable[[str], str | NewInput]) -> Self:
+        items = {key: renamed_variable(name, function) for key, name in self.items}
+        return attrs.evolve(self, variables=items)
+
     def check(self, variables: Mapping[str, Variable]) -> None:  # noqa: ARG002
         """Refuses other parameters, and values or layers with parameters from outside.
 
@@ -171,3 +177,6 @@ class CustomLoss(LossSpec):
 
     def build(self, values: Mapping[str, paddle.Tensor]) -> paddle.Tensor:
         return self.function(**values)
+
+    def __repr__(self) -> str:
+        return call_of(self, items=dict(self.items))

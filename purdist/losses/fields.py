@@ -8,12 +8,12 @@ None: ``tuple[tuple[TeacherVariable, StudentVariable], ...]``, ``Mask | None``.
 from __future__ import annotations
 
 import types
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Annotated, Any, Literal, TypeAlias, Union, get_args, get_origin
 
 import attrs
 
-from purdist.checking import Called
+from purdist.checking import Called, shown
 from purdist.checking.fields import declaring, type_of
 from purdist.errors import InvalidArgumentError
 from purdist.variables import NewInput
@@ -179,8 +179,58 @@ def _read(kind: object, value: object, key: str) -> Iterator[tuple[str, Part, st
         if value is not None:
             yield from _read(beside, value, key)
     elif get_origin(kind) is tuple and isinstance(value, tuple):
-        kinds = get_args(kind)
-        if kinds[-1:] == (Ellipsis,):
-            kinds = kinds[:1] * len(value)
-        for place, (inner, held) in enumerate(zip(kinds, value, strict=True)):
+        for place, (inner, held) in enumerate(_entries(kind, value)):
             yield from _read(inner, held, f"{key}[{place}]")
+
+
+def _entries(kind: object, value: tuple[object, ...]) -> Iterator[tuple[object, object]]:
+    """What a tuple holds, each with its type."""
+    kinds = get_args(kind)
+    if kinds[-1:] == (Ellipsis,):
+        kinds = kinds[:1] * len(value)
+    return zip(kinds, value, strict=True)
+
+
+def mapped(
+    loss: object, declared: Mapping[str, Any], rename: Callable[[str], str | NewInput]
+) -> dict[str, Any]:
+    """The fields of a loss that hold variables, each over the variables that ``rename`` gives.
+
+    Raises:
+        InvalidArgumentError: It gives something else.
+    """
+    return {
+        name: _mapped(kind, getattr(loss, name), rename)
+        for name, kind in declared.items()
+        if _is_read(kind)
+    }
+
+
+def _mapped(kind: object, value: object, rename: Callable[[str], str | NewInput]) -> object:
+    if _part(kind) is not None and isinstance(value, str | NewInput):
+        return renamed_variable(value, rename)
+    if (beside := _beside_none(kind)) is not None:
+        return None if value is None else _mapped(beside, value, rename)
+    if get_origin(kind) is tuple and isinstance(value, tuple):
+        return tuple(_mapped(*pair, rename) for pair in _entries(kind, value))
+    return value
+
+
+def renamed_variable(
+    variable: str | NewInput, rename: Callable[[str], str | NewInput]
+) -> str | NewInput:
+    """What stands for ``variable``: a new input that gets another name keeps shape and dtype.
+
+    Raises:
+        InvalidArgumentError: ``rename`` gives neither a name nor a new input.
+    """
+    name = variable if isinstance(variable, str) else variable.name
+    found: object = rename(name)
+    if isinstance(found, NewInput):
+        return found
+    if not isinstance(found, str):
+        raise InvalidArgumentError(
+            f"Expected a name or a NewInput in the place of {name!r}, got {shown(found)}.",
+            "Give back the name itself where nothing changes.",
+        )
+    return found if isinstance(variable, str) else attrs.evolve(variable, name=found)

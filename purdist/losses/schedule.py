@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Annotated, ClassVar, TypeAlias
 
 import attrs
@@ -31,7 +31,9 @@ class Schedule(ABC):
         falling = Schedule.piecewise({0: warm, 2000: Schedule.cosine(0.9, 0.0, 8000)})
         loss = falling * KDLoss("teacher_logits", "logits")
 
-    A schedule is evaluated in Python, outside the graph.
+    A schedule is evaluated in Python, outside the graph. What is the same at every step is equal,
+    and prints alike: products in any order, ``Schedule.linear(1, 1, 10)`` and
+    ``Schedule.constant(1)``.
 
     Raises:
         InvalidArgumentError: It is multiplied by what is neither a number nor a schedule.
@@ -49,6 +51,10 @@ class Schedule(ABC):
     def at(self, step: Index) -> float:
         """The number at ``step``, 0 or above."""
 
+    def simplest(self) -> Schedule:
+        """The form that all have which are the same at every step."""
+        return self
+
     @staticmethod
     def constant(value: Finite) -> Schedule:
         """``value`` at every step.
@@ -65,7 +71,7 @@ class Schedule(ABC):
         Raises:
             InvalidArgumentError: ``start`` or ``end`` is no number, or ``steps`` is below 1.
         """
-        return Linear(start, end, steps)
+        return Linear(start, end, steps).simplest()
 
     @staticmethod
     def warmup(steps: Steps) -> Schedule:
@@ -83,7 +89,7 @@ class Schedule(ABC):
         Raises:
             InvalidArgumentError: ``start`` or ``end`` is no number, or ``steps`` is below 1.
         """
-        return Cosine(start, end, steps)
+        return Cosine(start, end, steps).simplest()
 
     @staticmethod
     def piecewise(pieces: Mapping[Index, Schedule | Finite]) -> Schedule:
@@ -97,10 +103,10 @@ class Schedule(ABC):
             InvalidArgumentError: None begins at step 0, or what begins is no schedule and no
                 number.
         """
-        return Piecewise(tuple(pieces.items()))
+        return Piecewise(tuple(pieces.items())).simplest()
 
     def __mul__(self, factor: Finite | Schedule) -> Schedule:
-        return _product(self, factor if isinstance(factor, Schedule) else Constant(factor))
+        return Product((self, _scheduled(factor))).simplest()
 
     def __rmul__(self, factor: Finite) -> Schedule:
         return self * factor
@@ -140,6 +146,9 @@ class Linear(Schedule):
         done = _progress(step, self.steps)
         return self.start * (1 - done) + self.end * done
 
+    def simplest(self) -> Schedule:
+        return Constant(self.start) if self.start == self.end else self
+
     def __repr__(self) -> str:
         return f"Schedule.linear({self.start!r}, {self.end!r}, {self.steps!r})"
 
@@ -158,17 +167,22 @@ class Cosine(Schedule):
         left = (1 + math.cos(math.pi * _progress(step, self.steps))) / 2
         return self.start * left + self.end * (1 - left)
 
+    def simplest(self) -> Schedule:
+        return Constant(self.start) if self.start == self.end else self
+
     def __repr__(self) -> str:
         return f"Schedule.cosine({self.start!r}, {self.end!r}, {self.steps!r})"
+
+
+def _scheduled(number: Schedule | float) -> Schedule:
+    return number if isinstance(number, Schedule) else Constant(number)
 
 
 _Pieces: TypeAlias = tuple[tuple[int, Schedule], ...]
 
 
 def _as_pieces(pieces: Iterable[tuple[int, Schedule | float]]) -> _Pieces:
-    scheduled = (
-        (step, piece if isinstance(piece, Schedule) else Constant(piece)) for step, piece in pieces
-    )
+    scheduled = ((step, _scheduled(piece)) for step, piece in pieces)
     return tuple(sorted(scheduled, key=lambda pair: pair[0]))
 
 
@@ -193,6 +207,21 @@ class Piecewise(Schedule):
         begin, piece = next(pair for pair in reversed(self.pieces) if pair[0] <= step)
         return piece.at(step - begin)
 
+    def simplest(self) -> Schedule:
+        pieces: list[tuple[int, Schedule]] = []
+        for begin, piece in self._flat():
+            if not (pieces and isinstance(piece, Constant) and pieces[-1][1] == piece):
+                pieces.append((begin, piece))
+        return pieces[0][1] if len(pieces) == 1 else Piecewise(tuple(pieces))
+
+    def _flat(self) -> Iterator[tuple[int, Schedule]]:
+        """The pieces, with those of pieces that are such themselves."""
+        ends = [begin for begin, _ in self.pieces[1:]]
+        for (begin, piece), end in zip(self.pieces, [*ends, math.inf], strict=True):
+            simple = piece.simplest()
+            inner = simple.pieces if isinstance(simple, Piecewise) else ((0, simple),)
+            yield from ((begin + k, part) for k, part in inner if begin + k < end)
+
     def __repr__(self) -> str:
         return f"Schedule.piecewise({dict(self.pieces)!r})"
 
@@ -216,18 +245,19 @@ class Product(Schedule):
     def at(self, step: Index) -> float:
         return math.prod(factor.at(step) for factor in self.factors)
 
+    def simplest(self) -> Schedule:
+        simple = [factor.simplest() for factor in self.factors]
+        factors = [f for s in simple for f in (s.factors if isinstance(s, Product) else (s,))]
+        number = math.prod(f.value for f in factors if isinstance(f, Constant))
+        moving = sorted((f for f in factors if not isinstance(f, Constant)), key=repr)
+        if number == 0 or not moving:
+            return Constant(number + 0.0)
+        if number != 1:
+            moving.insert(0, Constant(number))
+        return moving[0] if len(moving) == 1 else Product(tuple(moving))
+
     def __repr__(self) -> str:
         return " * ".join(map(repr, self.factors))
-
-
-def _product(*schedules: Schedule) -> Schedule:
-    """Their product in the form that equal products share: one number, and what moves."""
-    factors = [f for s in schedules for f in (s.factors if isinstance(s, Product) else (s,))]
-    number = math.prod(f.value for f in factors if isinstance(f, Constant))
-    moving = [f for f in factors if not isinstance(f, Constant)]
-    if number != 1 or not moving:
-        moving.insert(0, Constant(number))
-    return moving[0] if len(moving) == 1 else Product(tuple(moving))
 
 
 SCHEDULES: tuple[type[Schedule], ...] = (Constant, Linear, Cosine, Piecewise, Product)

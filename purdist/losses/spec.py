@@ -4,27 +4,33 @@ from __future__ import annotations
 
 import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from typing import Any, ClassVar, Self
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, Never, Self
 
 import attrs
 import paddle
 
-from purdist.checking import guard_class
+from purdist.checking import guard_class, shown
 from purdist.errors import InvalidArgumentError
 from purdist.losses import fields
 from purdist.losses.arguments import is_number
 from purdist.losses.checks import check_floats
 from purdist.losses.fields import Part, StudentVariable, TeacherVariable
-from purdist.losses.schedule import Finite, Schedule
+from purdist.losses.printing import call_of
+from purdist.losses.schedule import Constant, Finite, Schedule
 from purdist.variables import NewInput, Variable, check_name
 
 
+def _simplest(weight: float | Schedule) -> float | Schedule:
+    """A number, where a schedule stays at one."""
+    return weight.value if isinstance(weight, Constant) else weight
+
+
 def _weight(_: object, __: object, value: object) -> None:
-    if not (isinstance(value, Schedule) or (is_number(value) and value != 0)):
+    if not (isinstance(value, Schedule) or is_number(value)):
         raise InvalidArgumentError(
-            f"Expected weight to be a finite number other than 0, got {value!r}.",
-            "Leave the loss out of the list to do without it.",
+            f"Expected weight to be a finite number, got {value!r}.",
+            "Write weight=1.0 or leave it out.",
         )
 
 
@@ -68,7 +74,8 @@ class LossSpec(ABC):
             No two classes share one; a class that is not to be made, as its `build` is
             abstract, needs none.
         weight: The factor of the term in the total loss: a number, or a `Schedule` of one
-            for each step. ``0.5 * spec`` is the same spec with half the weight.
+            for each step. ``0.5 * spec`` is the same spec with half the weight; ``0 * spec`` is
+            a term that is watched, and that nothing learns from.
         name: What the term is called, ``<kind>_<k>`` if it is None.
 
     Raises:
@@ -83,14 +90,16 @@ class LossSpec(ABC):
 
     __array_ufunc__: ClassVar[None] = None  # an array would hand over each of its numbers
 
-    weight: float | Schedule = attrs.field(default=1.0, kw_only=True, validator=_weight)
+    weight: float | Schedule = attrs.field(
+        default=1.0, kw_only=True, converter=_simplest, validator=_weight
+    )
     name: str | None = attrs.field(default=None, kw_only=True, validator=_name)
 
     def __init_subclass__(cls) -> None:
         # attrs would write each subclass a repr that lists the defaults too. It leaves alone
         # one that it finds in the class.
         if "__repr__" not in cls.__dict__:
-            cls.__repr__ = LossSpec.__repr__  # type: ignore[method-assign]
+            cls.__repr__ = cls.__repr__  # type: ignore[method-assign]  # the base's
 
     @classmethod
     def __attrs_init_subclass__(cls) -> None:
@@ -129,6 +138,53 @@ class LossSpec(ABC):
         """What the variable under a key of `variables` is to the loss, None if no field says."""
         parts = {declared: part for declared, part, _ in fields.read_by(self, self._types)}
         return parts.get(key)
+
+    def renamed(self, names: Mapping[str, str | NewInput]) -> Self:
+        """The same loss over other variables.
+
+        One that was written for another teacher moves to this one::
+
+            loss = KDLoss("teacher_logits", "logits", temperature=2)
+            moved = loss.renamed({"teacher_logits": "large_output", "logits": "output"})
+            assert moved == KDLoss("large_output", "output", temperature=2)
+
+        Args:
+            names: Name of a variable or a new input -> what is read in its place. A name that
+                the loss does not read is ignored. A new input that gets another name keeps its
+                shape and dtype.
+
+        Raises:
+            InvalidArgumentError: It is no mapping to names and new inputs.
+        """
+        return self.map_variables(lambda name: names.get(name, name))
+
+    def map_variables(self, function: Callable[[str], str | NewInput]) -> Self:
+        """The same loss over the variables that ``function`` gives.
+
+        It moves a loss to a teacher with another prefix::
+
+            loss = KDLoss("teacher_logits", "logits")
+            moved = loss.map_variables(lambda name: name.replace("teacher_", "large_"))
+            assert moved == KDLoss("large_logits", "logits")
+
+        A class that overrides `variables` overrides this, too.
+
+        Args:
+            function: Called with the name of each variable and of each new input, gives what is
+                read in its place, as in `renamed`.
+
+        Raises:
+            InvalidArgumentError: ``function`` gives neither a name nor a `NewInput`, or a class of
+                one's own reads variables that no field declares.
+        """
+        changed = attrs.evolve(self, **fields.mapped(self, self._types, function))
+        wanted = {k: fields.renamed_variable(v, function) for k, v in self.variables.items()}
+        if dict(changed.variables) != wanted:
+            raise InvalidArgumentError(
+                f"Expected {type(self).__name__} to read {wanted}, got {dict(changed.variables)}.",
+                "It overrides variables: have it override map_variables, too.",
+            )
+        return changed
 
     def check(self, variables: Mapping[str, Variable]) -> None:  # noqa: B027 - may ask nothing
         """Refuses variables that the loss is not defined for, before anything is built.
@@ -176,18 +232,16 @@ class LossSpec(ABC):
 
     __rmul__ = __mul__
 
+    def __add__(self, other: Never) -> Never:
+        raise InvalidArgumentError(
+            f"Expected losses one by one, got a sum of {shown(self)} and {shown(other)}.",
+            "Put them in a list: apply(program, [a, b]) minimises their sum, and tells each.",
+        )
+
+    __radd__ = __add__
+
     def __repr__(self) -> str:
-        common = ("weight", "name")
-        of_call = sorted(attrs.fields(type(self)), key=lambda f: (f.kw_only, f.name in common))
-        given = [(field, getattr(self, field.name)) for field in of_call]
-        arguments = [
-            f"{field.alias}={value!r}"
-            if field.kw_only or field.default is not attrs.NOTHING
-            else repr(value)
-            for field, value in given
-            if field.default is attrs.NOTHING or value != field.default
-        ]
-        return f"{type(self).__name__}({', '.join(arguments)})"
+        return call_of(self)
 
 
 _CLASSES: dict[str, type[LossSpec]] = {}

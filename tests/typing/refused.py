@@ -3,6 +3,7 @@
 It never runs. ``# E: code`` says what mypy reports on the line.
 """
 
+import attrs
 import numpy as np
 import paddle
 
@@ -84,6 +85,13 @@ def specs(program: purdist.Program) -> None:
     L2Loss("t", "s", weight="half")  # E: arg-type
     "half" * L2Loss("t", "s")  # E: operator
     L2Loss("t", "s") * L2Loss("t", "s")  # E: operator
+    L2Loss("t", "s") + SoftLabelLoss("t", "s")  # E: operator
+    sum([L2Loss("t", "s"), L2Loss("u", "s")])  # E: list-item
+    L2Loss("t", "s").renamed(["t"])  # E: arg-type
+    L2Loss("t", "s").renamed({"t": 3})  # E: dict-item
+    L2Loss("t", "s").map_variables(len)  # E: arg-type
+    attrs.evolve(L2Loss("t", "s"), teacher="t")  # E: call-arg
+    attrs.evolve(L2Loss("t", "s"), name=3)  # E: arg-type
     print(L2Loss("t", "s").teacher)  # E: attr-defined
     purdist.LossSpec()  # E: abstract
     purdist.CustomLoss(number_of, {"student": "s"})  # E: arg-type

@@ -451,19 +451,28 @@ def test_a_weight_that_is_no_number(value: float) -> None:
     )
 
 
-@pytest.mark.parametrize("value", [0, 0.0, float("nan"), float("-inf")])
+@pytest.mark.parametrize("value", [float("nan"), float("-inf")])
 def test_a_weight_that_is_none(value: float) -> None:
     assert refused(lambda: L2Loss("t", "s", weight=value), InvalidArgumentError) == (
-        f"Expected weight to be a finite number other than 0, got {value!r}.\n"
-        "Leave the loss out of the list to do without it."
+        f"Expected weight to be a finite number, got {value!r}.\nWrite weight=1.0 or leave it out."
     )
 
 
-def test_a_weight_multiplied_away() -> None:
-    assert refused(lambda: 0 * L2Loss("t", "s"), InvalidArgumentError) == (
-        "Expected weight to be a finite number other than 0, got 0.0.\n"
-        "Leave the loss out of the list to do without it."
+LISTED = "Put them in a list: apply(program, [a, b]) minimises their sum, and tells each."
+
+
+def test_losses_that_are_added() -> None:
+    one: Any = 0.5 * L2Loss("t", "s")  # for a type checker refuses it too
+    other: Any = purdist.KDLoss("t", "s")
+    assert refused(lambda: one + other, InvalidArgumentError) == (
+        "Expected losses one by one, got a sum of L2Loss('t', 's', weight=0.5) and "
+        f"KDLoss('t', 's').\n{LISTED}"
     )
+    assert refused(lambda: sum([one, other]), InvalidArgumentError) == (
+        f"Expected losses one by one, got a sum of L2Loss('t', 's', weight=0.5) and 0.\n{LISTED}"
+    )
+    for added in (lambda: one + 1, lambda: 1 + one, lambda: np.ones(2) + one):
+        assert refused(added, InvalidArgumentError).endswith(LISTED)
 
 
 def test_a_name_that_is_none() -> None:

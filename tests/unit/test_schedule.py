@@ -82,7 +82,7 @@ def test_what_is_printed() -> None:
     schedule = Schedule.piecewise({0: 0.5 * Schedule.warmup(10), 20: Schedule.cosine(1, 0, 5)})
     assert repr(schedule) == (
         "Schedule.piecewise({0: Schedule.constant(0.5) * Schedule.linear(0.0, 1.0, 10), "
-        "20: Schedule.cosine(1, 0, 5)})"
+        "20: Schedule.cosine(1.0, 0.0, 5)})"
     )
 
 
@@ -91,6 +91,38 @@ def test_products_that_are_equal_are_equal() -> None:
     assert 2 * schedule * 0.5 == schedule
     assert 2 * (3 * schedule) == schedule * 6
     assert Schedule.constant(2) * Schedule.constant(3) == Schedule.constant(6)
+
+
+@given(schedules, schedules)
+def test_schedules_that_mean_the_same_are_one_value(one: Schedule, other: Schedule) -> None:
+    alike = [
+        (one * other, other * one),
+        (Schedule.piecewise({0: one}), one),
+        (
+            Schedule.piecewise({0: Schedule.piecewise({0: one, 7: other}), 5: 2}),
+            Schedule.piecewise({0: one, 5: 2.0}),
+        ),
+        (
+            Schedule.piecewise({0: one, 3: Schedule.piecewise({0: 1, 4: other})}),
+            Schedule.piecewise({0: one, 3: 1, 5: 1.0, 7: other}),
+        ),
+        (0 * one, Schedule.constant(0)),
+        (Schedule.linear(2, 2, 9), Schedule.cosine(2.0, 2.0, 3)),
+    ]
+    for left, right in alike:
+        assert left == right
+        assert hash(left) == hash(right)
+        assert repr(left) == repr(right)
+        assert [left.at(step) for step in range(12)] == [right.at(step) for step in range(12)]
+
+
+def test_a_schedule_that_stays_is_its_number_to_a_loss() -> None:
+    loss: Any = KDLoss("t", "s")
+    for same in (Schedule.constant(2) * loss, KDLoss("t", "s", weight=2), np.float32(2) * loss):
+        assert same == 2.0 * loss
+        assert hash(same) == hash(2.0 * loss)
+        assert repr(same) == "KDLoss('t', 's', weight=2.0)"
+        assert purdist.losses_to_data([same])[0]["weight"] == 2.0
 
 
 def test_a_loss_takes_a_schedule_for_a_weight() -> None:
