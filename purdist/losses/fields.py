@@ -222,15 +222,21 @@ def renamed_variable(
     """What stands for ``variable``: a new input that gets another name keeps shape and dtype.
 
     Raises:
-        InvalidArgumentError: ``rename`` gives neither a name nor a new input.
+        InvalidArgumentError: ``rename`` gives neither a name nor a new input, or raised.
     """
     name = variable if isinstance(variable, str) else variable.name
-    found: object = rename(name)
+    try:
+        found: object = rename(name)
+    except Exception as error:
+        raise InvalidArgumentError(
+            f"Expected function to give a name or a NewInput for {name!r}, got {error!r}.",
+            "It is called with the name of each variable, and of each new input.",
+        ) from error
     if isinstance(found, NewInput):
         return found
     if not isinstance(found, str):
         raise InvalidArgumentError(
-            f"Expected a name or a NewInput in the place of {name!r}, got {shown(found)}.",
+            f"Expected function to give a name or a NewInput for {name!r}, got {shown(found)}.",
             "Give back the name itself where nothing changes.",
         )
     return found if isinstance(variable, str) else attrs.evolve(variable, name=found)

@@ -174,8 +174,8 @@ class LossSpec(ABC):
                 read in its place, as in `renamed`.
 
         Raises:
-            InvalidArgumentError: ``function`` gives neither a name nor a `NewInput`, or a class of
-                one's own reads variables that no field declares.
+            InvalidArgumentError: ``function`` raised, or gives neither a name nor a `NewInput`; or
+                a class of one's own reads variables that no field declares.
         """
         changed = attrs.evolve(self, **fields.mapped(self, self._types, function))
         wanted = {k: fields.renamed_variable(v, function) for k, v in self.variables.items()}

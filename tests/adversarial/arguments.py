@@ -50,7 +50,20 @@ class Target:
         """What it takes -> the text of its type."""
         found = inspect.signature(self.function).parameters.values()
         own = [p for p in found if not (self.home and p.name == "self")]
-        return {p.name: str(p.annotation).strip("'") for p in own}
+        written = (
+            dict(_fields(self.home)) if self.name == getattr(self.home, "__name__", "") else {}
+        )
+        return {p.name: str(written.get(p.name, p.annotation)).strip("'") for p in own}
+
+
+def _fields(home: Any) -> Iterator[tuple[str, object]]:
+    """The texts of the types of what a class is made of."""
+    for field in attrs.fields(home) if attrs.has(home) else ():
+        text: object = field.type
+        if inspect.isfunction(field.converter):
+            taken, *_ = inspect.signature(field.converter).parameters.values()
+            text = taken.annotation
+        yield field.alias, text
 
 
 def targets() -> Mapping[str, Target]:
@@ -59,7 +72,8 @@ def targets() -> Mapping[str, Target]:
     names += [(purdist.testing, name) for name in purdist.testing.__all__]
     found = [target for module, name in names for target in _of(name, getattr(module, name))]
     known = {target.name: target for target in found if target.parameters}
-    del known["InGraph.start"]  # which never starts
+    for never in ("InGraph.start", "LossSpec.__add__", "LossSpec.__radd__"):
+        del known[never]
     return known
 
 
@@ -164,6 +178,7 @@ TAKES: Mapping[str, tuple[str, ...]] = {
         *("mapping", "mapping of str", "pieces"),
         "list",
     ),
+    "Mapping[str, str | NewInput]": ("mapping", "mapping of str"),
     "Mapping[str, Any]": ("mapping", "str keys"),
     "Mapping[str, float]": ("mapping", "mapping of int"),
     "Mapping[Index, Schedule | Finite]": ("mapping", "pieces"),
@@ -195,6 +210,7 @@ TAKES: Mapping[str, tuple[str, ...]] = {
     ),
     "Callable[[], Optimizer]": ("callable",),
     "Callable[..., paddle.Tensor]": ("callable",),
+    "Callable[[str], str | NewInput]": ("callable",),
     "SupportsIndex | slice | Sequence[int] | npt.NDArray[np.integer | np.bool_]": (
         "int",
         "slice",
@@ -485,6 +501,12 @@ VALID: Mapping[str, tuple[Make, Make]] = {
     "Schedule.__rmul__": (lambda _: S.warmup(3).__rmul__, lambda _: {"factor": 2.0}),
     "LossSpec.__mul__": (lambda w: w.loss.__mul__, lambda _: {"factor": 2.0}),
     "LossSpec.__rmul__": (lambda w: w.loss.__rmul__, lambda _: {"factor": 2.0}),
+    "LossSpec.renamed": (lambda w: w.loss.renamed, lambda _: {"names": {"logits": "l"}}),
+    "LossSpec.map_variables": (lambda w: w.loss.map_variables, lambda _: {"function": str.upper}),
+    "CustomLoss.map_variables": (
+        lambda _: purdist.CustomLoss(loss_of, {"s": "s"}).map_variables,
+        lambda _: {"function": str.upper},
+    ),
     "LossSpec.part": (lambda w: w.loss.part, lambda _: {"key": "teacher_var"}),
     "Program.variable": (lambda w: w.program.variable, lambda _: {"name": "x"}),
     "Program.takes_gradient": (lambda w: w.program.takes_gradient, lambda _: {"name": "x"}),

@@ -75,10 +75,11 @@ def test_what_is_no_name_is_refused() -> None:
         CustomLoss(abs, {"x": "a"}),
         MaskedHintLoss((), "y", counted="a"),
     ):
-        with pytest.raises(
-            InvalidArgumentError, match="Expected a name or a NewInput in the place"
-        ):
+        with pytest.raises(InvalidArgumentError, match="Expected function to give a name or a New"):
             spec.map_variables(wrong.get)
+    with pytest.raises(InvalidArgumentError, match=r"got KeyError\('s'\)") as caught:
+        L2Loss("t", "s").map_variables({"t": "u"}.__getitem__)
+    assert isinstance(caught.value.__cause__, KeyError)
     with pytest.raises(InvalidArgumentError, match=r"Expected names\['s'\] to be a text or a New"):
         L2Loss("t", "s").renamed({"s": wrong["s"]})
 
