@@ -13,6 +13,7 @@ import random
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext
 from typing import Any, get_origin
 
 import attrs
@@ -604,7 +605,7 @@ def outcomes(names: tuple[str, ...], *, every: bool) -> Iterator[Outcome]:
         function, valid = _call(world, name)
         handed = [thing for thing in valid.values() if isinstance(thing, _COMPARED)]
         try:
-            with unchanged(*handed):
+            with nullcontext() if name in _CALLS else unchanged(*handed):
                 if every or name != "Inference.start":  # which takes 10 s
                     function(**valid)
                 for argument, kind in known[name].parameters.items():
@@ -618,6 +619,9 @@ def outcomes(names: tuple[str, ...], *, every: bool) -> Iterator[Outcome]:
         except AssertionError as error:
             yield Outcome(name, "", "changed", str(error))
 
+
+_CALLS = ("LossSpec.map_variables", "CustomLoss.map_variables")
+"""What calls what it is handed: a layer that fails leaves its path behind in Paddle."""
 
 _COMPARED = (purdist.Program, purdist.Distillation, purdist.Training)
 
