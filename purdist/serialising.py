@@ -79,6 +79,7 @@ def losses_from_data(
             ``losses[0].temperature``.
         SeveralFaultsError: Faults of several kinds.
     """
+    own = tuple(dict.fromkeys(own))
     for loss in own:
         if inspect.isabstract(loss) or issubclass(loss, CustomLoss):
             raise InvalidArgumentError(
@@ -87,7 +88,21 @@ def losses_from_data(
                 if issubclass(loss, CustomLoss)
                 else "It is abstract: give the classes that are made of it.",
             )
+    _check_kinds((*CATALOGUE, *own))
     return _converter((*CATALOGUE, *own)).read(data, tuple[LossSpec, ...], "losses")
+
+
+def _check_kinds(losses: Iterable[type[LossSpec]]) -> None:
+    """Refuses two classes of one kind: one that is made anew replaces the old one everywhere."""
+    known: dict[str, type[LossSpec]] = {}
+    for loss in losses:
+        other = known.setdefault(loss.kind, loss)
+        if other is not loss:
+            raise InvalidArgumentError(
+                f"Expected classes of a kind each, got two of {loss.kind!r}: {other.__qualname__} "
+                f"and {loss.__qualname__}.",
+                "Give the one that was made last.",
+            )
 
 
 @lru_cache(maxsize=8)  # to make one takes some 40 ms

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from difflib import get_close_matches
 from functools import reduce
 from operator import attrgetter, or_
@@ -18,10 +20,11 @@ from cattrs.errors import (
     IterableValidationError,
     IterableValidationNote,
 )
+from cattrs.gen import make_dict_structure_fn, override
 from cattrs.strategies import configure_tagged_union
 
 from purdist.checking import MisfitError, kind_of, shown
-from purdist.errors import InvalidArgumentError, PurdistError, together
+from purdist.errors import InvalidArgumentError, PurdistError, escaped, together
 
 P = TypeVar("P", float, int, str, bool)
 T = TypeVar("T")
@@ -111,12 +114,37 @@ class Structurer(cattrs.Converter):
         return read, write
 
     def _table(self, kind: type[T]) -> Callable[[object, object], T]:
-        structured = self.gen_structure_attrs_fromdict(kind)
+        made: Any = kind  # which cattrs knows to be of attrs
+        fields = attrs.fields(attrs.resolve_types(made))
+        hooks: dict[str, Any] = {
+            f.name: override(struct_hook=self._field(f)) for f in fields if f.init
+        }
+        structured: Callable[[Mapping[str, Any], object], T] = make_dict_structure_fn(
+            made, self, _cattrs_forbid_extra_keys=True, **hooks
+        )
 
         def read(data: object, _: object) -> T:
             if not isinstance(data, Mapping):
                 raise InvalidArgumentError(f"Expected a table, got {shown(data)}.")
             return structured(data, kind)
+
+        return read
+
+    def _field(self, field: attrs.Attribute[Any]) -> Callable[[object, Any], object]:
+        """How a field is read, and asked at once whether it may be that: with its path, and all.
+
+        The constructor asks again, but stops at the first fault. It alone asks what needs the other
+        fields.
+        """
+
+        def read(data: object, kind: Any) -> object:
+            value: object = self.structure(data, kind)
+            converter: object = field.converter
+            taken: object = converter(value) if inspect.isfunction(converter) else value
+            if field.validator is not None:
+                with suppress(AttributeError):  # of the value that is not made yet
+                    field.validator(None, field, taken)
+            return value
 
         return read
 
@@ -222,6 +250,9 @@ def _faults(error: Exception, path: str) -> Iterator[PurdistError]:
             f"{path}: Expected a value, got none.",
             f"Add {path.rpartition('.')[2]}: it has no default.",
         )
+    elif isinstance(error, ValueError | TypeError):
+        said = escaped(str(error.args[0] if error.args else error))
+        yield InvalidArgumentError(f"{path}: Expected what the loss takes, it says {said}.")
     else:
         raise error
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import re
 import tomllib
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
+import attrs
 import numpy as np
 import pytest
 from hypothesis import given
@@ -160,9 +162,35 @@ KD = {"kind": "kd", "teacher_var": "t", "student_var": "s"}
         ),
         (
             [{**KD, "temperature": -1}],
-            "losses[0]: Expected temperature to be a finite number from 1e-06 to 1000, got "
-            "-1.0.\n"
-            "Write temperature=4.0 or leave it out.",
+            "losses[0].temperature: Expected temperature to be a finite number from 1e-06 to 1000, "
+            "got -1.0.\nWrite temperature=4.0 or leave it out.",
+        ),
+        (
+            [
+                {
+                    **KD,
+                    "temperature": 0,
+                    "name": "",
+                    "weight": {"kind": "cosine", "start": 0, "end": 1, "steps": 0},
+                    "t": 1,
+                },
+                {"kind": "contrastive", "teacher_var": 3, "student_var": "s", "dimension": -1},
+                {"kind": "review_kd", "pairs": []},
+            ],
+            "7 faults:\n1. losses[0].weight.steps: Expected steps to be a whole number above 0, "
+            "got 0.\nGive steps such a number.\n"
+            "2. losses[0].name: Expected name to be a text of at least one character, got ''.\n"
+            "Leave name out to get a numbered one.\n"
+            "3. losses[0].temperature: Expected temperature to be a finite number from 1e-06 to "
+            "1000, got 0.0.\nWrite temperature=4.0 or leave it out.\n"
+            "4. losses[0].t: Expected a field of KDLoss, one of weight, name, teacher_var, "
+            "student_var, temperature, standardize.\n"
+            "5. losses[1].teacher_var: Expected a text, got 3.\n"
+            "6. losses[1].dimension: Expected dimension to be a whole number above 0, got -1.\n"
+            "Write dimension=128 or leave it out.\n"
+            "7. losses[2].pairs: Expected pairs to hold (teacher's, student's) names, at least "
+            "once, got ().\n"
+            "Write pairs=[('teacher_layer1', 'layer1'), ('teacher_layer2', 'layer2')].",
         ),
         (
             [{**KD, "weight": {"kind": "linear", "start": 0, "end": 1, "steps": 1.5}}],
@@ -272,3 +300,52 @@ def test_every_kind_is_of_one_class() -> None:
     kinds = [spec.kind for spec in purdist.losses.CATALOGUE]
     assert len(set(kinds)) == len(kinds)
     assert L2Loss.kind in kinds
+
+
+@attrs.frozen
+class RangedLoss(purdist.PairLoss):
+    """Asks in its own ways."""
+
+    kind: ClassVar[str] = "ranged"
+
+    low: float = attrs.field(default=0.0, kw_only=True, validator=attrs.validators.ge(0))
+    high: float = attrs.field(default=1.0, kw_only=True)
+
+    @high.validator
+    def _above(self, _: object, high: float) -> None:
+        if high <= self.low:
+            raise ValueError("high must be above low")
+
+    def build(self, values: Mapping[str, Any]) -> Any: ...
+
+
+@pytest.mark.parametrize(
+    ("fields", "text"),
+    [
+        (
+            {"low": -1.0},
+            "losses[0].low: Expected what the loss takes, it says \"'low' must be >= 0: ",
+        ),
+        ({"low": 2}, "losses[0]: Expected what the loss takes, it says 'high must be above low'."),
+    ],
+)
+def test_what_a_loss_of_ones_own_asks_in_its_own_way_is_told_by_path(
+    fields: dict[str, float], text: str
+) -> None:
+    table = {"kind": "ranged", "teacher_var": "t", "student_var": "s", **fields}
+    with pytest.raises(InvalidArgumentError, match=re.escape(text)):
+        losses_from_data([table], own=[RangedLoss])
+
+
+def test_of_two_classes_of_one_kind_none_is_taken_for_the_other() -> None:
+    def again() -> type[LossSpec]:
+        body = {"kind": "anew", "build": lambda *_: None, "__module__": __name__}
+        made: type[LossSpec] = attrs.frozen(type("Anew", (purdist.PairLoss,), body))
+        return made
+
+    old, new = again(), again()
+    assert losses_from_data([], own=[new, new]) == ()
+    with pytest.raises(InvalidArgumentError, match="Expected classes of a kind each, got two of"):
+        losses_from_data([], own=[old, new])
+    with pytest.raises(InvalidArgumentError, match="is the kind of"):
+        attrs.frozen(type("Mine", (KDLoss,), {"__module__": __name__}))
