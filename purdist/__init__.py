@@ -14,6 +14,8 @@ A name is public by its line here, ``import name as name``; those of losses by t
 `purdist.losses.catalogue`.
 """
 
+__version__ = "0.1.0"
+
 import types as _types
 import typing as _typing
 

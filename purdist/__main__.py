@@ -7,18 +7,20 @@ purdist is told in ``purdist/demo/digits.py``; here are the options and the orde
 from __future__ import annotations
 
 import argparse
+import itertools
 import os
 import sys
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr
 from difflib import get_close_matches
 from pathlib import Path
 
 import paddle
-from tqdm import tqdm
 
 import purdist
 from purdist.demo.catalogue import LESSONS
+from purdist.progress import showing
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -40,37 +42,44 @@ def main(arguments: Sequence[str] | None = None) -> None:
     lesson = LESSONS[options.loss]
     lessons = [lesson] if lesson.baseline is None else [lesson.baseline, lesson]
     scans, test = digits.load_scans()
-    print(f"{len(scans['label'])} scans to learn from, {len(test['label'])} others to test on.")
-    print("The student is taught by:", *lesson.all_losses, sep="\n    ")
-    print(
+    _tell(f"{len(scans['label'])} scans to learn from, {len(test['label'])} others to test on.")
+    _tell("\n    ".join(["The student is taught by:", *map(str, lesson.all_losses)]))
+    _tell(
         f"Labels: the teacher has those of all scans, the student alone "
         f"{digits.LABELS_PER_CLASS} of each digit, the student that is taught by a loss "
         f"{'those of all scans' if lesson.labelled else 'none'}."
     )
     results: dict[str, list[digits.Outcome]] = defaultdict(list)
     epochs = options.seeds * options.epochs * (2 + len(lessons))
-    # Paddle's C++ code logs a few lines at first. The bar waits until they are through.
-    with tqdm(total=epochs, unit="epoch", delay=1) as bar:
+    learned = itertools.count(1)
+    with showing("epoch", epochs) as show:
+
+        def course(seed: int, who: str) -> digits.Course:
+            def after_epoch() -> None:
+                show(next(learned), lambda: f"seed {seed}: {who}")
+
+            return digits.Course(scans, test, options.epochs, seed, after_epoch)
+
         for seed in range(options.seeds):
-            course = digits.Course(scans, test, options.epochs, seed, after_epoch=bar.update)
-            bar.set_description(f"seed {seed}: teacher", refresh=False)
-            teacher = digits.teach(course)
+            teacher = digits.teach(course(seed, "teacher"))
             results["teacher"].append(teacher)
-            bar.set_description(f"seed {seed}: student alone", refresh=False)
-            results["student alone"].append(digits.alone(course, lesson.student))
+            alone = digits.alone(course(seed, "student alone"), lesson.student)
+            results["student alone"].append(alone)
             for taught in lessons:
                 who = f"student by {taught.title}"
-                bar.set_description(f"seed {seed}: {who}", refresh=False)
-                results[who].append(digits.distill(course, teacher.network, taught))
+                outcome = digits.distill(course(seed, who), teacher.network, taught)
+                results[who].append(outcome)
 
-    print(f"Accuracy on the test scans: mean, lowest and highest; seeds: {options.seeds}.\n")
-    print(report.table(results))
-    report.draw(results, options.picture)
-    print(f"\nThe learning curves are in {options.picture}.")
+    try:
+        report.draw(results, options.picture)
+    finally:
+        _tell(f"Accuracy on the test scans: mean, lowest and highest; seeds: {options.seeds}.\n")
+        _tell(report.table(results))
+    _tell(f"\nThe learning curves are in {options.picture}.")
     if options.export is not None:
         student = results[f"student by {lesson.title}"][0]
         purdist.export(student.network, options.export, ["logits"])
-        print(_how_to_load(options.export, lesson.title, student.accuracies[-1]))
+        _tell(_how_to_load(options.export, lesson.title, student.accuracies[-1]))
 
 
 def _options() -> argparse.ArgumentParser:
@@ -161,5 +170,33 @@ def _how_to_load(path: Path, title: str, accuracy: float) -> str:
     )
 
 
+def _tell(text: str) -> None:
+    """Prints, at once; where nobody reads it any more, as under ``| head -1``, nothing."""
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        # What is left of it would be tried again in the end.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+@contextmanager
+def _without_log() -> Iterator[None]:
+    """Of the standard error, what Python writes is left: Paddle's C++ code logs there."""
+    if sys.stderr is None:
+        yield
+        return
+    found = os.dup(2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        with os.fdopen(os.dup(found), "w", buffering=1) as own, redirect_stderr(own):
+            os.dup2(nowhere, 2)
+            yield
+    finally:
+        os.dup2(found, 2)
+        os.close(found)
+        os.close(nowhere)
+
+
 if __name__ == "__main__":
-    main()
+    with _without_log():
+        main()

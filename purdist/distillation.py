@@ -8,13 +8,14 @@ from types import MappingProxyType
 
 import attrs
 
+from purdist.checking import OfThisProcess
 from purdist.losses.schedule import Schedule
 from purdist.losses.spec import LossSpec
 from purdist.program import Program
 
 
 @attrs.frozen(eq=False)
-class Distillation:
+class Distillation(OfThisProcess):
     """A program with a loss.
 
     Attributes:

@@ -147,7 +147,7 @@ class SeveralFaultsError(PurdistError, ExceptionGroup[PurdistError]):
 
     def __init__(self, problem: str, faults: Sequence[PurdistError]) -> None:
         super().__init__(problem)
-        self.faults = tuple(faults)
+        self.faults: tuple[PurdistError, ...] = tuple(faults)
 
     def __reduce__(self) -> tuple[type[PurdistError], tuple[object, ...], dict[str, object]]:
         return type(self), (self.problem, self.faults), self.__dict__

@@ -33,7 +33,7 @@ class Inferring:
         # The executor looks its weights up as it is made.
         scopes.share(scope, self._scope, self._weights)
         self._runner = graphs.Runner(part, fetch, self._scope, place)
-        self.feeds = self._runner.feeds
+        self.feeds: frozenset[str] = self._runner.feeds
 
     def __call__(self, feed: Mapping[str, npt.NDArray[np.generic]]) -> list[npt.NDArray[Any]]:
         # Shared anew at each run: training may have moved a weight to other memory.

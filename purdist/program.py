@@ -14,7 +14,7 @@ import paddle
 
 from purdist import graphs
 from purdist.arrays import Arrays, Feed
-from purdist.checking import Names
+from purdist.checking import Names, OfThisProcess
 from purdist.describing import overview, suggestion, table
 from purdist.errors import (
     InvalidArgumentError,
@@ -40,7 +40,7 @@ def _read_only(mapping: Mapping[str, Variable]) -> Mapping[str, Variable]:
 
 
 @attrs.frozen(eq=False, repr=False)
-class Program:
+class Program(OfThisProcess):
     """A network: its graphs, its weights and the variables that have names.
 
     Nothing about it changes once it is made, save the weights of the program of a

@@ -9,6 +9,7 @@ from purdist.checking.guarding import guard, guard_class
 from purdist.checking.hints import CHECKED_INSIDE, IN_ORDER, LAZY, Called, Names
 from purdist.checking.kinds import kind_of, known
 from purdist.checking.numbers import Number, plain_int
+from purdist.checking.pickling import OfThisProcess
 from purdist.checking.plain import Kind, MisfitError
 from purdist.checking.showing import shown
 
@@ -21,6 +22,7 @@ __all__ = [
     "MisfitError",
     "Names",
     "Number",
+    "OfThisProcess",
     "guard",
     "guard_class",
     "kind_of",

@@ -30,7 +30,10 @@ class MisfitError(Exception):
         self, expected: str, got: object, remedy: str = "", write: str = "", at: str = ""
     ) -> None:
         super().__init__(expected)
-        self.expected, self.got, self.remedy, self.write = expected, got, remedy, write
+        self.expected: str = expected
+        self.got: object = got
+        self.remedy: str = remedy
+        self.write: str = write
         self.at = at
 
 

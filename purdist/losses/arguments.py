@@ -16,11 +16,11 @@ __all__ = [
 ]
 
 
-positive = Number(above=0)
-not_negative = Number(least=0)
-at_least_one = Number(least=1)
-count = Number(above=0, whole=True)
-share = Number(least=0, below=1)
+positive: Number = Number(above=0)
+not_negative: Number = Number(least=0)
+at_least_one: Number = Number(least=1)
+count: Number = Number(above=0, whole=True)
+share: Number = Number(least=0, below=1)
 
-tempered = Number(least=1e-6, most=1e3)
+tempered: Number = Number(least=1e-6, most=1e3)
 """A temperature at which a divergence is still right to a thousandth in float32."""

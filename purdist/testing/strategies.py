@@ -6,11 +6,11 @@ from typing import Annotated, TypeAlias
 
 try:
     from hypothesis import strategies as st
-except ImportError as error:
+except ImportError as _missing:
     raise ImportError(
         "purdist.testing.strategies needs hypothesis, which is not installed.\n"
         "Install it: pip install 'purdist[test]'."
-    ) from error
+    ) from _missing
 
 from purdist.checking import Number, guard
 from purdist.errors import InvalidArgumentError

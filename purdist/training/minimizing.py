@@ -64,7 +64,8 @@ def minimize(
             trains on batches of its own. Running statistics stay each process's own.
         seed: Of the random numbers that steps draw. Those of a batch follow from it, from the
             count of steps and from the process, and from nothing that was drawn before; Paddle's
-            own random state is the same before and after a step. By default it follows from
+            own random state is the same before and after a step, and no other thread may draw from
+            it meanwhile. By default it follows from
             Paddle's random state as it is found: with ``data_parallel``, that of the first process.
         scheduler_every: How many steps make one of the LR scheduler's.
 

@@ -8,13 +8,13 @@ from typing import Annotated
 
 import attrs
 from paddle.optimizer.lr import LRScheduler, ReduceOnPlateau
-from tqdm import tqdm
 
 from purdist import graphs, scopes
 from purdist.arrays import Arrays, Batches, Feed
 from purdist.checking import Names, Number
 from purdist.errors import InvalidArgumentError, RunError, some
 from purdist.feeding import FeedRules
+from purdist.progress import showing
 from purdist.training.values import Step, Training
 
 
@@ -50,7 +50,9 @@ def train(
         fetch: Names of variables to compute along, as the step saw them.
         log_every: Tell one step in so many. The others are taken on the way to it, and nothing
             of them is read back.
-        progress: Show a bar.
+        progress: Show loss, terms, steps a second and, where ``batches`` has a length, the time
+            left, on the standard error: a bar that is redrawn four times a second, or, where no
+            terminal is, a line twice a minute and one at the end.
 
     Returns:
         A lazy iterator: a batch is trained on when its step is taken from it.
@@ -77,7 +79,7 @@ def train(
             "Write train(training, [feed]).",
         )
     fetch = _checked(training, fetch)
-    return _steps(_Stepper(training, fetch, log_every), batches, bar=progress)
+    return _steps(_Stepper(training, fetch, log_every), batches, progress=progress)
 
 
 def _checked(training: Training, fetch: Names) -> tuple[str, ...]:
@@ -97,15 +99,30 @@ def _checked(training: Training, fetch: Names) -> tuple[str, ...]:
     return training.program.check_fetch(names, training.step, "training")
 
 
-def _steps(stepper: _Stepper, batches: Iterable[Feed], *, bar: bool) -> Iterator[Step]:
-    steps = stepper.training.driver.steps
-    if not bar:  # one that does not show would start a thread all the same
-        yield from filter(None, steps(batches, stepper.check, stepper.step))
-        return
-    with tqdm(batches, unit="step") as shown:
-        for step in filter(None, steps(shown, stepper.check, stepper.step)):
-            shown.set_postfix(loss=f"{step.loss:.4g}")
+def _steps(stepper: _Stepper, batches: Iterable[Feed], *, progress: bool) -> Iterator[Step]:
+    steps = stepper.training.driver.steps(batches, stepper.check, stepper.step)
+    yield from filter(None, _shown(steps, _length(batches)) if progress else steps)
+
+
+def _shown(steps: Iterable[Step | None], total: int | None) -> Iterator[Step | None]:
+    newest: Step | None = None
+
+    def text() -> str:
+        told = {"loss": newest.loss, **newest.terms} if newest else {}
+        return ", ".join(f"{name}={value:.4g}" for name, value in told.items())
+
+    with showing("step", total) as show:
+        for done, step in enumerate(steps, start=1):
+            newest = step or newest
+            show(done, text)
             yield step
+
+
+def _length(batches: Iterable[Feed]) -> int | None:
+    try:
+        return len(batches)  # type: ignore[arg-type]
+    except Exception:  # whatever theirs raise that have a length of others alone
+        return None
 
 
 @attrs.frozen(eq=False)

@@ -14,13 +14,14 @@ import numpy.typing as npt
 from paddle.optimizer.lr import LRScheduler
 
 from purdist import graphs
+from purdist.checking import OfThisProcess
 from purdist.losses.schedule import Schedule
 from purdist.program import Program
 from purdist.teachers.driver import Driver
 
 
 @attrs.frozen(eq=False)
-class Training:
+class Training(OfThisProcess):
     """A distillation with gradients and an optimizer, ready to train.
 
     Attributes:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import contextlib
 import io
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from purdist.__main__ import main
 from purdist.demo import digits, networks, report
 from purdist.demo.catalogue import LESSONS, Lesson
 from purdist.losses import CATALOGUE
+from tests.nets import ROOT
 
 ROW = re.compile(
     r"(teacher|student alone|student by \w+(?: \+ \w+)*) +([\d,]+)" + r" +(\d\.\d{4})" * 3
@@ -212,6 +214,29 @@ def test_the_exported_student_has_the_accuracy_that_is_printed(short: Run) -> No
     accuracy = float((logits.argmax(axis=1) == test["label"]).mean())
     assert f"The student by soft_label of seed 0, accuracy {accuracy:.4f}, is in" in short.output
     assert short.rows["student by soft_label"][1] == round(accuracy, 4)
+
+
+def test_who_reads_one_line_gets_the_picture_and_no_log(tmp_path: Path) -> None:
+    picture = tmp_path / "curves.png"
+    arguments = ("--seeds", "1", "--epochs", "1", "--picture", str(picture))
+    with subprocess.Popen(
+        [sys.executable, "-W", "ignore", "-m", "purdist", *arguments],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as demonstration:
+        assert demonstration.stdout is not None
+        assert demonstration.stderr is not None
+        assert demonstration.stdout.readline().startswith("1257 scans")
+        demonstration.stdout.close()
+        lines = demonstration.stderr.read().splitlines()
+    assert demonstration.returncode == 0
+    assert picture.exists()
+    # Nothing of Paddle's log, no traceback: what is shown of the progress.
+    assert [line for line in lines if "epoch" not in line] == []
+    assert "3/3" in lines[-1]
+    assert "seed 0: student by soft_label" in lines[-1]
 
 
 # --- options and refusals ---------------------------------------------------------------

@@ -68,7 +68,8 @@ class GuessedSize(int):
     What it computed with it would be right by chance, and at sizes that no check has tried wrong.
     """
 
-    __hash__ = int.__hash__
+    def __hash__(self) -> int:
+        return super().__hash__()
 
 
 def _handed_on(name: str) -> Callable[[Any, Any], Any]:

@@ -67,7 +67,9 @@ class Runner:
             # First, so that it goes first: it holds the scope without keeping it.
             self._executor = core.StandaloneExecutor(anywhere, plan, scope)
         _keep_feature_maps()
-        self.feeds = frozenset(data_name(op) for op in operations(graph.program) if is_feed(op))
+        self.feeds: frozenset[str] = frozenset(
+            data_name(op) for op in operations(graph.program) if is_feed(op)
+        )
         self._graph = graph
         self._scope = scope
         self._place = place
