@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from types import MappingProxyType
 
 from purdist import graphs
 from purdist.distillation import Distillation
@@ -14,15 +14,20 @@ from purdist.errors import (
     NameClashError,
     PurdistError,
     UnknownVariableError,
+    some,
     together,
+    warn,
 )
 from purdist.losses.fields import Part
 from purdist.losses.spec import LossSpec
+from purdist.mappings import FrozenMapping
 from purdist.program import Program
 from purdist.variables import NewInput, Variable
 
 
-def apply(program: Program, specs: Iterable[LossSpec], *, prune: bool = True) -> Distillation:
+def apply(
+    program: Distillation | Program, specs: Iterable[LossSpec], *, prune: bool = True
+) -> Distillation:
     """The program with a loss: the weighted sum of what the specs say.
 
     Every term becomes a variable named after its spec, ``l2_0``, ``fsp_0``, or its
@@ -36,8 +41,14 @@ def apply(program: Program, specs: Iterable[LossSpec], *, prune: bool = True) ->
         distillation = apply(merged, [answers, 0.1 * L2Loss("teacher_hidden", "hidden")])
         assert distillation.terms == ("kd_0", "l2_0")
 
+    A distillation is taken for its program as it was before, and the terms that it has come first::
+
+        more = [L2Loss("teacher_logits", "logits")]
+        assert apply(distillation, more).specs == (*distillation.specs, *more)
+
     Args:
-        program: Mostly a merged one; a network alone serves for losses between its heads.
+        program: Mostly a merged one; a network alone serves for losses between its heads. Or a
+            distillation, to add terms to it.
         specs: The terms, at least one.
         prune: Drop what neither the loss nor the student needs, feeds that nothing reads
             included: a teacher costs only as far as it is listened to.
@@ -53,7 +64,14 @@ def apply(program: Program, specs: Iterable[LossSpec], *, prune: bool = True) ->
         ForeignValueError: A spec used a layer or value made outside the program.
         WriteError: No folder for temporary files can be written to, and code has to be converted.
         SeveralFaultsError: Faults of several kinds.
+
+    Warns:
+        PurdistWarning: The program holds the loss of another distillation, which is no part of
+            this one's.
     """
+    if isinstance(program, Distillation):
+        return apply(program.source, (*program.specs, *specs), prune=prune)
+    _warn_of_loss(program)
     specs = _as_tuple(specs)
     named = dict(zip(_term_names(program, specs), specs, strict=True))
     _check(program, named)
@@ -66,6 +84,20 @@ def apply(program: Program, specs: Iterable[LossSpec], *, prune: bool = True) ->
         return Distillation(
             built, loss, tuple(named), specs, program, _by_teacher(built, draft.digests)
         )
+
+
+def _warn_of_loss(program: Program) -> None:
+    """Warns of a program that `apply` has made: mostly terms are to be added."""
+    there = [n for n in program.variables if _TOTAL.fullmatch(n)]
+    if any(program.variables[name].owner == "loss" for name in there):
+        warn(
+            f"The program holds {some(map(repr, there))}, the loss of a distillation, whose terms "
+            f"are no part of the new one, {_total_name(program)!r}. To add terms to it, give apply "
+            "the distillation; to begin anew, its source."
+        )
+
+
+_TOTAL = re.compile(r"loss(_\d+)?")
 
 
 def _by_teacher(program: Program, digests: Collection[str]) -> Mapping[str, tuple[str, ...]]:
@@ -83,7 +115,7 @@ def _by_teacher(program: Program, digests: Collection[str]) -> Mapping[str, tupl
         value = program.modes.training.values[name]
         if prefix in program.teachers and graphs.value_id(value) in fed:
             found[prefix] = (*found.get(prefix, ()), name)
-    return MappingProxyType(found)
+    return FrozenMapping(found)
 
 
 def _as_tuple(specs: Iterable[LossSpec]) -> tuple[LossSpec, ...]:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cached_property
-from types import MappingProxyType
 
 import attrs
 
 from purdist.checking import OfThisProcess
 from purdist.losses.schedule import Schedule
 from purdist.losses.spec import LossSpec
+from purdist.mappings import FrozenMapping
 from purdist.program import Program
 
 
@@ -23,7 +23,7 @@ class Distillation(OfThisProcess):
         loss: The name of the variable to minimise: the weighted sum of the terms.
         terms: The names of the terms, unweighted, in the order of their specs.
         specs: What each of them is.
-        source: The program that `apply` was given, nothing of it pruned.
+        source: The program that `apply` was given, nothing of it pruned: `apply` adds terms to it.
         digests: Prefix of a teacher -> the variables that the terms need of it, computed on its
             own side (`LossSpec.digest`).
     """
@@ -38,7 +38,7 @@ class Distillation(OfThisProcess):
     @cached_property
     def schedules(self) -> Mapping[str, Schedule]:
         """The weights that move: the name of the number in the scope -> what it is at each step."""
-        return MappingProxyType(
+        return FrozenMapping(
             {
                 weight_name(self.loss, term): spec.weight
                 for term, spec in zip(self.terms, self.specs, strict=True)

@@ -26,6 +26,7 @@ from purdist.errors import (
 )
 from purdist.feeding import FeedRules
 from purdist.inferring import Inferring
+from purdist.mappings import FrozenMapping
 from purdist.origins import Origin, Tensors
 from purdist.store import Store
 from purdist.variables import Owner, Role, Variable, check_described
@@ -35,8 +36,8 @@ _COMPILED = 8
 
 
 def _read_only(mapping: Mapping[str, Variable]) -> Mapping[str, Variable]:
-    # `MappingProxyType` itself as a converter would take no mapping that mypy knows.
-    return MappingProxyType(dict(mapping))
+    # `FrozenMapping` itself as a converter would take no mapping that mypy knows.
+    return FrozenMapping(mapping)
 
 
 @attrs.frozen(eq=False, repr=False)

@@ -10,7 +10,7 @@ import attrs
 from paddle.optimizer.lr import LRScheduler, ReduceOnPlateau
 
 from purdist import graphs, scopes
-from purdist.arrays import Arrays, Batches, Feed
+from purdist.arrays import Array, Arrays, Batches, Feed
 from purdist.checking import Names, Number
 from purdist.errors import InvalidArgumentError, RunError, some
 from purdist.feeding import FeedRules
@@ -177,8 +177,13 @@ class _Stepper:
             index,
             float(loss),
             {name: float(v) for name, v in zip(training.terms, others[:count], strict=True)},
-            dict(zip(self.fetch, others[count:], strict=True)),
+            dict(zip(self.fetch, map(_sealed, others[count:]), strict=True)),
         )
+
+
+def _sealed(array: Array) -> Array:
+    array.flags.writeable = False  # a `Step` copies what others could write
+    return array
 
 
 def _set_numbers(training: Training) -> None:

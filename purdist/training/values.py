@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from functools import cached_property
-from types import MappingProxyType
 from typing import Any
 
 import attrs
@@ -16,6 +15,7 @@ from paddle.optimizer.lr import LRScheduler
 from purdist import graphs
 from purdist.checking import OfThisProcess
 from purdist.losses.schedule import Schedule
+from purdist.mappings import FrozenMapping
 from purdist.program import Program
 from purdist.teachers.driver import Driver
 
@@ -108,35 +108,41 @@ class Progress:
 
 
 def _read_only(terms: Mapping[str, float]) -> Mapping[str, float]:
-    return MappingProxyType(dict(terms))
+    return FrozenMapping(terms)
+
+
+def _own(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """``array`` if it cannot be written, a copy that cannot otherwise."""
+    if array.flags.writeable:
+        array = array.copy()
+        array.flags.writeable = False
+    return array
 
 
 def _read_only_arrays(fetched: Mapping[str, npt.NDArray[Any]]) -> Mapping[str, npt.NDArray[Any]]:
-    return MappingProxyType(dict(fetched))
-
-
-def _as_dict(mapping: Mapping[str, float]) -> str:
-    return repr(dict(mapping))
+    return FrozenMapping({name: _own(array) for name, array in fetched.items()})
 
 
 @attrs.frozen
 class Step:
     """One training step that was taken: a value, of which no part can be written. It pickles.
 
+    Steps are equal that are so in all but what was fetched.
+
     Attributes:
         index: Counted from 0 over the whole training.
         loss: The loss before the step changed the weights.
         terms: Term name -> its unweighted value.
-        fetched: What was asked for by name.
+        fetched: What was asked for, by name: arrays that cannot be written.
     """
 
     index: int
     loss: float
-    terms: Mapping[str, float] = attrs.field(converter=_read_only, hash=False, repr=_as_dict)
+    terms: Mapping[str, float] = attrs.field(converter=_read_only)
     fetched: Mapping[str, npt.NDArray[Any]] = attrs.field(
         factory=dict, converter=_read_only_arrays, eq=False, repr=False
     )
 
     def __reduce__(self) -> tuple[type[Step], tuple[object, ...]]:
-        # A mapping that cannot be written does not pickle.
-        return Step, (self.index, self.loss, dict(self.terms), dict(self.fetched))
+        # Arrays that are unpickled can be written.
+        return Step, (self.index, self.loss, self.terms, self.fetched)

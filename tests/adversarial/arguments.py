@@ -150,6 +150,7 @@ TAKES: Mapping[str, tuple[str, ...]] = {
     "L": ("layer",),
     "Program": ("program",),
     "Program | Training": ("program", "training"),
+    "Distillation | Program": ("program", "distillation"),
     "Training": ("training",),
     "Distillation": ("distillation",),
     "LossSpec": ("loss",),

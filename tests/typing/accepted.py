@@ -87,6 +87,8 @@ losses: list[LossSpec] = [
 ]
 distillation = purdist.apply(merged, losses)
 assert_type(distillation, purdist.Distillation)
+assert_type(purdist.apply(distillation, losses), purdist.Distillation)
+assert_type(distillation.source, purdist.Program)
 assert_type(purdist.apply(student, [CrossEntropyLoss("logits", "label")]), purdist.Distillation)
 
 training = purdist.minimize(distillation, make_optimizer, seed=0, scheduler_every=2)

@@ -29,7 +29,6 @@ def wrong_order(
     purdist.merge(distillation, program, {})  # E: arg-type
     purdist.merge(program, distillation, {})  # E: arg-type
     purdist.merge(program, training, {})  # E: arg-type
-    purdist.apply(distillation, [])  # E: arg-type
     purdist.apply(training, [])  # E: arg-type
     purdist.minimize(program, make_optimizer)  # E: arg-type
     purdist.minimize(training, make_optimizer)  # E: arg-type

@@ -9,7 +9,15 @@ import paddle
 import pytest
 
 import purdist
-from purdist import CrossEntropyLoss, CustomLoss, FspLoss, L2Loss, NewInput, SoftLabelLoss
+from purdist import (
+    CrossEntropyLoss,
+    CustomLoss,
+    FspLoss,
+    L2Loss,
+    NewInput,
+    PurdistWarning,
+    SoftLabelLoss,
+)
 from purdist.losses import CATALOGUE
 from tests import nets
 from tests.nets import Array
@@ -99,7 +107,12 @@ def test_what_losses_make_is_under_their_names(merged: purdist.Program) -> None:
 def test_one_may_apply_to_what_was_applied_already(merged: purdist.Program) -> None:
     specs = [L2Loss("teacher_logits", "logits"), CustomLoss(adapted, TAUGHT)]
     first = purdist.apply(merged, specs)
-    second = purdist.apply(first.program, [*specs, L2Loss("l2_0", "custom_0")])
+    with pytest.warns(PurdistWarning) as warned:
+        second = purdist.apply(first.program, [*specs, L2Loss("l2_0", "custom_0")])
+    assert [str(warning.message) for warning in warned] == [
+        "The program holds 'loss', the loss of a distillation, whose terms are no part of the new "
+        "one, 'loss_1'. To add terms to it, give apply the distillation; to begin anew, its source."
+    ]
     assert (second.loss, second.terms) == ("loss_1", ("l2_1", "custom_1", "l2_2"))
     got = second.program.run(feed(), ["l2_0", "l2_1", "l2_2", "custom_0"])
     assert got["l2_0"].tobytes() == got["l2_1"].tobytes()
@@ -123,8 +136,49 @@ def test_a_new_input_is_fed_and_shared_by_the_losses_that_ask_for_it(
     got = distillation.program.run({**feed(), "label": labels}, ["cross_entropy_0", "logits"])
     chosen = np.log(_softmax(got["logits"].astype("float64")))[np.arange(5), labels]
     assert float(got["cross_entropy_0"]) == pytest.approx(-chosen.mean(), rel=1e-6)
-    again = purdist.apply(distillation.program, [CrossEntropyLoss("logits", label)])
+    again = purdist.apply(distillation, [CrossEntropyLoss("logits", label)])
     assert set(again.program.inputs) == {"x", "label"}
+
+
+@pytest.mark.parametrize("prune", [True, False])
+def test_terms_are_added_to_a_distillation_as_if_all_had_been_there(
+    featured: purdist.Program, *, prune: bool
+) -> None:
+    first = [L2Loss("teacher_logits", "logits"), CustomLoss(adapted, TAUGHT, name="adapted")]
+    more = [  # of which one needs what was pruned, and one a feed
+        L2Loss("teacher_convolved", "convolved"),
+        0.5 * CrossEntropyLoss("logits", NewInput("label")),
+    ]
+    distillation = purdist.apply(featured, first)
+    added, whole = (
+        purdist.apply(distillation, more, prune=prune),
+        purdist.apply(featured, [*first, *more], prune=prune),
+    )
+    assert added.terms == whole.terms == ("l2_0", "adapted", "l2_1", "cross_entropy_0")
+    assert (added.loss, added.specs, added.source) == ("loss", (*first, *more), featured)
+    assert added.program.variables == whole.program.variables
+    assert added.digests == whole.digests
+    images = {"x": nets.numbers(0, 5, 1, 4, 4), "label": np.zeros(5, "int64")}
+    names = [name for name in added.terms if name != "adapted"]  # whose layer is drawn anew
+    got, expected = (d.program.run(images, names) for d in (added, whole))
+    for name in names:
+        assert got[name].tobytes() == expected[name].tobytes()
+    assert purdist.apply(distillation, []).terms == distillation.terms
+    assert added.source.scope is featured.scope, "shared, at no cost"
+
+
+def test_a_network_of_its_own_is_no_distillations_program(merged: purdist.Program) -> None:
+    specs = [L2Loss("teacher_logits", "logits")]
+    distillation = purdist.apply(merged, specs)
+    purdist.apply(distillation.source, specs)  # and warns not
+    bare = purdist.student_of(distillation.program)
+    purdist.apply(bare, [CrossEntropyLoss("logits", NewInput("label"))])
+
+    def forward() -> dict[str, paddle.Tensor]:
+        return {**nets.linear()(), "loss": paddle.zeros([1])}
+
+    network = nets.program(forward)
+    assert purdist.apply(network, [CrossEntropyLoss("logits", NewInput("y"))]).loss == "loss_1"
 
 
 def test_prune_keeps_what_the_loss_and_the_student_need(featured: purdist.Program) -> None:

@@ -4,6 +4,7 @@ import copy
 import pickle
 import platform
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
 
 import attrs
 import numpy as np
@@ -497,6 +498,48 @@ def test_a_step_is_a_value() -> None:
         assert hash(other) == hash(step)
         np.testing.assert_array_equal(other.fetched["logits"], np.ones(2))
     assert step != attrs.evolve(step, terms={"l2_0": 2.0})
-    for mapping in (step.terms, step.fetched):
-        with pytest.raises(TypeError, match="item assignment"):
-            mapping["l2_0"] = 0.0  # type: ignore[index]
+    assert hash(step) != hash(attrs.evolve(step, terms={"l2_0": 2.0}))
+    assert step == attrs.evolve(step, fetched={})
+
+
+def test_the_arrays_of_a_step_cannot_be_written() -> None:
+    distillation = purdist.apply(nets.program(nets.linear()), [MEAN_SQUARE])
+    training = purdist.minimize(distillation, lambda: paddle.optimizer.SGD(0.1))
+    taken = next(purdist.train(training, [{"x": nets.numbers(0, 3, 6)}], fetch=["logits"]))
+    mine = np.ones(2)
+    made = purdist.Step(3, 1.0, {}, {"logits": mine})
+    mine[0] = 5.0
+    assert made.fetched["logits"][0] == 1.0
+    for step in (taken, made):
+        for other in (step, copy.copy(step), copy.deepcopy(step), pickle.loads(pickle.dumps(step))):
+            assert other.fetched["logits"].tobytes() == step.fetched["logits"].tobytes()
+            with pytest.raises(ValueError, match="read-only"):
+                other.fetched["logits"][0] = 3.0
+
+
+def test_mappings_that_values_hold_cannot_be_written_and_can_be_pickled_and_copied() -> None:
+    merged = purdist.merge(
+        nets.program(nets.linear("y"), seed=1), nets.program(nets.linear()), {"y": "x"}
+    )
+    loss = purdist.Schedule.warmup(3) * purdist.L2Loss("teacher_logits", "logits")
+    distillation = purdist.apply(merged, [loss])
+    training = purdist.minimize(distillation, lambda: paddle.optimizer.SGD(0.1))
+    (step,) = purdist.train(training, [{"x": nets.numbers(0, 3, 6)}])
+    mappings: list[Any] = [
+        step.terms,
+        step.fetched,
+        merged.variables,
+        training.program.variables,
+        distillation.digests,
+        distillation.schedules,
+        training.schedules,
+    ]
+    for mapping in mappings:
+        copies = copy.copy(mapping), copy.deepcopy(mapping), pickle.loads(pickle.dumps(mapping))
+        for other in copies:
+            assert other == mapping == dict(mapping)
+            assert (list(other), len(other)) == (list(mapping), len(mapping))
+            assert hash(other) == hash(mapping)
+            assert repr(other) == repr(dict(mapping))
+            with pytest.raises(TypeError, match="item assignment"):
+                other["x"] = 0

@@ -125,7 +125,7 @@ CALLS: dict[str, Callable[[Experiment], object]] = {
     "apply unpruned": lambda experiment: (
         purdist.apply(experiment.merged, SPECS, prune=False).program
     ),
-    "apply again": lambda experiment: purdist.apply(experiment.distillation.program, SPECS).program,
+    "apply again": lambda experiment: purdist.apply(experiment.distillation, SPECS[1:]).program,
     "minimize": lambda experiment: (
         purdist.minimize(experiment.distillation, make_optimizer).program
     ),
