@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -56,7 +57,7 @@ def showing(unit: str, total: int | None) -> Iterator[Show]:
     if file is None or file.closed:
         yield lambda *_: None
         return
-    terminal = file.isatty()
+    terminal = _can_be_drawn_on(file)
     every = _REDRAWN if terminal else _WRITTEN
     newest: tuple[int, Callable[[], str]] = (0, str)
     due = time.monotonic() + every
@@ -83,3 +84,11 @@ def showing(unit: str, total: int | None) -> Iterator[Show]:
         finally:
             bar.n, text = newest
             bar.set_postfix_str(text(), refresh=False)
+
+
+def _can_be_drawn_on(file: TextIO) -> bool:
+    """Whether it is a terminal, and one that says how large it is."""
+    try:
+        return file.isatty() and all(os.get_terminal_size(file.fileno()))
+    except OSError:
+        return False

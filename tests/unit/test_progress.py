@@ -2,8 +2,14 @@
 
 from __future__ import annotations
 
+import fcntl
 import io
+import os
+import pty
+import struct
+import subprocess
 import sys
+import termios
 import threading
 import time
 
@@ -24,6 +30,9 @@ class Output(io.StringIO):
 
     def isatty(self) -> bool:
         return self.terminal
+
+    def fileno(self) -> int:
+        return 2
 
 
 class Clock:
@@ -48,6 +57,7 @@ def shown(
     """What is written of ``count`` things that take some ``seconds`` each."""
     output = Output(terminal=terminal)
     monkeypatch.setattr(sys, "stderr", output)
+    monkeypatch.setattr(os, "get_terminal_size", lambda _: os.terminal_size((80, 24)))
     monkeypatch.setattr(time, "monotonic", Clock(seconds))
     with progress.showing("step", total) as show:
         for done in range(1, count + 1):
@@ -61,6 +71,27 @@ def test_a_bar_is_redrawn_four_times_a_second(monkeypatch: pytest.MonkeyPatch) -
     assert " 1000/1000 " in bars[-1]
     assert "step/s, loss=1000" in bars[-1]
     assert "<" in bars[-1]  # the time left
+
+
+@pytest.mark.parametrize("columns", [0, 60])
+def test_a_terminal_gets_a_bar_if_it_says_how_large_it_is(columns: int) -> None:
+    main, other = pty.openpty()
+    size = struct.pack("HHHH", 24 if columns else 0, columns, 0, 0)
+    fcntl.ioctl(other, termios.TIOCSWINSZ, size)
+    code = (
+        "from purdist import progress\nwith progress.showing('step', 3) as s: s(3, lambda: 'l=1')"
+    )
+    subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code], cwd=nets.ROOT, stderr=other, check=True
+    )
+    os.close(other)
+    written = os.read(main, 1 << 16).decode().rstrip("\r\n")
+    os.close(main)
+    assert "3/3" in written
+    assert "l=1" in written
+    bars = written.replace("\r\n", "").split("\r")[1:]
+    assert all(len(bar) <= columns for bar in bars)
+    assert bool(bars) == bool(columns)
 
 
 def test_a_file_gets_a_line_twice_a_minute_and_one_at_the_end(
