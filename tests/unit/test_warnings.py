@@ -155,3 +155,28 @@ def test_paddle_does_not_warn_of_what_is_as_it_should_be(tmp_path: Path) -> None
         training.program.run(feed, ["loss"])
         purdist.export(training, tmp_path / "s", ["output.1"], check=False)
     assert [str(w.message) for w in caught] == []
+
+
+NORMS: dict[str, tuple[Callable[[], nn.Layer], tuple[int, ...]]] = {
+    "BatchNorm1D": (lambda: nn.BatchNorm1D(3), (3,)),
+    "BatchNorm2D": (lambda: nn.BatchNorm2D(3), (3, 4, 4)),
+    "BatchNorm3D": (lambda: nn.BatchNorm3D(3), (3, 2, 4, 4)),
+}
+
+
+@pytest.mark.usefixtures("dynamic")
+@pytest.mark.parametrize(("make", "shape"), NORMS.values(), ids=NORMS)
+def test_a_batch_norm_goes_where_warnings_are_errors(
+    make: Callable[[], nn.Layer], shape: tuple[int, ...]
+) -> None:
+    layer, batch = make(), numbers(0, 4, *shape)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        program = purdist.from_layer(layer, {"x": InputSpec([None, *shape])})
+        mean = purdist.CustomLoss(lambda y: y.square().mean(), {"y": "output"})
+        training = purdist.minimize(
+            purdist.apply(program, [mean]), lambda: paddle.optimizer.SGD(0.1)
+        )
+        (step,) = purdist.train(training, [{"x": batch}])
+        purdist.student_of(training).run({"x": batch}, ["output"])
+    assert step.loss == pytest.approx(1.0, rel=1e-3)  # normalised
