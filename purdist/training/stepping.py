@@ -52,7 +52,7 @@ def train(
             of them is read back.
         progress: Show loss, terms, steps a second and, where ``batches`` has a length, the time
             left, on the standard error: a bar that is redrawn four times a second, or, where no
-            terminal is, a line twice a minute and one at the end.
+            terminal is, a line twice a minute and one at the end. Of several processes the first.
 
     Returns:
         A lazy iterator: a batch is trained on when its step is taken from it.
@@ -101,7 +101,9 @@ def _checked(training: Training, fetch: Names) -> tuple[str, ...]:
 
 def _steps(stepper: _Stepper, batches: Iterable[Feed], *, progress: bool) -> Iterator[Step]:
     steps = stepper.training.driver.steps(batches, stepper.check, stepper.step)
-    yield from filter(None, _shown(steps, _length(batches)) if progress else steps)
+    if progress and stepper.training.rank == 0:
+        steps = _shown(steps, _length(batches))
+    yield from filter(None, steps)
 
 
 def _shown(steps: Iterable[Step | None], total: int | None) -> Iterator[Step | None]:

@@ -13,6 +13,7 @@ import termios
 import threading
 import time
 
+import attrs
 import paddle
 import pytest
 
@@ -160,6 +161,7 @@ def test_training_shows_loss_terms_and_how_long_the_rest_takes(
     list(purdist.train(training, iter(batches), progress=True))
     assert "10step [" in output.getvalue().splitlines()[-1]
     shown = output.getvalue()
+    list(purdist.train(attrs.evolve(training, rank=1), batches, progress=True))
     list(purdist.train(training, batches))
     assert output.getvalue() == shown
     assert threading.active_count() == threads
