@@ -21,7 +21,7 @@ from purdist.errors import (
 from purdist.losses.fields import Part
 from purdist.losses.spec import LossSpec
 from purdist.mappings import FrozenMapping
-from purdist.program import Program
+from purdist.program import Program, internals_of
 from purdist.variables import NewInput, Variable
 
 
@@ -112,7 +112,7 @@ def _by_teacher(program: Program, digests: Collection[str]) -> Mapping[str, tupl
         variable = program.variables[name]
         computed = variable.role == "activation" and not variable.is_mapped_input
         prefix = variable.network if computed else None
-        value = program.modes.training.values[name]
+        value = internals_of(program).modes.training.values[name]
         if prefix in program.teachers and graphs.value_id(value) in fed:
             found[prefix] = (*found.get(prefix, ()), name)
     return FrozenMapping(found)
@@ -198,7 +198,7 @@ def _faults(program: Program, spec: LossSpec) -> Iterator[PurdistError]:
         yield from unknown
         return
     lacking = [
-        program.lacking(name, "training")
+        internals_of(program).lacking(name, "training")
         for name in names.values()
         if program.variables[name].mode == "inference"
     ]
@@ -206,7 +206,7 @@ def _faults(program: Program, spec: LossSpec) -> Iterator[PurdistError]:
         yield from lacking
         return
     known = {key: _described(program, wanted) for key, wanted in spec.variables.items()}
-    learned = {key for key, name in names.items() if program.takes_gradient(name)}
+    learned = {key for key, name in names.items() if internals_of(program).takes_gradient(name)}
     yield from _side_faults(spec, known, learned)
     yield from _twin_faults(program, spec, known)
     try:
@@ -217,7 +217,7 @@ def _faults(program: Program, spec: LossSpec) -> Iterator[PurdistError]:
 
 def _unknown(program: Program, name: str, part: Part | None) -> UnknownVariableError:
     """The error for a name that no variable bears: labels and masks are mostly fed."""
-    error = program.unknown(name)
+    error = internals_of(program).unknown(name)
     if part not in ("label", "mask") or not name:
         return error
     fed = f"To feed it, write NewInput({name!r}{', ...' if part == 'mask' else ''})."
@@ -257,7 +257,7 @@ def _twin_faults(
         pairs = list(zip(teaching, learning, strict=True))
     elif not teaching and len(learning) == 2:  # two that teach each other
         pairs = [(learning[0], learning[1])]
-    values = program.modes.training.values
+    values = internals_of(program).modes.training.values
     identities = {
         key: graphs.value_id(values[name])
         for key, name in spec.variables.items()

@@ -9,7 +9,7 @@ import attrs
 from purdist import graphs
 from purdist.checking import Names
 from purdist.errors import InvalidArgumentError, PurdistError, together
-from purdist.program import Program
+from purdist.program import Program, internals_of
 from purdist.store import Store
 from purdist.variables import left_of
 
@@ -61,18 +61,19 @@ def part(
         inputs: The variables to feed instead.
         names: The variables that may keep a name, all of them by default.
     """
+    own = internals_of(program)
     with graphs.building():
-        modes = program.modes.cut(outputs, inputs, names=names)
+        modes = own.modes.cut(outputs, inputs, names=names)
     # A variable that is fed goes by the name it is fed under; others it has are second names.
     fed = {program.variables[name].name: program.variables[name].as_input(name) for name in inputs}
     result = attrs.evolve(
-        program,
+        own,
         modes=modes,
         store=Store.at(program.place),
         variables=left_of({key: fed.get(v.name, v) for key, v in program.variables.items()}, modes),
     )
-    program.store.hand_to(result.store, map(program.variable, result.weights))
-    return result
+    own.store.hand_to(result.store, [program.variables[weight.name] for weight in result.held])
+    return Program(result)
 
 
 def without_prefix(program: Program, prefix: str, others: Collection[str]) -> Program:
@@ -85,10 +86,11 @@ def without_prefix(program: Program, prefix: str, others: Collection[str]) -> Pr
     def bare(name: str) -> str:
         return name.removeprefix(prefix)
 
+    own = internals_of(program)
     with graphs.building():
-        modes = program.modes.renamed(bare)
+        modes = own.modes.renamed(bare)
     result = attrs.evolve(
-        program,
+        own,
         modes=modes,
         store=Store.at(program.place),
         variables={
@@ -102,11 +104,11 @@ def without_prefix(program: Program, prefix: str, others: Collection[str]) -> Pr
             for key, variable in program.variables.items()
             for given in (variable.given_name,)
         },
-        tensors={bare(n): t for n, t in program.tensors.items() if n in program.variables},
-        inner={bare(name): "" for name, network in program.inner.items() if network == prefix},
+        tensors={bare(n): t for n, t in own.tensors.items() if n in program.variables},
+        inner={bare(name): "" for name, network in own.inner.items() if network == prefix},
     )
-    program.store.hand_to(result.store, program.held, frozen=True, rename=bare)
-    return result
+    own.store.hand_to(result.store, own.held, frozen=True, rename=bare)
+    return Program(result)
 
 
 def _check(program: Program, names: tuple[str, ...]) -> None:
@@ -115,11 +117,9 @@ def _check(program: Program, names: tuple[str, ...]) -> None:
             "Expected at least one variable to cut at, got none.",
             "print(program) lists the variables.",
         )
-    for mode, graph in (
-        ("training", program.modes.training),
-        ("inference", program.modes.inference),
-    ):
-        program.check_fetch(names, graph, mode)
+    own = internals_of(program)
+    for mode, graph in (("training", own.modes.training), ("inference", own.modes.inference)):
+        own.check_fetch(names, graph, mode)
     faults: list[PurdistError] = [
         InvalidArgumentError(
             f"Expected an activation to cut at, got the {variable.role} {variable.spec}.",

@@ -21,7 +21,7 @@ from purdist.distillation import weight_name
 from purdist.errors import ShapeMismatchError
 from purdist.losses.schedule import Schedule
 from purdist.losses.spec import LossSpec
-from purdist.program import Program
+from purdist.program import Program, internals_of
 from purdist.rehearsing import rehearsed
 from purdist.store import Store
 from purdist.variables import FLOATS, NewInput, describe_values, left_of
@@ -38,8 +38,9 @@ class ProgramDraft:
     """
 
     def __init__(self, source: Program) -> None:
-        self._source = source
-        self._draft = source.modes.training.copy()
+        self._source = internals_of(source)
+        self._place = source.place
+        self._draft = self._source.modes.training.copy()
         self._added = Additions(self._draft, source.variables)
         self._read: set[str] = set()
         self._inputs: dict[str, paddle.Tensor] = {}
@@ -136,7 +137,7 @@ class ProgramDraft:
     ) -> Term:
         if is_ours(spec) or all(-1 not in value.shape for value in values.values()):
             return build_term(term, spec, values, taught)
-        with rehearsed(term, spec, values, taught, self._source.place) as compare:
+        with rehearsed(term, spec, values, taught, self._place) as compare:
             built = build_term(term, spec, values, taught)
             compare(built)
         return built
@@ -191,14 +192,10 @@ class ProgramDraft:
             kept = [k for k, v in variables.items() if v.learns and v.role != "input"]
             kept += [*self._moving, *losses]
             modes = modes.cut(kept)
-        program = Program(
-            modes,
-            self._store,
-            left_of(variables, modes),
-            origins=source.origins,
-            tensors=source.tensors,
-            inner=source.inner,
+        made = attrs.evolve(
+            source, modes=modes, store=self._store, variables=left_of(variables, modes)
         )
+        program = Program(made)
         source.store.hand_to(
             self._store, [weight for weight in source.held if weight.name in program.weights]
         )

@@ -23,7 +23,7 @@ from paddle import inference
 from purdist import graphs
 from purdist.arrays import Arrays
 from purdist.errors import PurdistError
-from purdist.program import Program
+from purdist.program import Program, internals_of
 from purdist.trying import agree, random_feed, told_apart, vary
 from purdist.variables import FLOATS
 
@@ -149,7 +149,7 @@ class Written:
     def write(cls, network: Program, names: Sequence[str], path: Path) -> Written:
         """Writes what of ``network`` computes ``names``, in inference mode."""
         with graphs.building():
-            graph = graphs.cut(network.modes.inference, names).finish()
+            graph = graphs.cut(internals_of(network).modes.inference, names).finish()
             learning = {name for name, v in network.variables.items() if v.trainable}
             graphs.save_inference(graph, names, path, network.scope, learning)
         place = network.place
@@ -263,7 +263,7 @@ def samples_of(network: Program, names: Sequence[str]) -> list[Sample]:
 
 
 def _samples(network: Program, names: Sequence[str], size: int) -> Iterator[Sample]:
-    ranges = graphs.value_ranges(network.modes.inference)
+    ranges = graphs.value_ranges(internals_of(network).modes.inference)
     inputs = [network.variables[n] for n in network.inputs]
     for seed, rows in enumerate((2, 3, 2)):
         feed = random_feed(inputs, ranges, rows=rows, size=size, seed=seed)

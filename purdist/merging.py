@@ -21,8 +21,9 @@ from purdist.errors import (
     some,
     together,
 )
+from purdist.internals import Internals
 from purdist.origins import Tensors, check_own_scopes, check_untied
-from purdist.program import Program
+from purdist.program import Program, internals_of
 from purdist.store import Store
 from purdist.variables import TEACHER_PREFIX, Owner, Variable, check_name, shapes_agree
 
@@ -72,9 +73,7 @@ def merge(
             mode of the student computes alone; or ``name_prefix`` is no name.
         SeveralFaultsError: Faults of several of these kinds.
     """
-    return _beside(
-        teacher, student, data_name_map, place, name_prefix, keep_inputs, owner="teacher"
-    )
+    return _beside(teacher, student, data_name_map, place, name_prefix, keep_inputs, "teacher")
 
 
 def join(
@@ -112,7 +111,7 @@ def join(
             from one layer: here it would be two.
         PurdistError: What `merge` raises.
     """
-    return _beside(peer, student, data_name_map, place, name_prefix, keep_inputs, owner="peer")
+    return _beside(peer, student, data_name_map, place, name_prefix, keep_inputs, "peer")
 
 
 def _beside(
@@ -122,35 +121,36 @@ def _beside(
     place: graphs.Place | str | None,
     prefix: str,
     keep_inputs: Names,
-    *,
     owner: Owner,
 ) -> Program:
     check_name(prefix, "the other network's variables, name_prefix,")
-    check_own_scopes(other.origins, student.origins)
+    here, there = internals_of(student), internals_of(other)
+    check_own_scopes(there.origins, here.origins)
     trains = owner == "peer"
     if trains:
         check_untied(_tensors_that_change(other), _tensors_that_change(student))
     _check_map(other, student, data_name_map, keep_inputs, owner)
     _check_prefix(other, student, prefix)
     place = student.place if place is None else graphs.place_of(place)
-    added = other.modes if trains else other.modes.inferring()
+    added = there.modes if trains else there.modes.inferring()
     own_names = other.inputs + other.weights
     with graphs.building():
-        modes = student.modes.append(added, data_name_map, own_names=own_names, prefix=prefix)
+        modes = here.modes.append(added, data_name_map, own_names=own_names, prefix=prefix)
     store = Store.at(place)
-    student.store.hand_to(store, student.held)
-    other.store.hand_to(store, other.held, frozen=not trains, rename=prefix.__add__)
+    here.store.hand_to(store, here.held)
+    there.store.hand_to(store, there.held, frozen=not trains, rename=prefix.__add__)
     renamed = _renaming(other, student, data_name_map, prefix, _as_peer if trains else _as_teacher)
     names = other.variables if trains else added.inference.values
-    inner = {prefix + n: prefix + of if trains else prefix for n, of in other.inner.items()}
-    return Program(
+    inner = {prefix + n: prefix + of if trains else prefix for n, of in there.inner.items()}
+    result = Internals(
         modes,
         store,
         {**student.variables, **{prefix + name: renamed(name) for name in names}},
-        origins=student.origins + other.origins,
-        tensors={**student.tensors, **{prefix + n: t for n, t in other.tensors.items()}},
-        inner={**student.inner, **inner},
+        origins=here.origins + there.origins,
+        tensors={**here.tensors, **{prefix + n: t for n, t in there.tensors.items()}},
+        inner={**here.inner, **inner},
     )
+    return Program(result)
 
 
 def _as_teacher(variable: Variable, prefix: str) -> Variable:
@@ -188,8 +188,8 @@ def _renaming(
 
 
 def _tensors_that_change(program: Program) -> Tensors:
-    changing = (variable.name for variable in program.held if variable.changes)
-    return {name: program.tensors[name] for name in changing if name in program.tensors}
+    own = internals_of(program)
+    return {v.name: own.tensors[v.name] for v in own.held if v.changes and v.name in own.tensors}
 
 
 def _check_map(
@@ -227,14 +227,14 @@ def _map_faults(
             yield _no_input(teacher, name, owner)
     for source, name in data_name_map.items():
         if name not in student.variables:
-            unknown = student.unknown(name)
+            unknown = internals_of(student).unknown(name)
             yield UnknownVariableError(
                 f"data_name_map[{source!r}] must name a student variable. {unknown.problem}",
                 unknown.remedy,
             )
         elif student.variables[name].mode != "both":
-            only = student.variables[name].mode
-            error = student.lacking(name, "inference" if only == "training" else "training")
+            lacking = "inference" if student.variables[name].mode == "training" else "training"
+            error = internals_of(student).lacking(name, lacking)
             yield InvalidArgumentError(
                 f"data_name_map[{source!r}] must name what both modes compute. {error.problem}",
                 error.remedy,

@@ -18,6 +18,7 @@ from paddle.utils import unique_name
 
 import purdist
 from purdist import graphs
+from purdist.program import internals_of
 from purdist.sources.weights import held_by
 from tests import nets
 
@@ -448,7 +449,9 @@ def _learned(program: purdist.Program) -> object:
     learning = [
         name
         for name, v in program.variables.items()
-        if v.mode == "both" and v.role == "activation" and program.takes_gradient(name)
+        if v.mode == "both"
+        and v.role == "activation"
+        and internals_of(program).takes_gradient(name)
     ]
     if not learning:
         return None

@@ -13,7 +13,7 @@ from purdist.engine import Way, Written, every_way, first_right, samples_of
 from purdist.errors import InvalidArgumentError, UnknownVariableError, some, warn
 from purdist.exporting.source import program_of
 from purdist.exporting.student import student_of
-from purdist.program import Program
+from purdist.program import Program, internals_of
 from purdist.sources.exported import from_exported
 from purdist.sources.model_files import GRAPH, OLD_GRAPH, WEIGHTS, WRITTEN, write_manifest
 from purdist.storing import file_at, folder_beside, place, where_files_point
@@ -95,7 +95,9 @@ def _note_training(written: Written, student: Program) -> None:
     read = from_exported(written.path, place=student.place, allow_ops=own)
     with graphs.building():
         otherwise = graphs.noted_otherwise(student.graph)
-        found = graphs.trained_otherwise(student.modes.training, read.modes.training, written.names)
+        found = graphs.trained_otherwise(
+            internals_of(student).modes.training, internals_of(read).modes.training, written.names
+        )
         if found:
             otherwise.append(some(found))
         if otherwise:
@@ -149,8 +151,9 @@ def _check_outputs(student: Program, source: Program | Training, outputs: Sequen
             _alone(source, outputs)
             or "Only the student is exported. print(student_of(...)) lists its variables.",
         )
-    student.check_fetch(outputs, student.modes.inference, "inference")
-    values = [student.modes.inference.values[name].id for name in outputs]
+    own = internals_of(student)
+    own.check_fetch(outputs, own.modes.inference, "inference")
+    values = [own.modes.inference.values[name].id for name in outputs]
     twice = [name for k, name in enumerate(outputs) if values[k] in values[:k]]
     if twice:
         raise InvalidArgumentError(

@@ -13,7 +13,7 @@ from purdist import graphs, scopes
 from purdist.comparing import Holder
 from purdist.errors import together
 from purdist.exporting.student import student_of
-from purdist.program import Program
+from purdist.program import Program, internals_of
 from purdist.sources.misplaced import check_can_be_traced
 from purdist.sources.refusals import check_made_in_dynamic_mode
 from purdist.sources.weights import held_by
@@ -63,7 +63,7 @@ def to_layer(source: Program | Training, layer: L) -> L:
     kinds = {name: (tuple(t.shape), graphs.dtype_name(t.dtype)) for name, t in tensors.items()}
     expected = [
         variable
-        for variable in student.held
+        for variable in internals_of(student).held
         # What forward found elsewhere, such as a constant of its module, is not the layer's.
         if variable.name in tensors or variable.changes
     ]

@@ -8,7 +8,7 @@ from purdist import graphs
 from purdist.cutting import part, without_prefix
 from purdist.errors import InvalidArgumentError, listed
 from purdist.exporting.source import program_of
-from purdist.program import Program
+from purdist.program import Program, internals_of
 from purdist.training import Training
 
 
@@ -60,7 +60,7 @@ def _mapped(program: Program, own: Sequence[str]) -> list[str]:
     computed: set[str] = set()
     for name in own:
         variable = program.variables[name]
-        value = graphs.value_id(program.modes.value(name))
+        value = graphs.value_id(internals_of(program).modes.value(name))
         if variable.is_mapped_input:
             inputs.setdefault(value, name)
         else:

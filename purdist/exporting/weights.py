@@ -13,7 +13,7 @@ from purdist.comparing import Holder
 from purdist.errors import DtypeMismatchError, MissingFileError, together
 from purdist.exporting.source import program_of
 from purdist.exporting.weight_files import DTYPES, WeightFile, write_weights
-from purdist.program import Program
+from purdist.program import Program, internals_of
 from purdist.store import Store
 from purdist.storing import file_at, open_regular, replacing
 from purdist.training import Training
@@ -50,7 +50,7 @@ def save_weights(source: Program | Training, path: str | os.PathLike[str]) -> No
         DtypeMismatchError: The format has no such dtype as one of the weights.
     """
     program = program_of(source)
-    for variable in program.held:
+    for variable in internals_of(program).held:
         if variable.dtype not in DTYPES.values():
             raise DtypeMismatchError(
                 f"Expected weights of the dtypes that safetensors knows, got {variable.spec}.",
@@ -90,14 +90,14 @@ def load_weights(program: Program, path: str | os.PathLike[str]) -> Program:
     path = Path(path)
     with _opened(path) as opened:
         file = WeightFile.of(opened, path)
-        holder = Holder(f"in {str(path)!r}")
+        holder, own = Holder(f"in {str(path)!r}"), internals_of(program)
         faults = [
-            *holder.faults(program.held, file.kinds),
-            *holder.surplus(program.held, file.kinds, _STUDENT_ALONE),
+            *holder.faults(own.held, file.kinds),
+            *holder.surplus(own.held, file.kinds, _STUDENT_ALONE),
         ]
         if faults:
             raise together(faults[:_TOLD])
-        loaded = attrs.evolve(program, store=Store.at(program.place), origins=(), tensors={})
+        loaded = Program(attrs.evolve(own, store=Store.at(program.place), origins=(), tensors={}))
         for name, array in file.weights():
             scopes.put(loaded.scope, name, array, program.place)
     return loaded

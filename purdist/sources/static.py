@@ -20,6 +20,7 @@ from purdist.errors import (
     PurdistError,
     together,
 )
+from purdist.internals import Internals
 from purdist.origins import Origin, Tensors
 from purdist.program import Program
 from purdist.sources import legacy, other_mode
@@ -155,7 +156,7 @@ def enter(
         v.name: attrs.evolve(v, given_name=given_names.get(v.name, v.given_name))
         for v in described.values()
     }
-    program = Program(
+    internals = Internals(
         modes,
         Store.at(place),
         {key: named[variable.name] for key, variable in described.items()},
@@ -163,6 +164,7 @@ def enter(
         tensors=tensors,
         inner=dict.fromkeys(inner, ""),
     )
+    program = Program(internals)
     weights = [name for name in program.weights if name not in scratch]
     _check_weights(scope, [program.variables[name] for name in weights])
     if share:

@@ -15,7 +15,7 @@ from paddle.static import InputSpec
 from purdist import graphs, scopes
 from purdist.arrays import Arrays
 from purdist.errors import TracingError
-from purdist.program import Program
+from purdist.program import Program, internals_of
 from purdist.sources.differences import Difference, Outputs, nudged, same
 from purdist.sources.names import Paths, leaves
 from purdist.sources.refusals import reason
@@ -58,7 +58,7 @@ class Trial:
             TracingError: An output of the layer or of a sublayer is not what the graph computes,
                 or the layer computes something else at each call.
         """
-        modes = self.program.modes
+        modes = internals_of(self.program).modes
         self._check_mode(_Mode("training", modes.training, training, recorded.training))
         self._check_mode(_Mode("inference", modes.inference, inference, recorded.inference))
 

@@ -20,7 +20,7 @@ from purdist.errors import (
     ShapeMismatchError,
     StaleCacheError,
 )
-from purdist.program import Program
+from purdist.program import Program, internals_of
 from purdist.storing import check_target
 from purdist.teachers.blocks import finished_blocks
 from purdist.teachers.cache import TeacherCache
@@ -144,7 +144,7 @@ class _Shown:
 
     def _read_by(self, feed: Feed) -> dict[str, npt.NDArray[Any]]:
         """What the teacher reads of a feed, which may hold more."""
-        arrays = self.program.check_feed(feed, self.teacher.inputs)
+        arrays = internals_of(self.program).feed_rules.check(feed, self.teacher.inputs)
         return {name: arrays[name] for name in self.teacher.inputs}
 
 

@@ -7,7 +7,7 @@ import attrs
 from purdist.cutting import part
 from purdist.distillation import Distillation
 from purdist.errors import InvalidArgumentError, some
-from purdist.program import Program
+from purdist.program import Program, internals_of
 
 
 @attrs.frozen(eq=False)
@@ -64,4 +64,4 @@ def needed_teachers(distillation: Distillation) -> tuple[str, ...]:
 def _learning(program: Program, prefix: str) -> tuple[str, ...]:
     """What of a teacher depends on what the student learns: `cut_out` tells of it."""
     own = (name for name, v in program.variables.items() if v.network == prefix)
-    return tuple(filter(program.takes_gradient, own))
+    return tuple(filter(internals_of(program).takes_gradient, own))

@@ -20,7 +20,7 @@ from purdist.cutting import part
 from purdist.distillation import Distillation
 from purdist.errors import NameClashError, PurdistError
 from purdist.feeding import FeedRules
-from purdist.program import Program
+from purdist.program import Program, internals_of
 from purdist.teachers.backend import Backend, Running, ahead_of, asked, started
 from purdist.teachers.cut import Cut, cut_out
 from purdist.variables import Variable
@@ -109,7 +109,7 @@ class Driver:
 
     def forward(self, program: Program) -> graphs.Draft:
         """The graph of a step before it has gradients, fed with what the teachers say."""
-        training = program.modes.training
+        training = internals_of(program).modes.training
         prefixes = {teacher.prefix for teacher in self.teachers}
         inputs = [name for name in self._outputs if program.variables[name].role != "input"]
         with graphs.building():
@@ -137,7 +137,7 @@ class Driver:
 
     def rules(self, program: Program) -> FeedRules:
         """What is to be fed must be like that."""
-        rules = program.feed_rules
+        rules = internals_of(program).feed_rules
         for teacher in self.teachers:
             for variable in teacher.new.values():
                 rules = rules.standing_in(variable, teacher.outputs)

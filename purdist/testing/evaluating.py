@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import Any
 
 import attrs
 import paddle
@@ -12,7 +13,7 @@ from purdist.applying import apply
 from purdist.arrays import Arrays
 from purdist.errors import RunError
 from purdist.losses.spec import LossSpec
-from purdist.program import Program
+from purdist.program import Program, internals_of
 from purdist.sources.static import from_static
 from purdist.variables import NewInput
 
@@ -80,19 +81,20 @@ class Evaluator:
             name: attrs.evolve(v, owner="teacher") if name in teacher else v
             for name, v in program.variables.items()
         }
-        distillation = apply(attrs.evolve(program, variables=variables), [spec], prune=False)
+        distillation = apply(_changed(program, variables=variables), [spec], prune=False)
         self._program, loss = distillation.program, distillation.loss
+        self._own = internals_of(self._program)
         names = [*teacher, *student]
-        graph, self._gradients = _differentiated(self._program.modes.training, loss, names)
+        graph, self._gradients = _differentiated(self._own.modes.training, loss, names)
         fetch = (loss, *self._gradients.values())
         self._run = graphs.Runner(graph, fetch, self._program.scope, self._program.place)
 
     def __call__(self, arrays: Arrays) -> Evaluation:
-        feed = self._program.check_feed(arrays, self._program.inputs)
+        feed = self._own.feed_rules.check(arrays, self._program.inputs)
         try:
             value, *found = self._run(feed)
         except RunError as error:
-            raise self._program.explained(error, feed) from error.__cause__
+            raise self._own.explained(error, feed) from error.__cause__
         return Evaluation(float(value), dict(zip(self._gradients, found, strict=True)))
 
 
@@ -110,11 +112,16 @@ def _inputs_alone(
                     paddle.static.data(name, shape, array.dtype.name)
     program = from_static(main, scope=scopes.new_scope(), place=paddle.CPUPlace())
     with graphs.building():
-        draft = program.modes.training.copy()
+        own = internals_of(program)
+        draft = own.modes.training.copy()
         for name in differentiable:  # a network's feeds never take a gradient
             draft.values[name].stop_gradient = False
-        modes = graphs.Modes(draft.finish(), program.modes.inference)
-    return attrs.evolve(program, modes=modes)
+        modes = graphs.Modes(draft.finish(), own.modes.inference)
+    return _changed(program, modes=modes)
+
+
+def _changed(program: Program, **parts: Any) -> Program:
+    return Program(attrs.evolve(internals_of(program), **parts))
 
 
 def _differentiated(

@@ -12,6 +12,7 @@ from paddle.optimizer import Optimizer
 from purdist import graphs
 from purdist.checking import Number
 from purdist.distillation import Distillation
+from purdist.program import Program, internals_of
 from purdist.store import Store
 from purdist.teachers.choosing import Choice, backends_of
 from purdist.teachers.driver import Driver
@@ -98,8 +99,10 @@ def minimize(
     with graphs.building():  # and no program about that an optimizer could take for its own
         optimizer = own_optimizer(make_optimizer)
     driver, left = Driver.start(distillation, backends_of(distillation, teacher))
-    program = attrs.evolve(left, store=Store.at(left.place, trained=True), origins=(), tensors={})
-    left.store.hand_to(program.store, left.held)
+    given = internals_of(left)
+    store = Store.at(left.place, trained=True)
+    program = Program(attrs.evolve(given, store=store, origins=(), tensors={}))
+    given.store.hand_to(store, given.held)
     step, learning_rate = make_step(
         driver.forward(program),
         distillation.loss,

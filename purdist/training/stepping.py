@@ -14,6 +14,7 @@ from purdist.arrays import Array, Arrays, Batches, Feed
 from purdist.checking import Names, Number
 from purdist.errors import InvalidArgumentError, RunError, some
 from purdist.feeding import FeedRules
+from purdist.program import internals_of
 from purdist.progress import showing
 from purdist.training.values import Step, Training
 
@@ -96,7 +97,7 @@ def _checked(training: Training, fetch: Names) -> tuple[str, ...]:
                     f"Of that teacher a step gets {some(map(repr, teacher.outputs))}: fetch these, "
                     "ask training.program.run, or leave teacher= out of minimize.",
                 )
-    return training.program.check_fetch(names, training.step, "training")
+    return internals_of(training.program).check_fetch(names, training.step, "training")
 
 
 def _steps(stepper: _Stepper, batches: Iterable[Feed], *, progress: bool) -> Iterator[Step]:
@@ -167,7 +168,7 @@ class _Stepper:
             with training.drawing(index):
                 numbers = self.run(feed, read=due or scheduler is not None, starting=starting)
         except RunError as error:
-            raise training.program.explained(error, feed) from error.__cause__
+            raise internals_of(training.program).explained(error, feed) from error.__cause__
         progress.steps += 1
         if scheduler is not None:
             _advance(scheduler, float(numbers[0]))

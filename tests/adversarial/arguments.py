@@ -222,7 +222,7 @@ TAKES: Mapping[str, tuple[str, ...]] = {
         "empty array",
     ),
     **dict.fromkeys(
-        ("graphs.Modes", "graphs.Graph", "Store", "Driver", "Progress", "RunError", "Manifest"), ()
+        ("graphs.Modes", "graphs.Graph", "Store", "Driver", "Progress", "Internals", "Manifest"), ()
     ),
     "object": ("anything",),
 }
@@ -511,22 +511,7 @@ VALID: Mapping[str, tuple[Make, Make]] = {
     ),
     "LossSpec.part": (lambda w: w.loss.part, lambda _: {"key": "teacher_var"}),
     "Program.variable": (lambda w: w.program.variable, lambda _: {"name": "x"}),
-    "Program.takes_gradient": (lambda w: w.program.takes_gradient, lambda _: {"name": "x"}),
-    "Program.unknown": (lambda w: w.program.unknown, lambda _: {"name": "y"}),
     "Program.run": (lambda w: w.program.run, lambda w: {"feed": w.feed, "fetch": ["logits"]}),
-    "Program.explained": (
-        lambda w: w.program.explained,
-        lambda w: {"error": purdist.RunError("x"), "feed": w.feed},
-    ),
-    "Program.check_fetch": (
-        lambda w: w.program.check_fetch,
-        lambda w: {"names": ["x"], "graph": w.program.modes.training, "mode": "training"},
-    ),
-    "Program.lacking": (lambda w: w.program.lacking, lambda _: {"name": "x", "mode": "training"}),
-    "Program.check_feed": (
-        lambda w: w.program.check_feed,
-        lambda w: {"feed": w.feed, "needed": ["x"]},
-    ),
     "Program.describe": (lambda w: w.program.describe, lambda _: {"match": "*"}),
     "TeacherCache.start": (lambda w: w.cache.start, _started),
     "Inference.start": (

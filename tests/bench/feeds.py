@@ -17,6 +17,7 @@ import time
 import numpy as np
 
 import purdist
+from purdist.program import internals_of
 from tests.bench.networks import mlp
 from tests.bench.pairs import Array, Pair
 from tests.bench.steps import momentum, stepping
@@ -69,7 +70,7 @@ def main() -> None:
     def check() -> float:
         start = time.perf_counter()
         for _ in range(_CALLS):
-            training.program.check_feed(feed, needed)
+            internals_of(training.program).feed_rules.check(feed, needed)
         return (time.perf_counter() - start) / _CALLS
 
     found = alternate({"check": check, "step": step}, runs=50)

@@ -21,6 +21,7 @@ import paddle
 
 import purdist
 from purdist import graphs
+from purdist.program import internals_of
 from tests.bench.pairs import PAIRS, Array, Pair
 from tests.bench.sides import side
 from tests.bench.timing import alternate, ratio
@@ -96,7 +97,7 @@ def _early(pair: Pair) -> purdist.LossSpec:
 
 def inferring(merged: purdist.Program, batch: Array) -> Callable[[], object]:
     """The teacher alone, in the executor and on the kernels that a step uses."""
-    part = graphs.cut(merged.modes.training, ["teacher_output"])
+    part = graphs.cut(internals_of(merged).modes.training, ["teacher_output"])
     with graphs.building():
         graphs.flatten_linear_layers(part)
         fast = graphs.with_fast_kernels(part.finish())

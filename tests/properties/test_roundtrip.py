@@ -16,6 +16,7 @@ from paddle.static import InputSpec
 
 import purdist
 from purdist import scopes
+from purdist.program import internals_of
 from tests import nets
 from tests.nets import moved, weights
 
@@ -67,7 +68,7 @@ def programs(draw: st.DrawFn) -> purdist.Program:
 @st.composite
 def chosen(draw: st.DrawFn, program: purdist.Program) -> list[str]:
     """Some of the activations that a program infers, each once."""
-    values = program.modes.inference.values
+    values = internals_of(program).modes.inference.values
     by_value = {
         values[name].id: name
         for name, v in program.variables.items()

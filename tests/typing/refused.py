@@ -9,6 +9,7 @@ import paddle
 
 import purdist
 from purdist import L2Loss, NewInput, SoftLabelLoss, graphs
+from purdist.program import internals_of
 
 
 def make_optimizer() -> paddle.optimizer.Optimizer:
@@ -59,7 +60,7 @@ def frozen(program: purdist.Program, training: purdist.Training, step: purdist.S
 
 def finished(program: purdist.Program) -> None:
     """A graph that somebody holds is looked at, and copied; what changes graphs takes a draft."""
-    training = program.modes.training
+    training = internals_of(program).modes.training
     print(graphs.random_operations(training.program), training.copy().finish().values)
     graphs.derive_gradients(training)  # E: arg-type
     graphs.set_inference(training)  # E: arg-type
@@ -70,7 +71,7 @@ def finished(program: purdist.Program) -> None:
     print(training.appending())  # E: attr-defined
     training.program = program.graph  # E: misc
     training.values["x"] = training.values["y"]  # E: index
-    program.modes.inference = training  # E: misc
+    internals_of(program).modes.inference = training  # E: misc
     graphs.Modes(training.copy(), training)  # E: arg-type
 
 

@@ -31,6 +31,7 @@ from purdist import (
     UninitializedWeightsError,
     UnknownVariableError,
 )
+from purdist.program import internals_of
 from tests import nets
 from tests.nets import Forward, Net
 
@@ -766,7 +767,7 @@ def hidden(layer: paddle.nn.Layer) -> Callable[..., paddle.Tensor]:
 
 def alien() -> paddle.Tensor:
     """A value of a program that lives as long as this module."""
-    return merged().modes.training.values["teacher_logits"]
+    return internals_of(merged()).modes.training.values["teacher_logits"]
 
 
 def alien_function() -> Callable[..., paddle.Tensor]:
@@ -838,7 +839,9 @@ CUSTOM: dict[str, Case] = {
     ),
     "a value of another program returned": (
         lambda: computed(
-            lambda teacher, student: distillation().program.modes.training.values["loss"]
+            lambda teacher, student: internals_of(distillation().program).modes.training.values[
+                "loss"
+            ]
         ),
         ForeignValueError,
         "custom_0: Expected the loss to compute with its arguments and with layers it makes "

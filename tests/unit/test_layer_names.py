@@ -16,6 +16,7 @@ from paddle.static import InputSpec
 
 import purdist
 from purdist.graphs import op_of
+from purdist.program import internals_of
 from tests import layers
 from tests.nets import moved, numbers, read, weights
 
@@ -73,7 +74,7 @@ def test_a_shared_sublayer_has_all_its_names() -> None:
 
 def test_what_lies_inside_a_region_is_out_of_reach() -> None:
     program = layers.program("looping")
-    assert program.inner.keys() == {"step", "step#1"}
+    assert internals_of(program).inner.keys() == {"step", "step#1"}
     with pytest.raises(purdist.UnknownVariableError, match="'step', which is inside a while or if"):
         program.variable("step")
 
@@ -84,9 +85,9 @@ def test_what_lies_inside_a_region_is_of_one_network() -> None:
     inputs = {name: name for name in program.inputs}
     both = purdist.join(program, from_rows(layers.Looping()), inputs, name_prefix="p_")
     taught = purdist.merge(program, both, inputs, name_prefix="p_1_")
-    assert {taught.inner[name] for name in ("p_step", "p_1_step")} == {"p_", "p_1_"}
+    assert {internals_of(taught).inner[name] for name in ("p_step", "p_1_step")} == {"p_", "p_1_"}
     alone = purdist.student_of(taught, name_prefix="p_")
-    assert alone.inner == {"step": "", "step#1": ""}
+    assert internals_of(alone).inner == {"step": "", "step#1": ""}
 
 
 class Clashing(nn.Layer):
@@ -192,7 +193,10 @@ class NoisyInTraining(nn.Layer):
 
 def test_a_made_name_means_the_same_in_both_modes() -> None:
     program = from_rows(NoisyInTraining())
-    trained, inferred = program.modes.training.values, program.modes.inference.values
+    trained, inferred = (
+        internals_of(program).modes.training.values,
+        internals_of(program).modes.inference.values,
+    )
     for name, variable in program.variables.items():
         if variable.mode == "both":
             assert op_of(trained[name]).name() == op_of(inferred[name]).name()
@@ -214,8 +218,14 @@ def test_one_value_in_one_mode_and_two_in_the_other_are_two_variables() -> None:
     program = from_rows(made_of(nn.Linear(4, 4), Switching(), nn.AlphaDropout(0.5)))
     names = ("0", "1", "2")
     assert [program.variables[name].name for name in names] == list(names)
-    assert program.modes.training.values["1"].id == program.modes.training.values["0"].id
-    assert program.modes.inference.values["2"].id == program.modes.inference.values["1"].id
+    assert (
+        internals_of(program).modes.training.values["1"].id
+        == internals_of(program).modes.training.values["0"].id
+    )
+    assert (
+        internals_of(program).modes.inference.values["2"].id
+        == internals_of(program).modes.inference.values["1"].id
+    )
 
 
 # --- arguments --------------------------------------------------------------------------
@@ -375,11 +385,11 @@ def test_which_weights_train_and_how() -> None:
     assert program.variables["position"].role == "parameter"
     others = set(program.parameters) - trainable - {"frozen.weight", "position"}
     assert len(others) == 2  # what forward finds outside the layer's parameters
-    slow = program.modes.training.values["slow.weight"]
+    slow = internals_of(program).modes.training.values["slow.weight"]
     assert slow.optimize_attr == {"learning_rate": 0.5}
     assert slow.regularizer is not None
     assert slow.need_clip is False
-    assert program.modes.training.values["slow.bias"].need_clip is True
+    assert internals_of(program).modes.training.values["slow.bias"].need_clip is True
 
 
 def test_a_part_that_is_frozen_in_eval_mode_trains_so() -> None:

@@ -12,6 +12,7 @@ from paddle.static import InputSpec
 import purdist
 from purdist import InvalidArgumentError, graphs
 from purdist.graphs.sizes.lengths import BELIEVING
+from purdist.program import internals_of
 from tests import lengths, nets
 
 ops: Any = paddle
@@ -67,7 +68,9 @@ def test_a_teacher_in_the_engine_gets_no_wrong_lengths(steps: int | None) -> Non
     specs = [InputSpec([None, steps, 4], "float32", "x"), InputSpec([None], "int64", "lens")]
     teacher, student = (purdist.from_layer(Reader(), specs, check=False) for _ in "ts")
     merged = purdist.merge(teacher, student, {"x": "x", "lens": "lens"})
-    (lookup,) = graphs.lookups(purdist.cut(merged, ["teacher_output"])[0].modes.inference)
+    (lookup,) = graphs.lookups(
+        internals_of(purdist.cut(merged, ["teacher_output"])[0]).modes.inference
+    )
     assert lookup.length
     assert (lookup.high, lookup.of) == ((7, None) if steps else (None, ("x", 1)))
     with pytest.raises(InvalidArgumentError) as caught:

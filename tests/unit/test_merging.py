@@ -9,6 +9,7 @@ import pytest
 
 import purdist
 from purdist import graphs
+from purdist.program import internals_of
 from tests import nets
 from tests.nets import Array, Forward
 
@@ -58,7 +59,7 @@ def trained(program: purdist.Program, feed: dict[str, Array], *fetch: str) -> di
         ),
         sgd,
     ).program
-    runner = graphs.Runner(fresh.modes.training, fetch, fresh.scope, fresh.place)
+    runner = graphs.Runner(internals_of(fresh).modes.training, fetch, fresh.scope, fresh.place)
     return dict(zip(fetch, runner(feed), strict=True))
 
 
@@ -160,10 +161,10 @@ def test_no_value_of_the_teacher_takes_a_gradient() -> None:
     merged = purdist.merge(
         nets.program(nets.looping("y")), nets.program(nets.looping()), {"y": "x"}
     )
-    for graph in (merged.modes.training, merged.modes.inference):
+    for graph in (internals_of(merged).modes.training, internals_of(merged).modes.inference):
         stopped = {name: value.stop_gradient for name, value in graph.values.items()}
         assert all(stop for name, stop in stopped.items() if name.startswith("teacher_"))
-    assert not merged.modes.training.values["logits"].stop_gradient
+    assert not internals_of(merged).modes.training.values["logits"].stop_gradient
 
 
 def test_a_mapped_input_is_the_student_variable() -> None:

@@ -8,6 +8,7 @@ import pytest
 
 import purdist
 from purdist.errors import InvalidArgumentError
+from purdist.program import internals_of
 from tests import nets
 
 TRAINING_ALONE = "dropout_0.1"
@@ -25,7 +26,7 @@ def merged(network: purdist.Program) -> purdist.Program:
 
 
 def test_a_name_is_of_the_modes_that_compute_it(network: purdist.Program) -> None:
-    modes = network.modes
+    modes = internals_of(network).modes
     assert modes.mode_of("logits") == "both"
     assert modes.mode_of(TRAINING_ALONE) == "training"
     assert modes.mode_of("nobody") is None
@@ -34,10 +35,10 @@ def test_a_name_is_of_the_modes_that_compute_it(network: purdist.Program) -> Non
 
 
 def test_all_of_a_merged_network_is_in_both_modes(merged: purdist.Program) -> None:
-    assert merged.modes.mode_of("teacher_logits") == "both"
-    assert merged.modes.mode_of(f"teacher_{TRAINING_ALONE}") is None
+    assert internals_of(merged).modes.mode_of("teacher_logits") == "both"
+    assert internals_of(merged).modes.mode_of(f"teacher_{TRAINING_ALONE}") is None
     assert f"teacher_{TRAINING_ALONE}" not in merged.variables
-    assert merged.modes.mode_of("teacher_") is None  # no more than the prefix
+    assert internals_of(merged).modes.mode_of("teacher_") is None  # no more than the prefix
 
 
 def test_what_pruning_leaves_in_one_mode_says_so(merged: purdist.Program) -> None:
@@ -67,6 +68,6 @@ def test_variables_that_the_graphs_do_not_hold_make_no_program(
 ) -> None:
     wrong = attrs.evolve(network.variables[name], **changes)  # type: ignore[arg-type]
     with pytest.raises(RuntimeError, match=fault):
-        attrs.evolve(network, variables={**network.variables, name: wrong})
+        attrs.evolve(internals_of(network), variables={**network.variables, name: wrong})
     without = {key: v for key, v in network.variables.items() if key != name}
-    attrs.evolve(network, variables=without)  # a value need have no name
+    attrs.evolve(internals_of(network), variables=without)  # a value need have no name

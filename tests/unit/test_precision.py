@@ -10,6 +10,7 @@ from paddle.static import InputSpec
 
 import purdist
 from purdist import graphs
+from purdist.program import internals_of
 from purdist.trying import agree
 from tests import operands
 from tests.nets import Array, numbers, program
@@ -108,7 +109,7 @@ def test_what_has_kernels_of_its_own_stays_in_bfloat16() -> None:
         return {"sum": low + low, "product": paddle.matmul(low, low, transpose_y=True)}
 
     network = program(forward)
-    widened = network.modes.training.copy()
+    widened = internals_of(network).modes.training.copy()
     with graphs.building():
         graphs.in_float32_where_needed(widened)
     kinds = {

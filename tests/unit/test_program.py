@@ -136,7 +136,7 @@ def test_a_program_keeps_what_it_needs_alive() -> None:
 def test_values_are_frozen() -> None:
     program = nets.program(nets.linear())
     with pytest.raises(attrs.exceptions.FrozenInstanceError):
-        program.store = program.store  # type: ignore[misc]
+        program.place = program.place  # type: ignore[misc]
     assert isinstance(program.variables, Mapping)
     with pytest.raises(TypeError, match="does not support item assignment"):
         program.variables["new"] = program.variables["x"]  # type: ignore[index]

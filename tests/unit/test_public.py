@@ -110,3 +110,13 @@ def test_a_module_of_the_toolkit_is_listed_and_documented(name: str) -> None:
         thing = getattr(module, key)
         if inspect.isfunction(thing) or inspect.isclass(thing):
             assert inspect.getdoc(thing)
+
+
+OF_PROGRAM = (
+    "describe graph inference_graph inputs parameters peers place run scope teachers variable "
+    "variables weights"
+)
+
+
+def test_what_a_program_is_inside_is_not_public() -> None:
+    assert [name for name in dir(purdist.Program) if name[0] != "_"] == OF_PROGRAM.split()

@@ -13,6 +13,7 @@ import pytest
 from paddle.optimizer.lr import LRScheduler
 
 import purdist
+from purdist.program import internals_of
 from tests import nets
 from tests.nets import Array, Forward, Net
 
@@ -248,7 +249,9 @@ def test_an_old_parameter_may_be_exempt_from_clipping() -> None:
     """Paddle cannot clip an old program itself, so there is nothing to compare with."""
     with nets.old_form():
         program = nets.program(old_particular)
-    values = {name: program.modes.training.values[name] for name in program.parameters}
+    values = {
+        name: internals_of(program).modes.training.values[name] for name in program.parameters
+    }
     assert {name for name, value in values.items() if not value.need_clip} == {"fc_0.w_0"}
     make, feeds = clipped(paddle.optimizer.SGD), batches(1, 4, 4)
     training = purdist.minimize(purdist.apply(program, [MEAN_SQUARE]), make)
