@@ -108,9 +108,9 @@ def check_types(loss: type, declared: Mapping[str, Any], inherited: Mapping[str,
 
 def _is_declared(kind: object) -> bool:
     """Whether what ``kind`` holds of variables can be found."""
-    if _part(kind) is not None:
+    if part_of(kind) is not None:
         return True
-    if get_origin(kind) is tuple or _beside_none(kind) is not None:
+    if get_origin(kind) is tuple or beside_none(kind) is not None:
         return all(_is_declared(inner) for inner in get_args(kind))
     return not _mentions_input(kind)
 
@@ -120,17 +120,17 @@ def _mentions_input(kind: object) -> bool:
 
 
 def _is_read(kind: object) -> bool:
-    return _part(kind) is not None or any(_is_read(inner) for inner in get_args(kind))
+    return part_of(kind) is not None or any(_is_read(inner) for inner in get_args(kind))
 
 
-def _part(kind: object) -> Part | None:
+def part_of(kind: object) -> Part | None:
     """What a variable of that very type is to the loss."""
     if get_origin(kind) is not Annotated:
         return None
     return next((mark.part for mark in get_args(kind)[1:] if isinstance(mark, _Reads)), None)
 
 
-def _beside_none(kind: object) -> object:
+def beside_none(kind: object) -> object:
     """The one type that stands beside None in ``kind``, if it is such."""
     if get_origin(kind) not in (Union, types.UnionType):
         return None
@@ -140,7 +140,7 @@ def _beside_none(kind: object) -> object:
 
 def is_variable(kind: object) -> bool:
     """Whether ``kind`` is one of the four types, or one beside None."""
-    return _part(kind) is not None or _part(_beside_none(kind)) is not None
+    return part_of(kind) is not None or part_of(beside_none(kind)) is not None
 
 
 def _written(kind: object) -> str:
@@ -167,7 +167,7 @@ def read_by(
 
 
 def _read(kind: object, value: object, key: str) -> Iterator[tuple[str, Part, str | NewInput]]:
-    part = _part(kind)
+    part = part_of(kind)
     if part is not None:
         if not isinstance(value, str | NewInput):
             raise InvalidArgumentError(
@@ -175,7 +175,7 @@ def _read(kind: object, value: object, key: str) -> Iterator[tuple[str, Part, st
                 "Write the name as a text; program.describe() lists those that there are.",
             )
         yield key, part, value
-    elif (beside := _beside_none(kind)) is not None:
+    elif (beside := beside_none(kind)) is not None:
         if value is not None:
             yield from _read(beside, value, key)
     elif get_origin(kind) is tuple and isinstance(value, tuple):
@@ -207,9 +207,9 @@ def mapped(
 
 
 def _mapped(kind: object, value: object, rename: Callable[[str], str | NewInput]) -> object:
-    if _part(kind) is not None and isinstance(value, str | NewInput):
+    if part_of(kind) is not None and isinstance(value, str | NewInput):
         return renamed_variable(value, rename)
-    if (beside := _beside_none(kind)) is not None:
+    if (beside := beside_none(kind)) is not None:
         return None if value is None else _mapped(beside, value, rename)
     if get_origin(kind) is tuple and isinstance(value, tuple):
         return tuple(_mapped(*pair, rename) for pair in _entries(kind, value))

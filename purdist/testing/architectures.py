@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import Annotated, Literal, TypeAlias
 
 import attrs
@@ -106,7 +107,7 @@ class Network:
         return numbers.astype(np.float32)
 
     def static(self, *, name: str = "image", seed: Seed = 0, batch: Size = -1) -> StaticNetwork:
-        """The network as Paddle's user has it, its weights drawn from ``seed``.
+        """The network as Paddle's user has it, its weights and statistics drawn from ``seed``.
 
         Args:
             name: Of its input.
@@ -115,27 +116,27 @@ class Network:
         """
         with graphs.building():
             main, startup = paddle.static.Program(), paddle.static.Program()
-            names: dict[str, paddle.Tensor] = {}
+            grown = _Grown()
             with paddle.static.program_guard(main, startup):
                 image = paddle.static.data(name, [batch, *self.shape], "float32")
-                _grow(image, self.layers, "layer", names)
+                grown.grow(image, self.layers, "layer")
             paddle.seed(seed)
             scope = scopes.new_scope()
             scopes.initialise(scope, startup, paddle.CPUPlace())
-        return StaticNetwork(main, scope, names)
+            grown.draw(scope, seed)
+        return StaticNetwork(main, scope, grown.names)
 
     def program(self, *, name: str = "image", seed: Seed = 0, batch: Size = -1) -> Program:
         """The network as a program, each layer's output by its name in `outputs`.
+
+        It is made once for its arguments: nothing changes a program.
 
         Args:
             name: Of its input.
             seed: Of its weights. Paddle's own random state stays as it is.
             batch: The size of the batch, -1 for one that is not known.
         """
-        built = self.static(name=name, seed=seed, batch=batch)
-        return from_static(
-            built.main, scope=built.scope, names=built.names, place=paddle.CPUPlace()
-        )
+        return _program(self, name, seed, batch)
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -153,6 +154,12 @@ class StaticNetwork:
     names: Mapping[str, paddle.Tensor]
 
 
+@lru_cache(maxsize=1024)
+def _program(network: Network, name: str, seed: int, batch: int) -> Program:
+    built = network.static(name=name, seed=seed, batch=batch)
+    return from_static(built.main, scope=built.scope, names=built.names, place=paddle.CPUPlace())
+
+
 def _output_names(layers: tuple[Layer, ...], prefix: str) -> Iterator[str]:
     for k, layer in enumerate(layers):
         if isinstance(layer, Branch):
@@ -160,44 +167,71 @@ def _output_names(layers: tuple[Layer, ...], prefix: str) -> Iterator[str]:
         yield f"{prefix}{k}"
 
 
-def _grow(
-    value: paddle.Tensor, layers: tuple[Layer, ...], prefix: str, names: dict[str, paddle.Tensor]
-) -> paddle.Tensor:
-    """``layers`` behind ``value``, their outputs put into ``names``."""
-    for k, layer in enumerate(layers):
-        if isinstance(layer, Branch):
-            value = _joined(value, _grow(value, layer.layers, f"{prefix}{k}.", names), layer.join)
-        else:
-            value = _one(value, layer)
-        names[f"{prefix}{k}"] = value
-    return value
+@attrs.frozen(eq=False)
+class _Grown:
+    """What is grown so far.
 
+    Attributes:
+        names: The layers' outputs by their names.
+    """
 
-def _one(value: paddle.Tensor, layer: Conv | Linear | Relu | BatchNorm | Dropout) -> paddle.Tensor:
-    width, is_map = value.shape[1], len(value.shape) == 4
-    match layer:
-        case Conv(channels, kernel):
-            return paddle.nn.Conv2D(width, channels, kernel, padding=kernel // 2)(value)
-        case Linear(outside):
-            value = value.flatten(1) if is_map else value
-            return paddle.nn.Linear(value.shape[1], outside)(value)
-        case Relu():
-            return paddle.nn.functional.relu(value)
-        case BatchNorm():
-            norm = paddle.nn.BatchNorm2D if is_map else paddle.nn.BatchNorm1D
-            return norm(width)(value)
-        case Dropout(rate):
-            return paddle.nn.functional.dropout(value, rate)
+    names: dict[str, paddle.Tensor] = attrs.field(factory=dict)
+    _made: list[paddle.nn.Layer] = attrs.field(factory=list)
 
+    def grow(self, value: paddle.Tensor, layers: tuple[Layer, ...], prefix: str) -> paddle.Tensor:
+        """``layers`` behind ``value``."""
+        for k, layer in enumerate(layers):
+            if isinstance(layer, Branch):
+                through = self.grow(value, layer.layers, f"{prefix}{k}.")
+                value = self._joined(value, through, layer.join)
+            else:
+                value = self._one(value, layer)
+            self.names[f"{prefix}{k}"] = value
+        return value
 
-def _joined(
-    beside: paddle.Tensor, through: paddle.Tensor, join: Literal["add", "concat"]
-) -> paddle.Tensor:
-    if len(beside.shape) != len(through.shape):
-        beside = beside.flatten(1)
-    if join == "concat":
-        return paddle.concat([beside, through], axis=1)
-    width = through.shape[1]
-    if beside.shape[1] != width:
-        beside = _one(beside, Conv(width, 1) if len(beside.shape) > 2 else Linear(width))
-    return beside + through
+    def draw(self, scope: graphs.Scope, seed: int) -> None:
+        """Writes what Paddle starts at 0 and 1: no two would differ, and none would be missed."""
+        random = np.random.RandomState(seed)
+        for layer in self._made:
+            for key, weight in (*layer.named_parameters(), *layer.named_buffers()):
+                if len(weight.shape) == 1:
+                    is_scale = key in ("weight", "_variance")
+                    drawn = random.uniform(*((0.5, 1.5) if is_scale else (-1.0, 1.0)), weight.shape)
+                    scopes.put(scope, weight.name, drawn.astype(np.float32), paddle.CPUPlace())
+
+    def _through(self, layer: paddle.nn.Layer, value: paddle.Tensor) -> paddle.Tensor:
+        self._made.append(layer)
+        grown: paddle.Tensor = layer(value)
+        return grown
+
+    def _one(
+        self, value: paddle.Tensor, layer: Conv | Linear | Relu | BatchNorm | Dropout
+    ) -> paddle.Tensor:
+        width, is_map = value.shape[1], len(value.shape) == 4
+        match layer:
+            case Conv(channels, kernel):
+                conv = paddle.nn.Conv2D(width, channels, kernel, padding=kernel // 2)
+                return self._through(conv, value)
+            case Linear(outside):
+                value = value.flatten(1) if is_map else value
+                return self._through(paddle.nn.Linear(value.shape[1], outside), value)
+            case Relu():
+                return paddle.nn.functional.relu(value)
+            case BatchNorm():
+                norm = paddle.nn.BatchNorm2D if is_map else paddle.nn.BatchNorm1D
+                return self._through(norm(width), value)
+            case Dropout(rate):
+                return paddle.nn.functional.dropout(value, rate)
+
+    def _joined(
+        self, beside: paddle.Tensor, through: paddle.Tensor, join: Literal["add", "concat"]
+    ) -> paddle.Tensor:
+        if len(beside.shape) != len(through.shape):
+            beside = beside.flatten(1)
+        if join == "concat":
+            return paddle.concat([beside, through], axis=1)
+        width = through.shape[1]
+        if beside.shape[1] != width:
+            fitting = Conv(width, 1) if len(beside.shape) > 2 else Linear(width)
+            beside = self._one(beside, fitting)
+        return beside + through

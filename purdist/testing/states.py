@@ -6,16 +6,19 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+import attrs
 import numpy as np
 import paddle
 
 from purdist import graphs, scopes
 from purdist.distillation import Distillation
 from purdist.errors import InvalidArgumentError
+from purdist.losses.schedule import Schedule
 from purdist.losses.spec import LossSpec
 from purdist.program import Program
 from purdist.testing.architectures import Network, StaticNetwork
-from purdist.training import Training
+from purdist.testing.pairs import NetworkPair
+from purdist.training import Step, Training
 from purdist.variables import NewInput, Variable
 
 
@@ -32,7 +35,8 @@ def unchanged(*things: object) -> Iterator[None]:
 
     Args:
         things: Programs, distillations and trainings (graphs, weights, variables); static
-            programs, scopes, arrays, specs; lists and mappings of such.
+            programs, scopes, layers, tensors, arrays; losses, schedules, steps; lists, mappings
+            and sets of such.
 
     Raises:
         AssertionError: Something changed. The text names it.
@@ -74,6 +78,11 @@ def _contents(path: str, thing: object) -> Iterator[tuple[str, object]]:
             yield from _contents(f"{path}.{name}", part)
     elif isinstance(thing, np.ndarray):
         yield path, (thing.dtype, thing.shape, thing.tobytes())
+    elif isinstance(thing, set | frozenset):
+        yield path, frozenset(thing)
+    elif isinstance(thing, paddle.Tensor) and thing._is_initialized():
+        numbers = thing.numpy()
+        yield path, (thing.dtype, thing.shape, numbers.tobytes(), thing.stop_gradient)
     elif isinstance(thing, _PLAIN):
         yield path, thing
     elif hasattr(thing, "global_block"):  # a static program, PIR or old
@@ -82,7 +91,7 @@ def _contents(path: str, thing: object) -> Iterator[tuple[str, object]]:
         raise InvalidArgumentError(
             f"Expected something whose contents can be compared, got {path}, a "
             f"{type(thing).__name__}.",
-            "Hand over programs, scopes, arrays, specs, or lists and mappings of such.",
+            "Hand over programs, scopes, layers, arrays, losses, or lists and mappings of such.",
         )
 
 
@@ -118,8 +127,14 @@ _PARTS: Mapping[type, Callable[[Any], Mapping[str, object]]] = {
     Training: _parts_of_training,
     StaticNetwork: lambda network: {"main": network.main, "scope": network.scope},
     type(scopes.new_scope()): _parts_of_scope,  # Paddle's public name is a function
+    Step: lambda step: attrs.asdict(step, recurse=False),
+    paddle.nn.Layer: lambda layer: {
+        "training": [part.training for part in layer.sublayers(include_self=True)],
+        **dict(layer.named_parameters()),
+        **dict(layer.named_buffers()),
+    },
     Mapping: dict,
     list: lambda items: {str(k): item for k, item in enumerate(items)},
     tuple: lambda items: {str(k): item for k, item in enumerate(items)},
 }
-_PLAIN = (type(None), str, int, float, LossSpec, NewInput, Network, Variable)
+_PLAIN = (type(None), str, int, float, LossSpec, Schedule, NewInput, Network, NetworkPair, Variable)

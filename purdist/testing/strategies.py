@@ -1,19 +1,16 @@
-"""Hypothesis strategies: networks, and shapes of what they compute."""
+"""Hypothesis strategies: networks, shapes of what they compute, and what they are fed."""
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Annotated, TypeAlias
 
-try:
-    from hypothesis import strategies as st
-except ImportError as _missing:
-    raise ImportError(
-        "purdist.testing.strategies needs hypothesis, which is not installed.\n"
-        "Install it: pip install 'purdist[test]'."
-    ) from _missing
+from hypothesis import strategies as st
 
+from purdist.arrays import Arrays
 from purdist.checking import Number, guard
 from purdist.errors import InvalidArgumentError
+from purdist.program import Program
 from purdist.testing.architectures import (
     BatchNorm,
     Branch,
@@ -24,6 +21,8 @@ from purdist.testing.architectures import (
     Network,
     Relu,
 )
+from purdist.testing.pairs import NetworkPair
+from purdist.testing.program_laws import batch_of
 
 Count: TypeAlias = Annotated[int, Number(least=1, most=1 << 20, whole=True)]
 Rank: TypeAlias = Annotated[int, Number(least=0, most=1 << 10, whole=True)]
@@ -113,4 +112,59 @@ def feature_map_shapes(
     return st.lists(sizes, min_size=min_rank, max_size=max_rank).map(tuple)
 
 
-guard(("networks", "feature_map_shapes"), globals())
+def network_pairs(
+    *,
+    shape: tuple[Count, Count, Count] | None = None,
+    classes: Count | None = None,
+    max_layers: Count = 4,
+) -> st.SearchStrategy[NetworkPair]:
+    """Teachers and students that see the same images and tell the same classes apart.
+
+    Args:
+        shape: Of the images: channels, height, width. Any small one by default.
+        classes: How many classes. Any few by default.
+        max_layers: At most that many in each network.
+    """
+    shapes = st.tuples(*[st.integers(1, 4)] * 3) if shape is None else st.just(shape)
+    counts = st.integers(2, 5) if classes is None else st.just(classes)
+
+    def of(seen: tuple[tuple[int, int, int], int]) -> st.SearchStrategy[NetworkPair]:
+        each = _networks(st.just(seen[0]), seen[1], 1, max_layers)
+        return st.builds(NetworkPair, each, each)
+
+    return st.tuples(shapes, counts).flatmap(of)
+
+
+def batches(
+    program: Program, *, min_batches: Rank = 1, max_batches: Count = 4, max_rows: Count = 4
+) -> st.SearchStrategy[list[Arrays]]:
+    """Batches that a program takes, to run and to train on.
+
+    Floats are normal numbers; integers that choose entries of a table are within it. They shrink
+    towards few batches of one row.
+
+    Args:
+        program: Its inputs say what is fed.
+        min_batches: At least that many.
+        max_batches: At most that many.
+        max_rows: Rows of a batch where the program does not know how many; so is any other size
+            that it does not know.
+
+    Raises:
+        InvalidArgumentError: There are no such batches.
+    """
+    if min_batches > max_batches:
+        raise InvalidArgumentError(
+            f"Expected max_batches to be at least min_batches, got {min_batches=}, {max_batches=}.",
+            "Give a larger max_batches.",
+        )
+    batch = st.builds(
+        partial(batch_of, program),
+        rows=st.integers(1, max_rows),
+        size=st.integers(1, max_rows),
+        seed=st.integers(0, 2**32 - 1),
+    )
+    return st.lists(batch, min_size=min_batches, max_size=max_batches)
+
+
+guard(("networks", "feature_map_shapes", "network_pairs", "batches"), globals())

@@ -42,6 +42,15 @@ def train(
         for step in train(training, batches, log_every=10):
             print(step.index, step.loss, step.terms)
 
+    Two calls over one iterator of batches would lose what the first has read ahead. One that is
+    taken piece by piece loses nothing::
+
+        import itertools
+
+        steps = train(training, batches)
+        for step in itertools.islice(steps, 3):  # look at the weights, and take three more
+            print(step.loss)
+
     Args:
         training: What `minimize` returned.
         batches: Feeds: input name -> array or tensor. Read one at a time, when its step is due;

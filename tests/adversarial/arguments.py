@@ -536,7 +536,7 @@ VALID: Mapping[str, tuple[Make, Make]] = {
     ),
     "networks": _static(T.networks, shape=(1, 2, 2), classes=2, min_layers=1, max_layers=2),
     "unchanged": (lambda _: _unchanged, lambda _: {"things": {}}),
-    **{law.__name__: _law(law) for law in T.LOSS_LAWS},  # type: ignore[attr-defined]
+    **{law.__name__: _law(law) for law in T.LOSS_LAWS},
     **{
         type(loss).__name__: _made(functools.partial(_given, loss))
         for loss in {type(case.spec): case.spec for case in losses.CASES}.values()

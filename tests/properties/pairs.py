@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import attrs
 import numpy.typing as npt
-from hypothesis import strategies as st
 
-from purdist import Program, merge
-from purdist.testing import Arrays, Network, networks
+from purdist import Program
+from purdist.testing import Arrays, network_pairs, networks
 
 CLASSES = 3
 SHAPE = (2, 3, 3)
@@ -17,27 +15,7 @@ SHAPE = (2, 3, 3)
 small = networks(shape=SHAPE, classes=CLASSES, max_layers=4)
 
 
-@attrs.frozen
-class Pair:
-    """Two networks described, and how they meet."""
-
-    teacher: Network
-    student: Network
-    prefix: str = "teacher_"
-
-    def programs(self) -> tuple[Program, Program]:
-        return self.teacher.program(name="photo", seed=1), self.student.program(seed=2)
-
-    def merged(self) -> Program:
-        return merge(*self.programs(), {"photo": "image"}, name_prefix=self.prefix)
-
-    @property
-    def heads(self) -> tuple[str, str]:
-        """The names of both networks' logits in the merged program."""
-        return self.prefix + self.teacher.outputs[-1], self.student.outputs[-1]
-
-
-pairs = st.builds(Pair, small, small)
+pairs = network_pairs(shape=SHAPE, classes=CLASSES)
 
 
 def computed(program: Program) -> list[str]:

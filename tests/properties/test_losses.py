@@ -23,8 +23,8 @@ from purdist import (
     Variable,
     apply,
 )
-from purdist.testing import Arrays, evaluate_loss, feature_map_shapes
-from tests.properties.pairs import CLASSES, Pair, differing, pairs
+from purdist.testing import Arrays, NetworkPair, evaluate_loss, feature_map_shapes
+from tests.properties.pairs import CLASSES, differing, pairs
 
 # --- FSP --------------------------------------------------------------------------------
 
@@ -141,9 +141,9 @@ def distance(teacher: paddle.Tensor, student: paddle.Tensor) -> paddle.Tensor:
     return (teacher - student).abs().mean()
 
 
-def terms_of(pair: Pair) -> list[LossSpec]:
+def terms_of(pair: NetworkPair) -> list[LossSpec]:
     """One spec of each kind between the heads, under names that no order changes."""
-    teacher, student = pair.heads
+    teacher, student = pair.outputs
     return [
         L2Loss(teacher, student, name="squares"),
         SoftLabelLoss(teacher, student, 4.0, 2.0, name="answers"),
@@ -158,7 +158,7 @@ weights = st.floats(0.01, 100) | st.floats(-100, -0.01)
 @settings(max_examples=15)
 @given(st.data(), pairs, st.dictionaries(st.integers(0, 3), weights, min_size=1))
 def test_the_total_is_the_weighted_sum_in_any_order(
-    data: st.DataObject, pair: Pair, weights: dict[int, float]
+    data: st.DataObject, pair: NetworkPair, weights: dict[int, float]
 ) -> None:
     terms = terms_of(pair)
     chosen = [weight * terms[k] for k, weight in weights.items()]

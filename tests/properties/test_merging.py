@@ -8,15 +8,17 @@ from hypothesis import assume, event, given, settings
 from hypothesis import strategies as st
 
 from purdist import MapDirectionError, NameClashError, Program, Variable, merge
-from purdist.testing import Network, unchanged
-from tests.properties.pairs import Pair, computed, differing, pairs, small
+from purdist.testing import Network, NetworkPair, unchanged
+from tests.properties.pairs import computed, differing, pairs, small
 
 prefixes = st.text("ab_./0", min_size=1, max_size=4)
 
 
 @settings(max_examples=12)
 @given(pairs, prefixes)
-def test_a_prefix_renames_one_to_one_and_keeps_shapes_and_dtypes(pair: Pair, prefix: str) -> None:
+def test_a_prefix_renames_one_to_one_and_keeps_shapes_and_dtypes(
+    pair: NetworkPair, prefix: str
+) -> None:
     teacher, student = pair.programs()
 
     merged = merge(teacher, student, {"photo": "image"}, name_prefix=prefix)
@@ -84,7 +86,7 @@ def test_a_reversed_map_is_refused_and_the_map_it_offers_is_taken(
 
 @settings(max_examples=12)
 @given(pairs)
-def test_merged_outputs_are_the_networks_own_to_the_bit(pair: Pair) -> None:
+def test_merged_outputs_are_the_networks_own_to_the_bit(pair: NetworkPair) -> None:
     teacher, student = pair.programs()
     images = pair.student.images(4)
 
@@ -100,7 +102,7 @@ def test_merged_outputs_are_the_networks_own_to_the_bit(pair: Pair) -> None:
 
 @settings(max_examples=8)
 @given(pairs, st.integers(1, 5))
-def test_running_again_gives_the_same_bits(pair: Pair, count: int) -> None:
+def test_running_again_gives_the_same_bits(pair: NetworkPair, count: int) -> None:
     merged = pair.merged()
     feed = {"image": pair.student.images(count)}
     names = computed(merged)

@@ -28,8 +28,8 @@ from purdist import (
     student_of,
     train,
 )
-from purdist.testing import Arrays, unchanged
-from tests.properties.pairs import CLASSES, Pair, computed, differing, pairs
+from purdist.testing import Arrays, NetworkPair, unchanged
+from tests.properties.pairs import CLASSES, computed, differing, pairs
 
 
 def adapted(teacher: paddle.Tensor, student: paddle.Tensor) -> paddle.Tensor:
@@ -41,15 +41,15 @@ def momentum() -> paddle.optimizer.Optimizer:
     return paddle.optimizer.Momentum(0.05)
 
 
-def batches(pair: Pair, count: int) -> list[Arrays]:
+def batches(pair: NetworkPair, count: int) -> list[Arrays]:
     return [
         {"image": pair.student.images(4, seed=k), "label": np.arange(k, k + 4) % CLASSES}
         for k in range(count)
     ]
 
 
-def specs(pair: Pair) -> list[LossSpec]:
-    teacher, student = pair.heads
+def specs(pair: NetworkPair) -> list[LossSpec]:
+    teacher, student = pair.outputs
     return [
         0.5 * SoftLabelLoss(teacher, student, 2.0, 2.0),
         L2Loss(teacher, student),
@@ -65,7 +65,7 @@ def weights(program: Program) -> Arrays:
 
 @settings(max_examples=8)
 @given(pairs, st.booleans())
-def test_every_step_leaves_what_it_is_handed_as_it_was(pair: Pair, dynamic: bool) -> None:  # noqa: FBT001
+def test_every_step_leaves_what_it_is_handed_as_it_was(pair: NetworkPair, dynamic: bool) -> None:  # noqa: FBT001
     if dynamic:
         paddle.disable_static()
     try:
@@ -74,7 +74,7 @@ def test_every_step_leaves_what_it_is_handed_as_it_was(pair: Pair, dynamic: bool
         paddle.enable_static()
 
 
-def walk(pair: Pair) -> None:
+def walk(pair: NetworkPair) -> None:
     """The whole way, each step looked at."""
     built = pair.student.static(name="image", seed=2)
     teacher = pair.teacher.program(name="photo", seed=1)
@@ -85,7 +85,7 @@ def walk(pair: Pair) -> None:
         merged = merge(teacher, student, names)
     feed = {"image": pair.student.images(2)}
     with unchanged(teacher, student, merged, feed):
-        merged.run(feed, list(pair.heads))
+        merged.run(feed, list(pair.outputs))
     losses = specs(pair)
     with unchanged(teacher, student, merged, losses):
         distillation = apply(merged, losses)
@@ -105,7 +105,7 @@ def walk(pair: Pair) -> None:
 
 @settings(max_examples=6)
 @given(pairs)
-def test_a_step_that_refuses_leaves_what_it_is_handed_as_it_was(pair: Pair) -> None:
+def test_a_step_that_refuses_leaves_what_it_is_handed_as_it_was(pair: NetworkPair) -> None:
     teacher, student = pair.programs()
     merged = merge(teacher, student, {"photo": "image"})
     training = minimize(apply(merged, specs(pair)), momentum)
@@ -115,16 +115,16 @@ def test_a_step_that_refuses_leaves_what_it_is_handed_as_it_was(pair: Pair) -> N
     with unchanged(teacher, student), pytest.raises(PurdistError):
         merge(teacher, student, {"photo": "imag"})
     with unchanged(merged), pytest.raises(PurdistError):
-        apply(merged, [*specs(pair), L2Loss("no such", pair.heads[1])])
+        apply(merged, [*specs(pair), L2Loss("no such", pair.outputs[1])])
     with unchanged(merged, feed), pytest.raises(PurdistError):
-        merged.run(feed, [pair.heads[1]])
+        merged.run(feed, [pair.outputs[1]])
     with unchanged(training, feed), pytest.raises(PurdistError):
         next(train(training, [{"image": feed["image"]}]))
 
 
 @settings(max_examples=10)
 @given(pairs, st.data())
-def test_pruning_changes_no_loss_and_no_weight(pair: Pair, data: st.DataObject) -> None:
+def test_pruning_changes_no_loss_and_no_weight(pair: NetworkPair, data: st.DataObject) -> None:
     merged = pair.merged()
     chosen = data.draw(st.lists(st.sampled_from(specs(pair)), min_size=1, unique=True))
 
@@ -148,7 +148,7 @@ def test_pruning_changes_no_loss_and_no_weight(pair: Pair, data: st.DataObject) 
 
 @settings(max_examples=10)
 @given(pairs, st.booleans())
-def test_the_student_taken_out_is_as_it_went_in(pair: Pair, prune: bool) -> None:  # noqa: FBT001
+def test_the_student_taken_out_is_as_it_went_in(pair: NetworkPair, prune: bool) -> None:  # noqa: FBT001
     _, student = pair.programs()
     training = minimize(apply(pair.merged(), specs(pair), prune=prune), momentum, seed=5)
 

@@ -18,7 +18,10 @@ from purdist import (
     L2Loss,
     NewInput,
     Program,
+    Schedule,
+    Step,
     apply,
+    from_static,
     minimize,
     scopes,
     train,
@@ -258,7 +261,9 @@ def test_each_law_catches_a_loss_that_breaks_it(law: LossLaw, spec: CustomLoss) 
 
 @pytest.fixture
 def program() -> Program:
-    return Network((1, 2, 2), (Linear(2), Dropout())).program()
+    """One that is nobody else's: some of what is seen here writes to it."""
+    built = Network((1, 2, 2), (Linear(2), Dropout())).static()
+    return from_static(built.main, scope=built.scope, names=built.names)
 
 
 @pytest.mark.parametrize(
@@ -331,6 +336,27 @@ def test_unchanged_sees_arrays_and_maps() -> None:
     )
 
 
+@pytest.mark.usefixtures("dynamic")
+def test_unchanged_sees_sets_layers_tensors_steps_and_schedules() -> None:
+    layer = paddle.nn.Sequential(paddle.nn.Linear(2, 2), paddle.nn.BatchNorm1D(2))
+    tensor, names, fetched = paddle.ones([2]), {"a"}, {"f": ONE.copy()}
+    step = Step(0, 1.0, {"l2_0": 1.0}, fetched)
+    touches: dict[str, Callable[[], object]] = {
+        r"argument 0\.0\.weight": lambda: layer[0].weight.set_value(np.zeros((2, 2), np.float32)),
+        r"argument 0\.1\._mean": lambda: layer[1]._mean.set_value(np.ones(2, np.float32)),
+        r"argument 0\.training\.0": layer.eval,
+        r"argument 1": lambda: tensor.add_(tensor),
+        r"argument 2": lambda: names.add("b"),
+        r"argument 3\.f": lambda: fetched["f"].fill(3.0),
+    }
+    for what, touch in touches.items():
+        with (
+            pytest.raises(AssertionError, match=f"got changes of {what}"),
+            unchanged(layer, tensor, names, fetched, step, Schedule.warmup(3)),
+        ):
+            touch()
+
+
 def test_unchanged_looks_also_where_a_step_refuses() -> None:
     names = {"a": "b"}
 
@@ -348,7 +374,7 @@ def test_unchanged_refuses_what_it_cannot_compare() -> None:
 
     assert str(caught.value) == (
         "Expected something whose contents can be compared, got argument 0.it, a object.\n"
-        "Hand over programs, scopes, arrays, specs, or lists and mappings of such."
+        "Hand over programs, scopes, layers, arrays, losses, or lists and mappings of such."
     )
 
 
@@ -369,8 +395,8 @@ except ImportError as error:
 """
     assert in_a_process(code).endswith(
         "False\n"
-        "purdist.testing.strategies needs hypothesis, which is not installed.\n"
-        "Install it: pip install 'purdist[test]'.\n"
+        "purdist.testing.networks needs hypothesis, which is not installed.\n"
+        "Install it: pip install 'purdist[testing]'.\n"
     )
 
 

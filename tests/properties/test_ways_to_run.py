@@ -11,7 +11,8 @@ from hypothesis import given, settings
 
 from purdist import KDLoss, L2Loss, apply, cache_teacher, cut, minimize, train
 from purdist.arrays import Feed
-from tests.properties.pairs import Pair, computed, differing, pairs
+from purdist.testing import NetworkPair
+from tests.properties.pairs import computed, differing, pairs
 
 
 def sgd() -> paddle.optimizer.Optimizer:
@@ -20,8 +21,8 @@ def sgd() -> paddle.optimizer.Optimizer:
 
 @settings(max_examples=12)
 @given(pairs)
-def test_all_ways_to_run_a_teacher_train_alike(pair: Pair) -> None:
-    distillation = apply(pair.merged(), [KDLoss(*pair.heads), 0.1 * L2Loss(*pair.heads)])
+def test_all_ways_to_run_a_teacher_train_alike(pair: NetworkPair) -> None:
+    distillation = apply(pair.merged(), [KDLoss(*pair.outputs), 0.1 * L2Loss(*pair.outputs)])
     images = pair.student.images(12, seed=3)
     order = [np.random.RandomState(k).permutation(12)[:4] for k in range(4)]
     feeds = [{"image": images[rows]} for rows in order]
@@ -47,7 +48,7 @@ def test_all_ways_to_run_a_teacher_train_alike(pair: Pair) -> None:
 
 @settings(max_examples=12)
 @given(pairs)
-def test_both_halves_of_a_cut_are_the_whole(pair: Pair) -> None:
+def test_both_halves_of_a_cut_are_the_whole(pair: NetworkPair) -> None:
     whole = pair.student.program(seed=2)
     feed = {"image": pair.student.images(3)}
     for at in pair.student.outputs:

@@ -1,0 +1,263 @@
+"""The laws that every pair of networks obeys, and every wrapper of `merge`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import islice
+from typing import Protocol
+
+import paddle
+
+from purdist import graphs, merging, scopes
+from purdist.applying import apply
+from purdist.arrays import Arrays
+from purdist.checking import guard
+from purdist.cutting import cut
+from purdist.distillation import Distillation
+from purdist.errors import PurdistError
+from purdist.exporting.student import student_of
+from purdist.losses.custom import CustomLoss
+from purdist.program import Program, internals_of
+from purdist.testing.holding import hold, hold_same
+from purdist.testing.states import unchanged
+from purdist.training import Step, Training, minimize, train
+from purdist.trying import random_feed
+from purdist.variables import FLOATS
+
+_STEPS = 3
+
+
+class Merge(Protocol):
+    """`purdist.merge`, or what stands in for it."""
+
+    def __call__(
+        self,
+        teacher: Program,
+        student: Program,
+        data_name_map: Mapping[str, str],
+        /,
+        *,
+        name_prefix: str = ...,
+    ) -> Program: ...
+
+
+class ProgramLaw(Protocol):
+    """What every pair of networks obeys: raises AssertionError where it does not."""
+
+    @property
+    def __name__(self) -> str: ...
+
+    def __call__(
+        self,
+        teacher: Program,
+        student: Program,
+        data_name_map: Mapping[str, str],
+        *,
+        merge: Merge = merging.merge,
+    ) -> None: ...
+
+
+def both_compute_as_alone(
+    teacher: Program,
+    student: Program,
+    data_name_map: Mapping[str, str],
+    *,
+    merge: Merge = merging.merge,
+) -> None:
+    """In the merged program each network computes what it does alone, to the bit.
+
+    So a teacher is fed what the map says, and weights and statistics are its own.
+    """
+    merged = merge(teacher, student, data_name_map)
+    feed = batch_of(merged)
+    read = merged.run(feed, list(data_name_map.values()))
+    names = _computed(teacher)
+    alone = teacher.run({name: read[v] for name, v in data_name_map.items()}, names)
+    found = merged.run(feed, [f"teacher_{name}" for name in names])
+    hold_same("the teacher", {k.removeprefix("teacher_"): a for k, a in found.items()}, alone)
+    names = _computed(student)
+    hold_same("the student", merged.run(feed, names), student.run(feed, names))
+
+
+def both_stay_as_they_were(
+    teacher: Program,
+    student: Program,
+    data_name_map: Mapping[str, str],
+    *,
+    merge: Merge = merging.merge,
+) -> None:
+    """Merging, and training what was merged, changes neither network, nor anything of Paddle."""
+    with unchanged(teacher, student, data_name_map):
+        _trained(merge(teacher, student, data_name_map))
+
+
+def the_student_comes_back(
+    teacher: Program,
+    student: Program,
+    data_name_map: Mapping[str, str],
+    *,
+    merge: Merge = merging.merge,
+) -> None:
+    """`student_of` a merged program is the student: names, weights, and what it computes."""
+    found = student_of(merge(teacher, student, data_name_map))
+    hold(
+        dict(found.variables) == dict(student.variables),
+        f"Expected the variables {sorted(student.variables)}, got {sorted(found.variables)}.",
+    )
+    hold_same("the student", _weights(found), _weights(student))
+    feed, names = batch_of(student), _computed(student)
+    hold_same("the student", found.run(feed, names), student.run(feed, names))
+
+
+def a_prefix_is_a_name(
+    teacher: Program,
+    student: Program,
+    data_name_map: Mapping[str, str],
+    *,
+    merge: Merge = merging.merge,
+) -> None:
+    """Another prefix gives the teacher's variables other names, and nothing else."""
+    ours, other = (
+        merge(teacher, student, data_name_map, name_prefix=prefix) for prefix in ("t_", "other.")
+    )
+    renamed = {
+        f"other.{name.removeprefix('t_')}" if v.owner == "teacher" else name
+        for name, v in ours.variables.items()
+    }
+    found = set(other.variables)
+    hold(found == renamed, f"Expected the names {sorted(renamed)}, got {sorted(found)}.")
+    feed, names = batch_of(ours), _computed(teacher)
+    one, two = (
+        program.run(feed, [prefix + name for name in names])
+        for program, prefix in ((ours, "t_"), (other, "other."))
+    )
+    hold_same("the teacher", {f"t_{k.removeprefix('other.')}": a for k, a in two.items()}, one)
+
+
+def halves_are_the_whole(
+    teacher: Program,
+    student: Program,
+    data_name_map: Mapping[str, str],
+    *,
+    merge: Merge = merging.merge,
+) -> None:
+    """A network that is `cut`, its second half fed what its first computes, is the network."""
+    merged = merge(teacher, student, data_name_map)
+    names = _computed(merged)
+    place, last = names[len(names) // 2], names[-1]
+    if place == last:
+        return
+    feed = batch_of(merged)
+    first, second = cut(merged, [place])
+    fed = {name: array for name, array in feed.items() if name in second.inputs}
+    middle = first.run({name: feed[name] for name in first.inputs}, [place])
+    got = second.run({**fed, **{k: a for k, a in middle.items() if k in second.inputs}}, [last])
+    hold_same("both halves", got, merged.run(feed, [last]))
+
+
+def trained_twice_it_is_the_same(
+    teacher: Program,
+    student: Program,
+    data_name_map: Mapping[str, str],
+    *,
+    merge: Merge = merging.merge,
+) -> None:
+    """`minimize` twice of one distillation, one seed: the same losses and weights, to the bit."""
+    merged = merge(teacher, student, data_name_map)
+    one, two = (_trained(merged) for _ in range(2))
+    if one and two:
+        _hold_trained_alike(one, two)
+
+
+def pieces_are_the_whole(
+    teacher: Program,
+    student: Program,
+    data_name_map: Mapping[str, str],
+    *,
+    merge: Merge = merging.merge,
+) -> None:
+    """Two calls of `train` that follow each other are one over all batches, to the bit."""
+    merged = merge(teacher, student, data_name_map)
+    whole = _trained(merged)
+    pieces = _trained(merged, lambda batches: (list(islice(batches, 1)), list(batches)))
+    if whole and pieces:
+        _hold_trained_alike(pieces, whole)
+
+
+PROGRAM_LAWS: tuple[ProgramLaw, ...] = (
+    both_compute_as_alone,
+    both_stay_as_they_were,
+    the_student_comes_back,
+    a_prefix_is_a_name,
+    halves_are_the_whole,
+    trained_twice_it_is_the_same,
+    pieces_are_the_whole,
+)
+"""What every pair of networks obeys, under `merge` and whatever stands in for it."""
+
+
+def batch_of(program: Program, *, rows: int = 3, size: int = 3, seed: int = 0) -> Arrays:
+    """A batch that ``program`` takes, of so many rows, other sizes ``size`` if it has no others."""
+    inputs = [program.variables[name] for name in program.inputs]
+    ranges = graphs.value_ranges(internals_of(program).modes.inference)
+    return random_feed(inputs, ranges, rows=rows, size=size, seed=seed)
+
+
+def _computed(program: Program) -> list[str]:
+    """What ``program`` computes as it infers."""
+    return [
+        name
+        for name, v in program.variables.items()
+        if v.role == "activation" and v.mode != "training" and not v.is_mapped_input
+    ]
+
+
+def _weights(program: Program) -> Arrays:
+    return scopes.values(program.scope, program.weights)
+
+
+def _distilled(program: Program) -> Iterator[Distillation]:
+    """``program`` under a loss over the last of the student's values that learns, if one does."""
+    for name, v in reversed(list(program.variables.items())):
+        if v.owner == "student" and v.role == "activation" and v.dtype in FLOATS:
+            try:
+                yield apply(program, [CustomLoss(_to_a_half, {"value": name})])
+            except PurdistError:  # nothing that learns lies upstream of it, or one mode lacks it
+                continue
+
+
+def _to_a_half(value: paddle.Tensor) -> paddle.Tensor:
+    return (value - 0.5).square().mean()
+
+
+def _sgd() -> paddle.optimizer.Optimizer:
+    return paddle.optimizer.SGD(0.1)
+
+
+_Pieces = Callable[[Iterator[Arrays]], Iterable[Iterable[Arrays]]]
+
+
+def _trained(
+    program: Program, pieces: _Pieces = lambda batches: (batches,)
+) -> tuple[Training, list[Step]] | None:
+    """``program`` after a few steps, and those steps; None if nothing of it learns."""
+    for distillation in _distilled(program):
+        try:
+            training = minimize(distillation, _sgd, seed=1)
+        except PurdistError:
+            continue
+        batches = iter([batch_of(training.program, seed=k) for k in range(_STEPS)])
+        steps = [step for piece in pieces(batches) for step in train(training, piece)]
+        return training, steps
+    return None
+
+
+def _hold_trained_alike(
+    got: tuple[Training, list[Step]], expected: tuple[Training, list[Step]]
+) -> None:
+    ours, theirs = ([step.loss for step in steps] for _, steps in (got, expected))
+    hold(ours == theirs, f"Expected losses of {theirs}, got {ours}.")
+    hold_same("the trained student", *(_weights(one.program) for one, _ in (got, expected)))
+
+
+guard([law.__name__ for law in PROGRAM_LAWS], globals())
