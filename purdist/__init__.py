@@ -76,6 +76,7 @@ from purdist.teachers.cache import TeacherCache as TeacherCache
 from purdist.teachers.caching import cache_teacher as cache_teacher
 from purdist.teachers.graph import InGraph as InGraph
 from purdist.teachers.inference import Inference as Inference
+from purdist.training import MakeOptimizer as MakeOptimizer
 from purdist.training import Step as Step
 from purdist.training import Training as Training
 from purdist.training import minimize as minimize

@@ -17,13 +17,25 @@ def table(variables: Mapping[str, Variable], names: Iterable[str]) -> str:
     for name in names:
         v = variables[name]
         rows.append(
-            (name, str(list(v.shape)), v.dtype, v.role, v.owner, v.op, v.layer, v.remark(name))
+            (name, str(list(v.shape)), v.dtype, v.role, v.owner, v.op, v.layer, _remark(v, name))
         )
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
         for row in rows
     )
+
+
+def _remark(variable: Variable, key: str) -> str:
+    """What else to say of a variable where it stands under ``key``."""
+    remarks = []
+    if key != variable.name:
+        remarks.append(f"another name of {variable.name}")
+    if variable.mode != "both":
+        remarks.append(f"{variable.mode} only")
+    if variable.role == "parameter" and not variable.trainable:
+        remarks.append("frozen")
+    return ", ".join(remarks)
 
 
 def overview(variables: Mapping[str, Variable]) -> str:

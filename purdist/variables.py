@@ -116,17 +116,6 @@ class Variable:
             re.fullmatch(rf"(.*[/_])?{self.op}_\d+(\.\d+)?_*", key)
         )
 
-    def remark(self, key: str) -> str:
-        """What else to say of it where it stands under ``key``."""
-        remarks = []
-        if key != self.name:
-            remarks.append(f"another name of {self.name}")
-        if self.mode != "both":
-            remarks.append(f"{self.mode} only")
-        if self.role == "parameter" and not self.trainable:
-            remarks.append("frozen")
-        return ", ".join(remarks)
-
 
 def check_name(name: object, what: str) -> None:
     """Refuses a name that Paddle cannot take: it keeps them in UTF-8, and may crash at others.

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Annotated
 
 import attrs
 from paddle import distributed
-from paddle.optimizer import Optimizer
 
 from purdist import graphs
 from purdist.checking import Number
@@ -21,14 +20,14 @@ from purdist.training.checks import (
     check_processes,
     check_trains_as_before,
 )
-from purdist.training.optimizing import own_optimizer
+from purdist.training.optimizing import MakeOptimizer, own_optimizer
 from purdist.training.updating import make_step
 from purdist.training.values import Progress, Training
 
 
 def minimize(
     distillation: Distillation,
-    make_optimizer: Callable[[], Optimizer],
+    make_optimizer: MakeOptimizer,
     *,
     teacher: Choice | Mapping[str, Choice] = "graph",
     data_parallel: bool = False,

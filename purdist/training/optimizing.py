@@ -8,7 +8,7 @@ import itertools
 import re
 import traceback
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import attrs
 import paddle
@@ -43,7 +43,21 @@ _REFUSED: Mapping[str, str] = {
 """The optimizers of Paddle that no graph of ours can take, and what to write instead."""
 
 
-def own_optimizer(make_optimizer: Callable[[], Optimizer]) -> Optimizer:
+class _AnOptimizer(Protocol):
+    """One of Paddle's, which hides its `paddle.optimizer.Optimizer` from mypy."""
+
+    def get_lr(self) -> float: ...
+
+    def backward(self, loss: paddle.Tensor, /) -> object: ...
+
+
+class MakeOptimizer(Protocol):
+    """A function without arguments that makes one of Paddle's optimizers."""
+
+    def __call__(self) -> _AnOptimizer: ...
+
+
+def own_optimizer(make_optimizer: MakeOptimizer) -> Optimizer:
     """A copy of what the factory made, in case it, or its scheduler, is used elsewhere too."""
     optimizer = _made(make_optimizer)
     kind = type(optimizer).__name__
@@ -120,7 +134,7 @@ def check_numbers(parts: Iterable[object]) -> None:
         )
 
 
-def _made(make_optimizer: Callable[[], Optimizer]) -> Optimizer:
+def _made(make_optimizer: MakeOptimizer) -> object:
     try:
         # Where somebody computes there, Paddle may end the process.
         with graphs.asking(lambda _: None), graphs.parameters_listed():

@@ -210,7 +210,7 @@ TAKES: Mapping[str, tuple[str, ...]] = {
         *TEXTS,
         *("list of int", "whole array", "pairs", "others", "array", "array of objects"),
     ),
-    "Callable[[], Optimizer]": ("callable",),
+    "MakeOptimizer": ("callable",),
     "Callable[..., paddle.Tensor]": ("callable",),
     "Callable[[str], str | NewInput]": ("callable",),
     "SupportsIndex | slice | Sequence[int] | npt.NDArray[np.integer | np.bool_]": (
@@ -523,7 +523,6 @@ VALID: Mapping[str, tuple[Make, Make]] = {
     "Training.drawing": (lambda w: w.training.drawing, lambda _: {"update": 0, "batch": 0}),
     "Variable.as_input": (lambda w: w.program.variable("x").as_input, lambda _: {"name": "y"}),
     "Variable.is_made_up": (lambda w: w.program.variable("x").is_made_up, lambda _: {"key": "y"}),
-    "Variable.remark": (lambda w: w.program.variable("x").remark, lambda _: {"key": "y"}),
     "Network.images": (lambda w: w.small.images, lambda _: {"count": 1, "seed": 0}),
     "Network.static": (lambda w: w.small.static, lambda _: {"name": "x", "seed": 0, "batch": -1}),
     "Network.program": (lambda w: w.small.program, lambda _: {"name": "x", "seed": 0, "batch": -1}),

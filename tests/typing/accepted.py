@@ -96,6 +96,8 @@ assert_type(training.steps, int)
 assert_type(training, purdist.Training)
 assert_type(purdist.minimize(distillation, lambda: paddle.optimizer.SGD(0.1)), purdist.Training)
 assert_type(purdist.minimize(distillation, make_optimizer, teacher="inference"), purdist.Training)
+factory: purdist.MakeOptimizer = make_optimizer
+factories: list[purdist.MakeOptimizer] = [factory, lambda: paddle.optimizer.AdamW(1e-3)]
 
 steps = purdist.train(training, batches(10), fetch=["logits"], progress=True)
 assert_type(steps, Iterator[Step])
@@ -111,7 +113,10 @@ assert_type(after, purdist.Program)
 
 cache = purdist.cache_teacher(distillation, batches(10), "teacher", name_prefix="t_")
 assert_type(cache, purdist.TeacherCache)
-assert_type(cache[[0, 2]], dict[str, npt.NDArray[Any]])
+for rows in ([0, 2], 0, slice(2), np.arange(2), np.int64(1), np.array([True, False])):
+    assert_type(cache[rows], dict[str, npt.NDArray[Any]])
+for sample in cache:
+    assert_type(sample, dict[str, npt.NDArray[Any]])
 for backend in (cache, purdist.InGraph(), purdist.Inference()):
     purdist.minimize(distillation, make_optimizer, teacher=backend)
 purdist.minimize(distillation, make_optimizer, teacher={"t_": cache, "u_": "graph"})

@@ -16,6 +16,10 @@ def make_optimizer() -> paddle.optimizer.Optimizer:
     return paddle.optimizer.Adam(1e-3)
 
 
+def count() -> int:
+    return 0
+
+
 def loss_of(student: paddle.Tensor) -> paddle.Tensor:
     return student.square().mean()
 
@@ -33,6 +37,8 @@ def wrong_order(
     purdist.apply(training, [])  # E: arg-type
     purdist.minimize(program, make_optimizer)  # E: arg-type
     purdist.minimize(training, make_optimizer)  # E: arg-type
+    purdist.minimize(distillation, dict)  # E: arg-type
+    purdist.minimize(distillation, count)  # E: arg-type
     purdist.train(program, [])  # E: arg-type
     purdist.train(distillation, [])  # E: arg-type
     purdist.cache_teacher(program, [], "cache")  # E: arg-type

@@ -28,7 +28,6 @@ OPEN = {
     "from_layer": "takes inputs that nest as those of forward do",
     "losses_from_data": "takes what JSON may hold",
     "losses_to_data": "returns the same",
-    "minimize": "calls what makes an optimizer, a class that Paddle hides from type checkers",
 }
 """What of the public names a user's type checker does not see through, and why."""
 
