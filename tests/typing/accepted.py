@@ -26,6 +26,8 @@ from purdist import (
     Step,
     Variable,
 )
+from purdist.graphs import Scope
+from purdist.testing import StaticNetwork
 
 
 def network(width: int) -> purdist.Program:
@@ -34,7 +36,8 @@ def network(width: int) -> purdist.Program:
         image = paddle.static.data("image", [None, 1, 28, 28], "float32")
         features = paddle.nn.functional.relu(paddle.nn.Conv2D(1, width, 3)(image))
         logits = paddle.nn.Linear(width * 26 * 26, 10)(features.flatten(1))
-    paddle.static.Executor().run(startup)
+    # Paddle leaves a part of what it takes untyped.
+    paddle.static.Executor().run(startup)  # pyright: ignore[reportUnknownMemberType]
     return purdist.from_static(main, names={"features": features, "logits": logits})
 
 
@@ -147,7 +150,7 @@ assert_type(purdist.load_weights(traced, "weights.safetensors"), purdist.Program
 
 assert_type(merged.graph, paddle.static.Program)
 assert_type(merged.inference_graph, paddle.static.Program)
-assert_type(merged.scope, purdist.graphs.Scope)
+assert_type(merged.scope, Scope)
 assert_type(merged.place, paddle.CPUPlace | paddle.CUDAPlace)
 assert_type(merged.variables, Mapping[str, Variable])
 assert_type(merged.inputs, tuple[str, ...])
@@ -159,6 +162,13 @@ tensors: purdist.Feed = {"image": paddle.rand([8, 1, 28, 28]), "label": np.zeros
 assert_type(merged.run(tensors, ["logits"]), dict[str, npt.NDArray[Any]])
 purdist.train(training, [tensors, *batches(1)])
 purdist.cache_teacher(distillation, [tensors], "teacher")
+
+
+def of_a_static_network(built: StaticNetwork) -> None:
+    assert_type(built.scope, Scope)
+    assert_type(built.main, paddle.static.Program)
+    assert_type(built.names, Mapping[str, paddle.Tensor])
+
 
 variable = merged.variables["logits"]
 role: purdist.Role = "buffer"

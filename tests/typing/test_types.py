@@ -95,6 +95,36 @@ def test_every_step_is_typed_and_every_wrong_order_refused(user: User, *, stubs:
     assert {(m.file, m.line, m.code) for m in found if m.severity == "error"} == announced
 
 
+MYPY_ALONE = ("attrs.evolve(", ".shape = (1,)")
+"""What pyright lets through: it knows no `attrs.evolve`, and writes to fields with a converter."""
+
+
+def test_pyright_takes_the_same_and_refuses_the_same(user: User) -> None:
+    python = Path(sys.executable)
+    settings = {"typeCheckingMode": "strict", "include": FILES, "extraPaths": ["site"]}
+    (user.folder / "pyrightconfig.json").write_text(json.dumps(settings))
+    done = subprocess.run(
+        [python.parent / "basedpyright", "--outputjson", "--pythonpath", python],
+        cwd=user.folder,
+        env={**os.environ, "PATH": f"{python.parent}{os.pathsep}{os.environ['PATH']}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    found = {
+        (Path(told["file"]).name, told["range"]["start"]["line"] + 1)
+        for told in json.loads(done.stdout)["generalDiagnostics"]
+        if told["severity"] == "error"
+    }
+    announced = {
+        (file, number)
+        for file in FILES
+        for number, line in enumerate((HERE / file).read_text().splitlines(), start=1)
+        if re.search(r"  # E: [a-z-]+$", line) and not any(alone in line for alone in MYPY_ALONE)
+    }
+    assert found == announced
+
+
 @pytest.mark.skipif(
     np.lib.NumpyVersion(np.__version__) < "2.3.0", reason="older types of numpy's say Any"
 )
