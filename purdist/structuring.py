@@ -126,7 +126,9 @@ class Structurer(cattrs.Converter):
         def read(data: object, _: object) -> T:
             if not isinstance(data, Mapping):
                 raise InvalidArgumentError(f"Expected a table, got {shown(data)}.")
-            return structured(data, kind)
+            # cattrs before 25 fails at a name that is no text as it tells of it.
+            named = {name if isinstance(name, str) else repr(name): data[name] for name in data}
+            return structured(named, kind)
 
         return read
 
