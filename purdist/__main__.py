@@ -19,6 +19,7 @@ from pathlib import Path
 import paddle
 
 import purdist
+from purdist import processor
 from purdist.demo.catalogue import LESSONS
 from purdist.progress import showing
 
@@ -26,6 +27,7 @@ from purdist.progress import showing
 def main(arguments: Sequence[str] | None = None) -> None:
     """Trains the networks, prints a table, draws a picture and exports the student if asked."""
     options = _options().parse_args(arguments)
+    processor.set_for_own_process()
     try:
         # Here and not above, because they import what need not be there.
         from purdist.demo import digits, report  # noqa: PLC0415

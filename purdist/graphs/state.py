@@ -7,7 +7,7 @@ import random
 import re
 import threading
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -235,3 +235,20 @@ def _no_place(place: Place | str | None, why: str) -> InvalidArgumentError:
         "Write place='cpu'"
         + (", or 'gpu:0' for the first GPU." if paddle.is_compiled_with_cuda() else "."),
     )
+
+
+@contextmanager
+def replaced(owner: object, replacements: Mapping[str, object]) -> Iterator[None]:
+    """Attributes of a class or module are others inside."""
+    own = vars(owner)
+    found = {name: own[name] for name in replacements if name in own}
+    for name, replacement in replacements.items():
+        setattr(owner, name, replacement)
+    try:
+        yield
+    finally:
+        for name in replacements:
+            if name in found:
+                setattr(owner, name, found[name])
+            else:
+                delattr(owner, name)

@@ -67,7 +67,7 @@ def _update(
     optimizer: Optimizer, loss: paddle.Tensor, *, data_parallel: bool
 ) -> list[graphs.Gradient]:
     """Adds the gradients and the optimizer's ops to the default program."""
-    gradients = optimizer.backward(loss)
+    gradients = graphs.gradients(optimizer, loss)
     if data_parallel:
         gradients = _averaged(gradients)
     try:

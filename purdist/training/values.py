@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from paddle.optimizer.lr import LRScheduler
 
-from purdist import graphs
+from purdist import graphs, processor
 from purdist.checking import OfThisProcess
 from purdist.losses.schedule import Schedule
 from purdist.mappings import FrozenMapping
@@ -81,7 +81,9 @@ class Training(OfThisProcess):
     def __str__(self) -> str:
         """What is minimised, how far it is and where the teacher computes."""
         where = self.driver.describe(self.program)
-        rows = ("loss", self.loss), ("terms", ", ".join(self.terms)), ("teacher", where)
+        rows = [("loss", self.loss), ("terms", ", ".join(self.terms)), ("teacher", where)]
+        if processor.has_generic_products():
+            rows.append(("products", f"on generic kernels: set {processor.VARIABLE}=5 on AMD"))
         return "\n".join(f"{k:<9}{v}" for k, v in (*rows, ("steps", str(self.steps))))
 
 

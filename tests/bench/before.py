@@ -15,7 +15,7 @@ from contextlib import ExitStack
 from tests.bench.before_side import WAYS
 from tests.bench.pairs import PAIRS, Pair
 from tests.bench.sides import side
-from tests.bench.timing import alternate, ratio
+from tests.bench.timing import alternate, machine, ratio
 
 
 def measure(name: str, pair: Pair, folder: str, *, runs: int) -> None:
@@ -44,6 +44,7 @@ def main() -> None:
     parser.add_argument("pairs", nargs="*", help="a part of a pair's name")
     parser.add_argument("--runs", type=int, default=30)
     options = parser.parse_args()
+    print(machine())
     for name, pair in PAIRS.items():
         if not options.pairs or any(part in name for part in options.pairs):
             measure(name, pair, options.folder, runs=options.runs)

@@ -21,7 +21,7 @@ from purdist.program import internals_of
 from tests.bench.networks import mlp
 from tests.bench.pairs import Array, Pair
 from tests.bench.steps import momentum, stepping
-from tests.bench.timing import Timed, alternate, ratio
+from tests.bench.timing import Timed, alternate, machine, ratio
 
 _CALLS = 200
 
@@ -64,6 +64,7 @@ def main() -> None:
     if arguments.side:
         _side()
         return
+    print(machine())
     training, feed = smallest()
     step, needed = stepping(training, feed), frozenset(feed)
 

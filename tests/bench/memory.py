@@ -17,6 +17,7 @@ import paddle
 import purdist
 from tests.bench.networks import mlp
 from tests.bench.pairs import Pair
+from tests.bench.timing import machine
 
 
 def memory(what: str) -> float:
@@ -49,6 +50,7 @@ def _twenty_ops() -> None:
 
 def main() -> None:
     """Watches both."""
+    print(machine())
     pair = Pair("mlp", lambda: mlp(20), lambda: mlp(5), (64, 16), "9", "1")
     teacher, student = pair.programs()
     paddle.enable_static()

@@ -18,7 +18,7 @@ import purdist
 from tests.bench.memory import memory
 from tests.bench.pairs import PAIRS
 from tests.bench.sides import side
-from tests.bench.timing import alternate, ratio
+from tests.bench.timing import alternate, machine, ratio
 
 
 def deep(ops: int, feed: str) -> purdist.Program:
@@ -96,6 +96,7 @@ def main() -> None:
     parser.add_argument("--paddleslim", metavar="PYTHON")
     parser.add_argument("--environment", metavar="FOLDER")
     options = parser.parse_args()
+    print(machine())
     python = make_environment(options.environment) if options.environment else options.paddleslim
 
     pair = next(iter(PAIRS.values()))

@@ -24,7 +24,7 @@ from purdist import graphs
 from purdist.program import internals_of
 from tests.bench.pairs import PAIRS, Array, Pair
 from tests.bench.sides import side
-from tests.bench.timing import alternate, ratio
+from tests.bench.timing import alternate, machine, ratio
 
 OUTPUTS = [purdist.KDLoss("teacher_output", "output")]
 
@@ -142,6 +142,7 @@ def main() -> None:
     parser.add_argument("--torch", metavar="PYTHON")
     parser.add_argument("--paddleslim", metavar="PYTHON")
     options = parser.parse_args()
+    print(machine())
     sides = {
         name: (python, script)
         for name, python, script in (

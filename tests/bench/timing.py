@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Mapping
 
 import attrs
 import numpy as np
+
+from purdist import processor
 
 
 @attrs.frozen
@@ -58,6 +61,12 @@ def _timed(thing: Callable[[], object]) -> float:
     answer = thing()
     elapsed = time.perf_counter() - start
     return answer if isinstance(answer, float) else elapsed
+
+
+def machine() -> str:
+    """Where this runs, and whether Paddle's products are slower there than they need be."""
+    products = "on generic kernels" if processor.has_generic_products() else "as they should be"
+    return f"{processor.model()}, {len(os.sched_getaffinity(0))} cores; products {products}"
 
 
 def ratio(of: Timed, to: Timed) -> str:

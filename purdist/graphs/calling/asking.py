@@ -12,7 +12,7 @@ import contextlib
 import sys
 import threading
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, NoReturn
@@ -27,6 +27,7 @@ from paddle.pir.core import static_op_arg_cast_guard
 from paddle.tensor import linalg
 
 from purdist.graphs.calling.branching import branches_as_in_dygraph
+from purdist.graphs.state import replaced
 from purdist.graphs.statements import PADDLE, PURDIST
 
 _DIVIDING = ("kl_div", "npair_loss", "dice_loss", "gaussian_nll_loss", "rnnt_loss")
@@ -357,20 +358,3 @@ def _is_mode() -> Callable[[], bool]:
         return bool(found()) or sys._getframe(1).f_code.co_name == "check_type"
 
     return in_to_static_mode
-
-
-@contextmanager
-def replaced(owner: object, replacements: Mapping[str, object]) -> Iterator[None]:
-    """Attributes of a class or module are others inside."""
-    own = vars(owner)
-    found = {name: own[name] for name in replacements if name in own}
-    for name, replacement in replacements.items():
-        setattr(owner, name, replacement)
-    try:
-        yield
-    finally:
-        for name in replacements:
-            if name in found:
-                setattr(owner, name, found[name])
-            else:
-                delattr(owner, name)

@@ -7,6 +7,7 @@ import inspect
 import logging
 import tempfile
 import threading
+import types
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -14,12 +15,18 @@ from typing import Any
 import paddle
 from paddle.base.libpaddle import pir
 from paddle.jit import dy2static
-from paddle.jit.dy2static import convert_operators, program_translator, utils
+from paddle.jit.dy2static import (
+    convert_call_func,
+    convert_operators,
+    program_translator,
+    utils,
+)
 from paddle.utils import unique_name
 
 from purdist.errors import WriteError
-from purdist.graphs.calling.asking import replaced, sizes_of
+from purdist.graphs.calling.asking import sizes_of
 from purdist.graphs.looking import dtype_name, is_feed, operations
+from purdist.graphs.state import replaced
 
 Function = Callable[..., Any]
 
@@ -43,6 +50,16 @@ def reading_sizes(shape: Function) -> Iterator[None]:
         yield
 
 
+class _Cache(program_translator.FunctionCache):
+    """What Paddle has converted: a method once, whatever it is bound to.
+
+    Paddle looks for it by the bound method, which is another one at each call of a layer.
+    """
+
+    def convert_with_cache(self, func: Function) -> Function:
+        return super().convert_with_cache(func.__func__ if inspect.ismethod(func) else func)
+
+
 @contextmanager
 def converting() -> Iterator[None]:
     """What Paddle converts inside, and the files that it writes for it, are gone afterwards.
@@ -63,9 +80,32 @@ def converting() -> Iterator[None]:
     with (
         temporary as folder,
         replaced(utils, {"get_temp_dir": lambda: folder, "DEL_TEMP_DIR": False}),
-        replaced(program_translator, {"_FUNCTION_CACHE": program_translator.FunctionCache()}),
+        replaced(program_translator, {"_FUNCTION_CACHE": _Cache()}),
+        replaced(convert_call_func, {"is_unsupported": _remembered()}),
     ):
         yield
+
+
+def _remembered() -> Callable[[object], bool]:
+    """Whether Paddle leaves a function, or a layer's forward, as it is: asked once of each.
+
+    Paddle goes through some thousand functions to answer.
+    """
+    said: dict[tuple[bool, types.FunctionType], bool] = {}
+    asked = convert_call_func.is_unsupported
+
+    def is_unsupported(called: object) -> bool:
+        layer = called if isinstance(called, paddle.nn.Layer) else None
+        method: object = called if layer is None else layer.forward
+        function = method.__func__ if inspect.ismethod(method) else method
+        if not isinstance(function, types.FunctionType):
+            return asked(called)
+        key = layer is not None, function
+        if key not in said:
+            said[key] = asked(called)
+        return said[key]
+
+    return is_unsupported
 
 
 @contextmanager
@@ -76,7 +116,7 @@ def converted(function: Function) -> Iterator[Function | None]:
     decorator. Nothing is left of the conversion but what holds on to the function.
     """
 
-    class Cache(program_translator.FunctionCache):
+    class Cache(_Cache):
         def _convert(self, function: Function) -> Function:
             with unique_name.guard():  # what it names must be names of Python's
                 return super()._convert(function)  # type: ignore[no-any-return]

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 import paddle
 from paddle.nn.layer import layers
 
-from purdist.graphs.calling.asking import replaced
+from purdist.graphs.state import replaced
 
 
 def parameters_in(layer: paddle.nn.Layer) -> Mapping[str, paddle.Tensor | None]:

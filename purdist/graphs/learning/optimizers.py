@@ -6,11 +6,14 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any, TypeAlias
 
 import paddle
+from paddle.autograd import ir_backward
+from paddle.base.libpaddle import pir
 from paddle.nn import ClipGradByGlobalNorm, ClipGradByValue
 from paddle.optimizer import Optimizer
 from paddle.optimizer.lr import LRScheduler
 
-from purdist.graphs.looking import is_value
+from purdist.graphs.looking import Operation, is_value
+from purdist.graphs.state import replaced
 
 Gradient: TypeAlias = tuple[paddle.Tensor, paddle.Tensor]
 """A parameter, and its gradient."""
@@ -67,6 +70,53 @@ def tensors_in(parts: Iterable[object]) -> Iterator[tuple[str, str, object]]:
 def regularizer_of(optimizer: Optimizer) -> object:
     """What adds to the gradients of ``optimizer``: a function, or what it takes for one."""
     return optimizer.regularization
+
+
+def gradients(optimizer: Optimizer, loss: paddle.Tensor) -> list[Gradient]:
+    """Adds the gradients of ``loss`` to the current program, as ``optimizer.backward``.
+
+    Paddle lists all ops of the program three times for each of which it takes the gradient, to
+    count them and to see the newest.
+    """
+    append = ir_backward.append_backward_ops
+
+    def appending(base: object, *arguments: Any, **options: Any) -> None:
+        if base is None:  # no region
+            inputs, outputs, forward, backward, *others = arguments
+            assert forward == backward, "gradients stand behind what they are of"
+            block = _Counted(backward)
+            arguments = (inputs, outputs, block, block, *others)
+        append(base, *arguments, **options)
+
+    with replaced(ir_backward, {"append_backward_ops": appending}):
+        return optimizer.backward(loss)
+
+
+class _Counted:
+    """A block whose ops can be counted without a list of them."""
+
+    def __init__(self, block: pir.Block) -> None:
+        self._block = block
+        self.ops = _Operations(block)
+
+    def __enter__(self) -> object:
+        return self._block.__enter__()
+
+    def __exit__(self, *raised: object) -> None:
+        self._block.__exit__(*raised)
+
+
+class _Operations:
+    """The ops of a block, as many as there are when they are asked for."""
+
+    def __init__(self, block: pir.Block) -> None:
+        self._block = block
+
+    def __len__(self) -> int:
+        return len(self._block)
+
+    def __getitem__(self, index: int) -> Operation:
+        return self._block.back() if index in (-1, len(self) - 1) else self._block.ops[index]
 
 
 def follow(optimizer: Optimizer, loss: paddle.Tensor, gradients: list[Gradient]) -> None:

@@ -18,6 +18,7 @@ from purdist.graphs.drafts import Graph
 from purdist.graphs.failing import check_not_empty, failure
 from purdist.graphs.learning.precision import in_float32_where_needed
 from purdist.graphs.looking import data_name, is_feed, is_tensor, layouts, operations, short_name
+from purdist.graphs.running.sections import plan_of
 from purdist.graphs.sizes.lengths import check_lengths
 from purdist.graphs.state import Place, Scope, building, executing, freeing_in_bulk, plain_layout
 
@@ -63,9 +64,10 @@ class Runner:
                     paddle._pir_ops.fetch(value, f"fetch{position}", position).persistable = True
             anywhere = core.Place()
             anywhere.set_place(place)
-            plan = core.Plan([core.Job("default")], {"default": draft.finish().program})
             # First, so that it goes first: it holds the scope without keeping it.
-            self._executor = core.StandaloneExecutor(anywhere, plan, scope)
+            self._executor = core.StandaloneExecutor(
+                anywhere, plan_of(draft.finish().program), scope
+            )
         _keep_feature_maps()
         self.feeds: frozenset[str] = frozenset(
             data_name(op) for op in operations(graph.program) if is_feed(op)

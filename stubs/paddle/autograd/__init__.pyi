@@ -1,0 +1,1 @@
+from paddle.autograd import ir_backward as ir_backward

@@ -1,0 +1,3 @@
+from collections.abc import Callable
+
+append_backward_ops: Callable[..., None]
