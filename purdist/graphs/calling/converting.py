@@ -30,6 +30,9 @@ from purdist.graphs.state import replaced
 
 Function = Callable[..., Any]
 
+_TREES: dict[tuple[str, int], dict[str, object]] = {}
+"""File and line of a function -> its source -> the tree that Paddle has made of it."""
+
 
 @contextmanager
 def reading_sizes(shape: Function) -> Iterator[None]:
@@ -53,11 +56,25 @@ def reading_sizes(shape: Function) -> Iterator[None]:
 class _Cache(program_translator.FunctionCache):
     """What Paddle has converted: a method once, whatever it is bound to.
 
-    Paddle looks for it by the bound method, which is another one at each call of a layer.
+    Paddle looks for it by the bound method, which is another one at each call of a layer. Syntax
+    trees are kept for good, as Paddle keeps its own, each for the lines that it was made of: it
+    tells them in errors.
     """
 
     def convert_with_cache(self, func: Function) -> Function:
         return super().convert_with_cache(func.__func__ if inspect.ismethod(func) else func)
+
+    def _convert(self, func: Function) -> Function:
+        code = getattr(inspect.unwrap(func), "__code__", None)
+        found = self._code_to_ast_caches
+        if isinstance(code, types.CodeType):
+            place = code.co_filename, code.co_firstlineno
+            self._code_to_ast_caches = _TREES.setdefault(place, {})
+        try:
+            converted: Function = super()._convert(func)
+        finally:  # one function's conversion may ask for another's
+            self._code_to_ast_caches = found
+        return converted
 
 
 @contextmanager
@@ -119,7 +136,7 @@ def converted(function: Function) -> Iterator[Function | None]:
     class Cache(_Cache):
         def _convert(self, function: Function) -> Function:
             with unique_name.guard():  # what it names must be names of Python's
-                return super()._convert(function)  # type: ignore[no-any-return]
+                return super()._convert(function)
 
     def shape(value: Any) -> Any:
         return sizes_of(value) if isinstance(value, pir.Value) else value.shape
