@@ -176,7 +176,7 @@ def test_two_students_that_learn_together_use_labels_and_one_is_counted(tmp_path
 
 def test_the_files_are_those_that_were_asked_for(short: Run) -> None:
     names = {path.name for path in short.folder.iterdir()}
-    assert names == {"curves.png", "student.json", "student.pdiparams"}
+    assert names == {"curves.png", "student.json", "student.manifest", "student.pdiparams"}
 
 
 def test_the_picture_shows_a_curve_of_each(short: Run) -> None:
