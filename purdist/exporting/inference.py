@@ -27,12 +27,15 @@ def export(
     *,
     check: bool = True,
 ) -> None:
-    """Writes the student for inference: ``path.json`` and ``path.pdiparams``.
+    """Writes the student for inference: ``path.json``, ``path.pdiparams`` and ``path.manifest``.
 
-    ``paddle.static.load_inference_model`` and ``paddle.inference`` read them. The graph is
-    the student's in inference mode, cut to the outputs. Beside them ``path.manifest`` holds the
-    version of the format and a checksum of each, for `from_exported`. The files are written beside
-    their targets and renamed, all or none. Where the graph that trains cannot
+    ``paddle.static.load_inference_model`` and ``paddle.inference`` read the first two. The graph is
+    the student's in inference mode, cut to the outputs. The manifest has the format's version and a
+    checksum of each, for `from_exported`, which takes files that are not of one export for
+    damaged; without it they are not compared. So copy and move all three. They are written into a
+    folder ``.purdist-...`` beside their targets and renamed, all or none; modes, owners, links and
+    what a killed process leaves are as with `save_weights`, save that who reads there next finishes
+    what was only to be renamed. Where the graph that trains cannot
     be told from it, as with ``Dropout2D``, the file says so, and `minimize` refuses to train what
     `from_exported` makes of it.
 

@@ -5,6 +5,7 @@ What another library wrote has neither, and is read all the same.
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
@@ -23,7 +24,7 @@ from safetensors import SafetensorError, TensorSpec, serialize_file
 from purdist import graphs
 from purdist.errors import CorruptFileError, printable
 from purdist.sources.misplaced import no_safetensors
-from purdist.storing import checksum, unwritten
+from purdist.storing import checksum
 
 DTYPES = {
     "BOOL": "bool",
@@ -65,7 +66,7 @@ def write_weights(
     """Writes ``arrays`` by their names.
 
     Raises:
-        WriteError: The system refuses.
+        OSError: The system refuses.
     """
     found = ""
     for _, array in sorted(arrays.items()):
@@ -82,7 +83,9 @@ def write_weights(
     try:
         serialize_file(entries, path, {_MARK: f"{_NOW} {found}"})
     except SafetensorError as error:
-        raise unwritten(path, error) from error
+        number = re.search(r"os error (\d+)", str(error))  # as Rust tells it
+        code = int(number[1]) if number else errno.EIO
+        raise OSError(code, os.strerror(code)) from error
 
 
 @attrs.frozen(eq=False)

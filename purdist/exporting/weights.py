@@ -28,8 +28,10 @@ def save_weights(source: Program | Training, path: str | os.PathLike[str]) -> No
     """Writes the weights of a program, running statistics included, as safetensors.
 
     The file is written beside its target, synced and renamed: a reader never sees half of one, and
-    where it cannot be written the one that was there stays. It keeps its mode; a new one has the
-    umask's. Through a symbolic link it is written where that points.
+    where it cannot be written the one that was there stays. It keeps its mode, and is then the
+    writer's; a new one has the umask's. Through a symbolic link it is written where that points.
+    Meanwhile a folder ``.purdist-...`` stands beside it; the next save there cleans that of a
+    process that was killed.
 
     They are read by `load_weights`, and by any library for safetensors::
 
@@ -105,14 +107,14 @@ def load_weights(program: Program, path: str | os.PathLike[str]) -> Program:
 
 def _opened(path: Path) -> BufferedReader:
     """A regular file to read: what is none is not waited for."""
+    remedy = "Give the path that was given to save_weights, suffix included."
     try:
         number = open_regular(path)
         if number is not None:
             return os.fdopen(number, "rb")
         got = "a folder, a pipe or a device"
+    except FileNotFoundError:
+        got = "no such file"
     except OSError as error:
-        got = "no such file" if isinstance(error, FileNotFoundError) else str(error.strerror)
-    raise MissingFileError(
-        f"Expected weights in {str(path)!r}, got {got}.",
-        "Give the path that was given to save_weights, suffix included.",
-    )
+        got, remedy = str(error.strerror), "Give the path of a file that you may read."
+    raise MissingFileError(f"Expected weights in {str(path)!r}, got {got}.", remedy)

@@ -1,9 +1,12 @@
 """Whatever is put on disk: written beside its target and renamed, so that nothing is lost."""
 
+from purdist.storing.draft_folders import Identity as Identity
+from purdist.storing.draft_folders import identity_of as identity_of
 from purdist.storing.drafts import finish as finish
 from purdist.storing.drafts import folder_beside as folder_beside
 from purdist.storing.drafts import place as place
 from purdist.storing.drafts import replacing as replacing
+from purdist.storing.drafts import scratch as scratch
 from purdist.storing.files import checksum as checksum
 from purdist.storing.files import checksum_of as checksum_of
 from purdist.storing.files import locked as locked

@@ -4,28 +4,39 @@ A draft is a folder beside the target, under a name that nobody can foresee, ope
 and locked while its process lives. Its files are committed by one rename, of the folder in it that
 holds them, and then moved to their places. What was killed after the commit is finished by the next
 who writes or reads there, what was killed before it is cleaned away by the next who writes.
+
+A draft says where it is and what it replaces: a copy of it, or one whose targets somebody else has
+written meanwhile, is never finished.
 """
 
 from __future__ import annotations
 
+import errno
+import json
 import os
 import shutil
 import stat
 import tempfile
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from purdist.errors import PurdistError
-from purdist.storing.files import locked, sync, take_lock
+from purdist.errors import PurdistError, WriteError
+from purdist.storing.draft_folders import (
+    COMMITTED,
+    NEW,
+    OPEN,
+    PLACES,
+    Identity,
+    abandoned,
+    drafts_in,
+    home_of,
+    identity_at,
+    new_draft,
+    places_of,
+)
+from purdist.storing.files import QUICKLY, locked, sync, write_new
 from purdist.storing.targets import check_file, check_target, telling, user, where_it_points
-
-_PREFIX = ".purdist-"
-"""How the names of drafts begin."""
-
-_OPEN, _COMMITTED, _LOCK = "files", "committed", "lock"
-"""In a draft: the folder of its files, before and after the commit, and the file that is locked."""
 
 
 @contextmanager
@@ -39,13 +50,13 @@ def folder_beside(target: Path) -> Iterator[Path]:
     check_target(target)
     with telling(target):
         _tidy(target.parent)
-        draft, lock = _new_draft(target.parent)
+        draft, lock = new_draft(target.parent)
         try:
-            files = draft / _OPEN
+            files = draft / OPEN
             files.mkdir()
             yield files
         finally:
-            if not (draft / _COMMITTED).exists():  # which holds what could not be moved
+            if not (draft / COMMITTED).exists():  # which holds what could not be moved
                 shutil.rmtree(draft, ignore_errors=True)
             os.close(lock)
 
@@ -82,7 +93,7 @@ def place(folder: Path, holder: Path, *, without: Path | None = None) -> None:
     """
     for file in folder.iterdir():
         target = holder / file.name
-        check_file(target)
+        check_file(target, alone=False)
         mode = _mode(target, folder.parent)
         if stat.S_IMODE(file.stat().st_mode) != mode:
             file.chmod(mode)
@@ -90,10 +101,14 @@ def place(folder: Path, holder: Path, *, without: Path | None = None) -> None:
     sync(folder)
     with locked(holder):
         _finish_all(holder)
-        committed = folder.rename(folder.with_name(_COMMITTED))
+        _note_places(folder, holder)
+        committed = folder.rename(folder.with_name(COMMITTED))
         try:
             sync(folder.parent)
             _move(committed, holder)
+        except OSError as error:
+            _take_back(committed, folder, holder, error)
+            raise
         except BaseException:  # interrupted: it is too late to go back
             _move(committed, holder)
             raise
@@ -101,23 +116,70 @@ def place(folder: Path, holder: Path, *, without: Path | None = None) -> None:
             without.unlink(missing_ok=True)
 
 
+def _note_places(folder: Path, holder: Path) -> None:
+    """Writes down where a draft is, and what its files replace.
+
+    Raises:
+        PermissionError: Another user's file is there, and may not be replaced.
+    """
+    within = holder.stat()
+    replaced: dict[str, Identity] = {}
+    for file in sorted(folder.iterdir()):
+        target = holder / file.name
+        replaced[file.name] = identity_at(target)
+        sticky = within.st_mode & stat.S_ISVTX and user() not in (0, within.st_uid)
+        if sticky and target.exists() and target.stat().st_uid != user():
+            raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+    places = {"holder": [within.st_dev, within.st_ino], "replaced": replaced}
+    write_new(folder.with_name(PLACES), json.dumps(places).encode())
+
+
+def _take_back(committed: Path, folder: Path, holder: Path, error: OSError) -> None:
+    """After the system refused to move a file: nothing was moved, or some were, which it says.
+
+    Raises:
+        WriteError: Some were.
+    """
+    left = sorted(file.name for file in committed.iterdir())
+    moved = sorted(places_of(committed.parent).keys() - set(left))
+    if moved:
+        raise WriteError(
+            f"Expected to put {', '.join(moved)} and {', '.join(left)} into {str(holder)!r} "
+            f"together, got, after the first: {error.strerror}.",
+            "What is there is a mixture, and is refused where it is read: write it again.",
+        ) from error
+    committed.rename(folder)
+
+
 def finish(holder: Path) -> None:
     """Moves what was committed into ``holder`` by processes that are gone, if that can be done."""
     with suppress(OSError, PurdistError):
-        if any((draft / _COMMITTED).exists() for draft in _drafts(holder)):
-            with locked(holder):
+        if any((draft / COMMITTED).exists() for draft in drafts_in(holder)):
+            with locked(holder, patience=QUICKLY):
                 _finish_all(holder)
 
 
 def _finish_all(holder: Path) -> None:
     """The same where ``holder`` is locked."""
-    for draft in _drafts(holder):
-        committed = draft / _COMMITTED
+    for draft in drafts_in(holder):
+        committed = draft / COMMITTED
         if committed.exists():
-            with _abandoned(draft) as is_gone:
-                if is_gone:
+            with abandoned(draft) as is_gone, suppress(OSError):
+                if is_gone and _is_due(draft, holder):
                     _move(committed, holder)
                     shutil.rmtree(draft, ignore_errors=True)
+
+
+def _is_due(draft: Path, holder: Path) -> bool:
+    """Whether a committed draft is where it was written, and all is there that it replaces."""
+    within, places = holder.stat(), places_of(draft)
+    files = {file.name: file.lstat() for file in (draft / COMMITTED).iterdir()}
+    return (
+        home_of(draft) == (within.st_dev, within.st_ino)
+        and files.keys() <= places.keys()
+        and all(stat.S_ISREG(status.st_mode) for status in files.values())
+        and all(identity_at(holder / name) == places[name] for name in files)
+    )
 
 
 def _move(committed: Path, holder: Path) -> None:
@@ -129,64 +191,47 @@ def _move(committed: Path, holder: Path) -> None:
     committed.rmdir()
 
 
+@contextmanager
+def scratch() -> Iterator[Path]:
+    """A folder of this process's own for what is gone when the block ends, or the next begins.
+
+    Raises:
+        WriteError: There is no temporary folder that can be written to.
+    """
+    try:
+        holder = Path(tempfile.gettempdir())
+        str(holder).encode()  # Paddle keeps paths in UTF-8
+        _tidy(holder)
+        draft, lock = new_draft(holder)
+        files = draft / OPEN
+        files.mkdir()
+    except (OSError, UnicodeEncodeError) as error:
+        said = error.strerror if isinstance(error, OSError) else "its name is not UTF-8"
+        raise WriteError(
+            f"Expected a temporary folder to write to, got: {said}.",
+            "Make room there, or let TMPDIR name another folder.",
+        ) from error
+    try:
+        yield files
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+        os.close(lock)
+
+
 def _tidy(holder: Path) -> None:
     """Ends the drafts in ``holder`` whose processes are gone."""
     finish(holder)
-    for draft in _drafts(holder):
-        with _abandoned(draft) as is_gone:
-            if is_gone and not (draft / _COMMITTED).exists():
+    for draft in drafts_in(holder):
+        with abandoned(draft) as is_gone:
+            # What could not be moved waits for who may; what is not due never is.
+            if is_gone and not ((draft / COMMITTED).exists() and _is_due(draft, holder)):
                 shutil.rmtree(draft, ignore_errors=True)
-
-
-def _drafts(holder: Path) -> list[Path]:
-    """The drafts in ``holder`` that this user made."""
-    with os.scandir(holder) as entries:
-        found = [Path(entry.path) for entry in entries if entry.name.startswith(_PREFIX)]
-    return [draft for draft in found if _is_ours(draft)]
-
-
-def _is_ours(draft: Path) -> bool:
-    with suppress(OSError):
-        status = draft.lstat()
-        return stat.S_ISDIR(status.st_mode) and status.st_uid == user()
-    return False
-
-
-def _new_draft(holder: Path) -> tuple[Path, int]:
-    """A new draft in ``holder``, and its lock, open."""
-    while True:
-        draft = Path(tempfile.mkdtemp(dir=holder, prefix=_PREFIX))
-        with suppress(FileNotFoundError):  # somebody took it for one that was left behind
-            lock = _open_lock(draft)
-            while take_lock(lock) is False:
-                time.sleep(0.01)
-            if (draft / _LOCK).exists():
-                return draft, lock
-            os.close(lock)
-
-
-def _open_lock(draft: Path) -> int:
-    return os.open(draft / _LOCK, os.O_RDWR | os.O_CREAT, 0o600)
-
-
-@contextmanager
-def _abandoned(draft: Path) -> Iterator[bool]:
-    """Whether the process of ``draft`` is gone, as far as the system says so."""
-    try:
-        lock = _open_lock(draft)
-    except OSError:
-        yield False
-        return
-    try:
-        yield take_lock(lock) is True
-    finally:
-        os.close(lock)
 
 
 def _mode(target: Path, draft: Path) -> int:
     """Of the file that is there, or what a new one gets."""
     found = target
     if not target.exists():
-        found = draft / "new"
+        found = draft / NEW
         found.touch()
     return stat.S_IMODE(found.stat().st_mode) & 0o777

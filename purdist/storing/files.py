@@ -17,6 +17,8 @@ from purdist.storing.targets import telling
 _PATIENCE = 60.0
 """How many seconds a lock is waited for that others hold while they rename a few files."""
 
+QUICKLY = 2.0
+"""How many seconds a reader waits for who moves files: anybody who may read can hold a lock."""
 
 _FLAGS = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 """Without blocking: opening a FIFO would wait for somebody who writes to it."""
@@ -146,7 +148,7 @@ def undisturbed(folder: Path) -> Iterator[None]:
         yield
         return
     try:
-        _waited(opened, _PATIENCE, shared=True)
+        _waited(opened, QUICKLY, shared=True)
         yield
     finally:
         os.close(opened)

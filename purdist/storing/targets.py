@@ -84,8 +84,12 @@ def file_at(path: str | os.PathLike[str]) -> Path:
     return Path(text)
 
 
-def check_file(target: Path) -> None:
+def check_file(target: Path, *, alone: bool = True) -> None:
     """Refuses what is there and is no regular file, nor a link to one.
+
+    Args:
+        target: What is to be written.
+        alone: Whether it is what somebody named, and no other file goes with it.
 
     Raises:
         InvalidArgumentError: It is a folder, a device, a FIFO, a socket.
@@ -97,7 +101,7 @@ def check_file(target: Path) -> None:
         inside = f"Name a file in it: {str(target / 'student')!r}."
         raise InvalidArgumentError(
             f"Expected the path of a file, got {str(target)!r}, which is {what}.",
-            inside if what == "a folder" else "Choose another path.",
+            inside if what == "a folder" and alone else "Choose another path.",
         )
 
 

@@ -14,6 +14,7 @@ import attrs
 import numpy as np
 import numpy.typing as npt
 
+from purdist import storing
 from purdist.storing import checksum
 from purdist.teachers.manifest import JOURNAL, Block, Manifest, journal
 from purdist.teachers.reading import damaged, descriptor, read_into
@@ -143,23 +144,24 @@ class _File:
 
 @attrs.frozen(eq=False)
 class _Files:
-    """Opens the files of a cache, each checked as it is opened for the first time."""
+    """Opens the files of a cache, each checked as it is opened, unless it was checked before."""
 
     folder: Path
     kinds: tuple[Kind, ...]
     rows: tuple[int, ...]
     checksums: tuple[tuple[str, ...], ...]
-    _begins: dict[tuple[int, int], int] = attrs.field(factory=dict, init=False)
+    _checked: dict[tuple[int, int], storing.Identity] = attrs.field(factory=dict, init=False)
 
     def __call__(self, block: int, digest: int) -> _File:
         file = _File(file_of(self.folder, block, digest))
-        begin = self._begins.get((block, digest))
-        if begin is None:
-            kind, rows = self.kinds[digest], self.rows[block]
+        kind, rows = self.kinds[digest], self.rows[block]
+        begin = kind.header(rows)
+        identity = storing.identity_of(os.fstat(file.number))
+        if self._checked.get((block, digest)) != identity:  # another cache may be there by now
             check_size(file.path, kind.size(rows))
-            _check(file, kind.header(rows), self.checksums[block][digest])
-            begin = self._begins[block, digest] = len(kind.header(rows))
-        file.begin = begin
+            _check(file, begin, self.checksums[block][digest])
+            self._checked[block, digest] = identity
+        file.begin = len(begin)
         return file
 
 

@@ -40,8 +40,8 @@ class TeacherCache(Backend):
         name_prefix: Of the teacher's names. The feed is called ``<name_prefix>sample``.
 
     Raises:
-        CorruptFileError: A file is not there, or damaged, when something of it is read. Each is
-            compared with its checksum the first time.
+        CorruptFileError: A file is not there, damaged, or of another cache, when something of it is
+            read. Each is compared with its checksum the first time, and when it was written since.
     """
 
     path: Path

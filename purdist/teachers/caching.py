@@ -40,8 +40,9 @@ def cache_teacher(
 
     One batch at a time is in memory. A call that was killed is taken up where it stopped.
     A call on a finished cache reads the batches, to see that they are those it was made
-    from, and computes nothing. The folder appears at ``path`` when it is complete; before it is
-    ``<path>.part``.
+    from, and computes nothing; each file is compared with its checksum when it is first read. The
+    folder appears at ``path`` when it is complete; before it is ``<path>.part``, where one process
+    of one user writes at a time.
 
     The teacher computes in the first epoch alone::
 
@@ -63,12 +64,13 @@ def cache_teacher(
     Raises:
         StaleCacheError: The folder is of another teacher, other variables or other data, or was
             written by another version of purdist in another format.
-        CorruptFileError: The cache is damaged.
+        CorruptFileError: The cache's manifest or journal is damaged, or a file is not as long as
+            they say.
         InvalidArgumentError: The losses listen to no such teacher, to several if there is no
             ``name_prefix``, or to one that reads what the student learns; or a variable has not
             one row for each that is fed; or there is no row at all. Or ``path`` is no path, or an
             unfinished cache beside it is another user's.
-        MissingFileError: A part of ``path`` is a file.
+        MissingFileError: A part of ``path`` is a file, or the cache may not be read.
         ShapeMismatchError: The shape of a variable changes between batches.
         WriteError: Something cannot be written, or another process makes this cache.
         PurdistError: A feed that does not fit, as in `Program.run`.

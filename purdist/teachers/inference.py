@@ -5,10 +5,8 @@ On its own it may be run with fusions and kernels that a training program cannot
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from pathlib import Path
 
 import attrs
 import paddle
@@ -30,6 +28,7 @@ from purdist.engine import (
 )
 from purdist.errors import EngineError, warn
 from purdist.program import Program
+from purdist.storing import scratch
 from purdist.teachers.backend import Backend, Running
 from purdist.variables import Variable
 
@@ -147,8 +146,8 @@ def _compile(
     fault: str = "",
 ) -> tuple[Engine, Way, str]:
     """The first right one of ``ways``, compiled; ``fault`` is what was wrong with one before."""
-    with tempfile.TemporaryDirectory() as folder:
-        written = Written.write(network, names, Path(folder) / "teacher")
+    with scratch() as folder:
+        written = Written.write(network, names, folder / "teacher")
         way, found = known or first_right(written, ways, samples)
         fault = fault or found
         if way is None:

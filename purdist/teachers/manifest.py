@@ -13,7 +13,7 @@ import numpy as np
 from purdist import graphs, manifests, scopes
 from purdist.errors import StaleCacheError
 from purdist.program import Program
-from purdist.teachers.reading import damaged, opened
+from purdist.teachers.reading import damaged, opened, unreadable
 
 VERSION = 2
 MANIFEST = "manifest.json"
@@ -107,12 +107,8 @@ class Manifest:
             CorruptFileError: It is damaged.
         """
         path = folder / MANIFEST
-        if not os.path.lexists(path):
-            what = "a folder" if folder.is_dir() else "no folder, or one"
-            raise StaleCacheError(
-                f"Expected a teacher cache in {folder}, got {what} without a manifest.",
-                "Choose another path, or delete it.",
-            )
+        if not _is_there(path):
+            raise _no_cache(folder)
         with opened(path) as file:
             content = file.read(max(_LIMIT, 4 * len(self.content)))
         try:
@@ -147,6 +143,26 @@ class Manifest:
                     f"{what} are others: {str(found)[:300]} there, {str(expected)[:300]} here.",
                     "Delete it, or choose another path.",
                 )
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        raise unreadable(path, error) from error
+    return True
+
+
+def _no_cache(folder: Path) -> StaleCacheError:
+    if not os.path.lexists(folder):
+        got, remedy = "nothing there", "Was it moved? Call cache_teacher with its new path."
+    elif folder.is_dir():
+        got, remedy = "a folder without a manifest", "Choose another path, or delete it."
+    else:
+        got, remedy = "what is no folder", "Choose another path."
+    return StaleCacheError(f"Expected a teacher cache in {str(folder)!r}, got {got}.", remedy)
 
 
 def fits(shape: tuple[int, ...], known: tuple[int, ...]) -> bool:

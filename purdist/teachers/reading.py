@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from purdist.errors import CorruptFileError
+from purdist.errors import CorruptFileError, MissingFileError
 from purdist.storing import open_regular
 
 
@@ -28,9 +28,12 @@ def descriptor(path: Path) -> int:
 
     Raises:
         CorruptFileError: It is none, or is not there.
+        MissingFileError: It may not be read.
     """
     try:
         number = open_regular(path)
+    except PermissionError as error:
+        raise unreadable(path, error) from error
     except OSError as error:
         raise damaged(path, error.strerror or "none") from error
     if number is None:
@@ -60,4 +63,13 @@ def damaged(path: Path, found: str) -> CorruptFileError:
     return CorruptFileError(
         f"Expected a file of a teacher cache in {str(path)!r}, got {found[:300]}.",
         "Delete the cache and make it anew with cache_teacher.",
+    )
+
+
+def unreadable(path: Path, error: OSError) -> MissingFileError:
+    """The error for a file of a cache that is another's."""
+    return MissingFileError(
+        f"Expected a teacher cache that can be read in {str(path.parent)!r}, got, of "
+        f"{path.name!r}: {error.strerror}.",
+        "Ask whose it is for the right to read it, or choose another path.",
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -125,6 +126,44 @@ def test_a_file_that_shrinks_under_its_reader_is_an_error(path: Path) -> None:
     os.truncate(path / "0.0.npy", 150)
     with pytest.raises(purdist.CorruptFileError, match="cut off"):
         found[:]
+
+
+def test_an_old_cache_object_never_reads_another_caches_rows(path: Path) -> None:
+    many = [{"x": ROWS[k % 10 : k % 10 + 1]} for k in range(300)]  # more than may be open
+    old = purdist.cache_teacher(distilled(), many, path)
+    before = old[:]["teacher_logits"]
+    shutil.rmtree(path)
+    purdist.cache_teacher(distilled(3), many, path)
+    with pytest.raises(purdist.CorruptFileError, match="changed after it was written"):
+        old[:]
+    shutil.rmtree(path)
+    purdist.cache_teacher(distilled(), many, path)
+    np.testing.assert_array_equal(old[:]["teacher_logits"], before)
+
+
+def test_what_may_not_be_read_is_not_said_to_be_damaged(
+    good: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(*_: object, **__: object) -> int:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(os, "open", refused)
+    with pytest.raises(purdist.MissingFileError) as caught:
+        cached(good)
+    assert str(caught.value) == (
+        f"Expected a teacher cache that can be read in {str(good)!r}, got, of 'manifest.json': "
+        "Permission denied.\n"
+        "Ask whose it is for the right to read it, or choose another path."
+    )
+
+
+def test_what_is_no_cache_says_what_it_is(path: Path) -> None:
+    path.write_text("import purdist")
+    with pytest.raises(purdist.StaleCacheError) as caught:
+        cached(path)
+    assert str(caught.value) == (
+        f"Expected a teacher cache in {str(path)!r}, got what is no folder.\nChoose another path."
+    )
 
 
 def test_what_is_found_in_training_is_told_there(path: Path) -> None:

@@ -9,6 +9,7 @@ import resource
 import signal
 import socket
 import stat
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -19,7 +20,7 @@ import pytest
 
 import purdist
 from purdist import storing
-from purdist.storing import drafts
+from purdist.storing import draft_folders, drafts
 from tests.profiles import SLOW
 
 KILLS = 50 if SLOW else 10
@@ -275,7 +276,7 @@ def test_a_draft_that_lives_is_left_alone_and_what_is_not_ours_too(tmp_path: Pat
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="gives files to others")
 def test_a_draft_of_another_user_is_neither_taken_nor_cleaned(tmp_path: Path) -> None:
-    theirs = tmp_path / f"{drafts._PREFIX}theirs"
+    theirs = tmp_path / f"{draft_folders._PREFIX}theirs"
     (theirs / "committed").mkdir(parents=True)
     (theirs / "committed" / "w").write_text("planted")
     os.chown(theirs, 4321, 4321)
@@ -289,6 +290,179 @@ def test_a_draft_of_another_user_is_neither_taken_nor_cleaned(tmp_path: Path) ->
     link.symlink_to(tmp_path)
     with pytest.raises(purdist.InvalidArgumentError, match="got a link"):
         storing.check_own(link)
+
+
+# --- drafts that are not what they seem -------------------------------------------------
+
+
+def committed(folder: Path, text: str = "draft") -> Path:
+    """A draft of a pair that was killed after it was committed, before anything was moved."""
+
+    def killed() -> None:
+        drafts._move = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+        save_pair(folder, text)
+
+    process = multiprocessing.get_context("fork").Process(target=killed)
+    process.start()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
+    (draft,) = (file for file in folder.iterdir() if file.name.startswith(draft_folders._PREFIX))
+    assert (draft / "committed").is_dir()
+    return draft
+
+
+def pair(folder: Path) -> set[str]:
+    return {(folder / name).read_text() for name in ("one", "two")}
+
+
+def test_a_draft_that_was_committed_is_finished_by_who_reads(tmp_path: Path) -> None:
+    save_pair(tmp_path, "old")
+    committed(tmp_path)
+    storing.finish(tmp_path)
+    assert pair(tmp_path) == {"draft"}
+    assert names(tmp_path) == ["one", "two"]
+
+
+def test_a_draft_whose_targets_were_written_meanwhile_is_never_finished(tmp_path: Path) -> None:
+    save_pair(tmp_path, "old")
+    committed(tmp_path)
+    for name in ("one", "two"):  # by somebody who cannot see the draft
+        (tmp_path / f"{name}.x").write_text("newer")
+        (tmp_path / f"{name}.x").replace(tmp_path / name)
+    storing.finish(tmp_path)
+    assert pair(tmp_path) == {"newer"}
+    save(tmp_path / "w", "cleans")
+    assert pair(tmp_path) == {"newer"}
+    assert names(tmp_path) == ["one", "two", "w"]
+
+
+def test_a_copy_of_a_draft_is_never_finished(tmp_path: Path) -> None:
+    source, copy = tmp_path / "source", tmp_path / "copy"
+    source.mkdir()
+    save_pair(source, "old")
+    committed(source)
+    subprocess.run(["cp", "-a", str(source), str(copy)], check=True)
+    storing.finish(copy)
+    assert pair(copy) == {"old"}
+    save(copy / "w", "cleans")
+    assert names(copy) == ["one", "two", "w"]
+    source.rename(tmp_path / "moved")
+    storing.finish(tmp_path / "moved")  # which is where it was written, by another name
+    assert pair(tmp_path / "moved") == {"draft"}
+
+
+@pytest.mark.parametrize("step", [1, 2])
+def test_what_the_system_refuses_to_move_is_taken_back_or_said_to_be_a_mixture(
+    step: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_pair(tmp_path, "old")
+    replace, calls = Path.replace, itertools.count(1)
+
+    def refusing(self: Path, target: Path) -> Path:
+        if next(calls) == step:
+            raise PermissionError(1, "Operation not permitted")
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", refusing)
+    with pytest.raises(purdist.WriteError) as caught:
+        save_pair(tmp_path, "new")
+    monkeypatch.undo()
+    if step == 1:
+        assert "What was there stays." in str(caught.value)
+        assert pair(tmp_path) == {"old"}
+        assert names(tmp_path) == ["one", "two"]
+    else:
+        assert str(caught.value) == (
+            f"Expected to put one and two into {str(tmp_path)!r} together, got, after the first: "
+            "Operation not permitted.\n"
+            "What is there is a mixture, and is refused where it is read: write it again."
+        )
+    save_pair(tmp_path, "newer")
+    assert pair(tmp_path) == {"newer"}
+    assert names(tmp_path) == ["one", "two"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="gives files to others")
+def test_a_file_that_a_sticky_folder_keeps_is_refused_before_anything_is_moved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save_pair(tmp_path, "theirs")
+    os.chown(tmp_path / "two", 4321, 4321)
+    os.chown(tmp_path, 4321, 4321)
+    tmp_path.chmod(0o1777)
+    monkeypatch.setattr(drafts, "user", lambda: 1234)
+    monkeypatch.setattr(drafts, "_tidy", lambda _: None)
+    with pytest.raises(purdist.WriteError, match="Operation not permitted"):
+        save_pair(tmp_path, "mine")
+    monkeypatch.undo()
+    assert pair(tmp_path) == {"theirs"}
+    assert names(tmp_path) == ["one", "two"]
+
+
+def test_folders_of_somebodys_with_such_a_name_are_left_alone(tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.mkdir()
+    (secret / "key").write_text("private")
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    planted: dict[str, Callable[[Path], object]] = {
+        "notes": lambda draft: (draft / "thesis.txt").write_text("mine"),
+        "linked": lambda draft: (draft / "committed").symlink_to(secret),
+        "lock": lambda draft: (draft / "lock").symlink_to(tmp_path / "made"),
+        "plain": lambda draft: (draft / "committed").mkdir(),
+        "nested": lambda draft: (draft / "committed" / "one").mkdir(parents=True),
+        "files": lambda draft: (draft / "files").write_text("a file"),
+    }
+    for mode in (0o700, 0o755):
+        for name, plant in planted.items():
+            draft = folder / f".purdist-{name}-{mode:o}"
+            draft.mkdir(mode)
+            draft.chmod(mode)
+            plant(draft)
+    (folder / ".purdist-plain-700" / "committed" / "one").write_text("planted")
+    before = sorted(tmp_path.rglob("*"))
+    save_pair(folder, "mine")
+    storing.finish(folder)
+    after = {path for path in tmp_path.rglob("*") if path.parent != folder or path.is_dir()}
+    assert sorted(after) == before
+    assert pair(folder) == {"mine"}
+    assert (secret / "key").read_text() == "private"
+    assert not (tmp_path / "made").exists()
+
+
+def test_a_temporary_folder_is_gone_with_its_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+
+    def killed() -> None:
+        with storing.scratch() as folder:
+            (folder / "graph.json").write_text("{}")
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    process = multiprocessing.get_context("fork").Process(target=killed)
+    process.start()
+    process.join()
+    assert len(names(tmp_path)) == 1
+    with storing.scratch() as folder:
+        assert len(names(tmp_path)) == 1
+        (folder / "graph.json").write_text("{}")
+    assert names(tmp_path) == []
+    for path in (tmp_path / "gone", tmp_path / os.fsdecode(b"\xff")):
+        monkeypatch.setattr("tempfile.tempdir", str(path))
+        with (
+            pytest.raises(purdist.WriteError, match="temporary folder to write to"),
+            storing.scratch(),
+        ):
+            raise AssertionError
+
+
+def test_a_reader_does_not_wait_long_for_who_only_holds_a_lock(tmp_path: Path) -> None:
+    with storing.locked(tmp_path):
+        begun = time.monotonic()
+        with storing.undisturbed(tmp_path):
+            waited = time.monotonic() - begun
+    assert waited < 10
 
 
 # --- locks ------------------------------------------------------------------------------

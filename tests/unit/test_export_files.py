@@ -98,8 +98,8 @@ def test_a_file_of_another_export_says_what_to_do(stem: Path) -> None:
         assert refused(stem) == (
             f"Expected the file that was exported in {str(told)!r}, got one that was changed "
             "after it was written, or is of another export.\n"
-            "Export the model again. If it was put there on purpose, delete the .manifest beside "
-            "it."
+            "Export the model again, or copy all of its files: .json, .pdiparams and .manifest. If "
+            "one was changed on purpose, delete the .manifest: nothing is compared then."
         )
         file.write_bytes(whole)
     shutil.copy(f"{other}.pdiparams", f"{stem}.pdiparams")
@@ -112,7 +112,7 @@ def test_what_paddle_writes_over_an_export_is_not_taken_for_it(stem: Path) -> No
     spec = [paddle.static.InputSpec([None, 2], name="x")]
     layer = paddle.jit.to_static(paddle.nn.Linear(2, 2), input_spec=spec, full_graph=True)
     paddle.jit.save(layer, str(stem))
-    assert "delete the .manifest beside it" in refused(stem)
+    assert "delete the .manifest" in refused(stem)
     Path(f"{stem}.manifest").unlink()
     purdist.from_exported(stem)
 

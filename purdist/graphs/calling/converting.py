@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import inspect
 import logging
-import tempfile
 import threading
 import types
 from collections.abc import Callable, Iterator
@@ -23,10 +22,10 @@ from paddle.jit.dy2static import (
 )
 from paddle.utils import unique_name
 
-from purdist.errors import WriteError
 from purdist.graphs.calling.asking import sizes_of
 from purdist.graphs.looking import dtype_name, is_feed, operations
 from purdist.graphs.state import replaced
+from purdist.storing import scratch
 
 Function = Callable[..., Any]
 
@@ -85,18 +84,11 @@ def converting() -> Iterator[None]:
     is converted is kept no longer than its file: functions inside it are read from there.
 
     Raises:
-        WriteError: No folder for temporary files can be written to.
+        WriteError: No temporary folder can be written to.
     """
-    try:
-        temporary = tempfile.TemporaryDirectory(prefix="purdist-")
-    except OSError as error:
-        raise WriteError(
-            f"Expected a folder for temporary files, got: {error}.",
-            "Let TMPDIR name one that you may write to.",
-        ) from error
     with (
-        temporary as folder,
-        replaced(utils, {"get_temp_dir": lambda: folder, "DEL_TEMP_DIR": False}),
+        scratch() as folder,
+        replaced(utils, {"get_temp_dir": lambda: str(folder), "DEL_TEMP_DIR": False}),
         replaced(program_translator, {"_FUNCTION_CACHE": _Cache()}),
         replaced(convert_call_func, {"is_unsupported": _remembered()}),
     ):

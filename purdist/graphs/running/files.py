@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import tempfile
 from collections.abc import Container, Mapping, Sequence
 from pathlib import Path
 
@@ -31,6 +30,7 @@ from purdist.graphs.running.opening import OpenFile, corrupt
 from purdist.graphs.running.structure import check_graph
 from purdist.graphs.running.weights import check_weights, kind_in
 from purdist.graphs.state import Scope
+from purdist.storing import scratch, write_new
 
 
 def save_inference(
@@ -101,8 +101,7 @@ def _short(path: Path) -> WriteError:
     """The error for a file that Paddle wrote in part, and said nothing."""
     size = path.stat().st_size if path.exists() else 0
     return WriteError(
-        f"Expected to write {path.name!r}, got no more than {size} bytes of it into "
-        f"{str(path.parent)!r}.",
+        f"Expected to write {path.name!r}, got no more than {size} bytes of it.",
         "Make room there, or raise the limit to the size of files (ulimit -f). What was there "
         "stays.",
     )
@@ -156,16 +155,10 @@ def read_own_program(path: Path) -> paddle.static.Program:
 
 def _parsed(content: bytes) -> paddle.static.Program:
     """What Paddle makes of it, which reads files alone."""
-    try:
-        with tempfile.TemporaryDirectory(prefix="purdist-") as folder:
-            path = Path(folder) / "graph.json"
-            path.write_bytes(content)
-            return read_own_program(path)
-    except OSError as error:
-        raise WriteError(
-            f"Expected room for {len(content)} bytes in the temporary folder, got: {error}.",
-            "Make room there, or let TMPDIR name another folder.",
-        ) from error
+    with scratch() as folder:
+        path = folder / "graph.json"
+        write_new(path, content)
+        return read_own_program(path)
 
 
 def fetched(program: paddle.static.Program) -> list[tuple[str, paddle.Tensor]]:

@@ -41,7 +41,8 @@ class OpenFile:
             number = open_regular(path)
         except (OSError, ValueError) as error:
             raise MissingFileError(
-                f"Expected a file that can be read in {str(path)!r}, got: {error}.",
+                f"Expected a file that can be read in {str(path)!r}, got: "
+                f"{error.strerror if isinstance(error, OSError) else error}.",
                 "Give the path of a model that you may read.",
             ) from error
         if number is None:
@@ -93,5 +94,6 @@ def changed(path: Path) -> CorruptFileError:
     return CorruptFileError(
         f"Expected the file that was exported in {str(path)!r}, got one that was changed after it "
         "was written, or is of another export.",
-        "Export the model again. If it was put there on purpose, delete the .manifest beside it.",
+        "Export the model again, or copy all of its files: .json, .pdiparams and .manifest. If one "
+        "was changed on purpose, delete the .manifest: nothing is compared then.",
     )
