@@ -80,7 +80,7 @@ def _contents(path: str, thing: object) -> Iterator[tuple[str, object]]:
         yield path, (thing.dtype, thing.shape, thing.tobytes())
     elif isinstance(thing, set | frozenset):
         yield path, frozenset(thing)
-    elif isinstance(thing, paddle.Tensor) and thing._is_initialized():
+    elif isinstance(thing, paddle.Tensor) and graphs.has_numbers(thing):
         numbers = thing.numpy()
         yield path, (thing.dtype, thing.shape, numbers.tobytes(), thing.stop_gradient)
     elif isinstance(thing, _PLAIN):
