@@ -7,11 +7,21 @@ from typing import Any
 
 import numpy.typing as npt
 
-from purdist.errors import InvalidArgumentError, PurdistError, RunError, ShapeMismatchError, listed
+from purdist.errors import (
+    InvalidArgumentError,
+    PurdistError,
+    RunError,
+    ShapeMismatchError,
+    listed,
+    printable,
+)
 from purdist.graphs.statements import statements_in
 
 MARK = "purdist: "
 """What the call stack of an op begins with that fails to compute on purpose: the fault follows."""
+
+_LONGEST = 1000
+"""Of what Paddle says."""
 
 _SHOWN = 8
 """How many feeds are told."""
@@ -30,6 +40,16 @@ def failure(error: Exception, feed: Mapping[str, npt.NDArray[Any]]) -> PurdistEr
         f"{f' in {where}' if where else ''}: {said(text)}",
         "Sizes that are unknown while a graph is built, and numbers that something is looked up "
         "by, meet only when it runs: look at the shapes and the range of what is fed. Paddle's "
+        "own error is the cause of this one.",
+    )
+
+
+def unprepared(error: Exception) -> RunError:
+    """What to raise where Paddle cannot even prepare a graph to run."""
+    return RunError(
+        f"Expected a graph that Paddle can run, got one that it fails to prepare: "
+        f"{said(str(error))}",
+        "An op of it reads or says what that op cannot: build or export the network anew. Paddle's "
         "own error is the cause of this one.",
     )
 
@@ -60,4 +80,5 @@ def said(text: str) -> str:
     lines = list(filter(None, shown))
     wrong = [line for line in lines if "Error: " in line.split(" ", 1)[0] + " "]
     hints = [line for line in lines if line.startswith("[Hint")]
-    return " ".join([*(wrong[-1:] or lines[-1:] or ["nothing"]), *hints[-1:]])
+    found = " ".join([*(wrong[-1:] or lines[-1:] or ["nothing"]), *hints[-1:]])
+    return printable(found, _LONGEST)  # it may quote what a stranger wrote

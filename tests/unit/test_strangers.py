@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from paddle.base.proto import framework_pb2
 from paddle.static import InputSpec
 
 import purdist
-from purdist.graphs.running import computing
+from purdist.graphs.running import computing, signatures
 from purdist.graphs.running.opening import LARGEST_GRAPH
 from tests import damaging, nets
 from tests.nets import in_a_process
@@ -189,6 +190,63 @@ def test_a_model_with_any_byte_flipped_or_cut_ends_nothing(tmp_path: Path) -> No
         OMP_NUM_THREADS="1",
     )
     assert printed.splitlines()[-1] == "[]"
+
+
+def test_a_graph_that_makes_no_sense_is_refused(tmp_path: Path) -> None:
+    printed = in_a_process(
+        f"""
+        from tests.damaging import all_senseless
+        print(all_senseless({str(tmp_path)!r}))
+        """,
+        OMP_NUM_THREADS="1",
+    )
+    assert printed.splitlines()[-1] == "[]"
+
+
+def test_what_is_known_of_ops_is_what_paddles_headers_say() -> None:
+    folder = Path(paddle.__file__).parent / "include" / "paddle" / "fluid" / "pir" / "dialect"
+    header = (folder / "operator" / "ir" / "pd_op.h").read_text()
+    seen = set()
+    for text in header.split("\nclass ")[1:]:
+        op = re.search(r'return "(pd_op\.\w+)"', text)
+        known = signatures.signature(op[1]) if op and op[1] in computing.COMPUTING else None
+        if op and known:
+            reads, gives = (re.findall(rf"(\w+)\(\) {{ return {what}\(", text) for what in _SIDES)
+            assert [name.rstrip("*~?") for name in known.reads] == reads, op[1]
+            assert [name.rstrip("*") for name in known.gives] == gives, op[1]
+            assert f"attributes_num = {len(known.attributes)};" in text, op[1]
+            seen.add(op[1])
+    unknown = {op for op in computing.COMPUTING if signatures.signature(op) is None}
+    assert {op for op in unknown if op.startswith("pd_op.")} == _OF_NO_FIXED_KIND
+    assert len(seen) > 1200
+
+
+_SIDES = ("operand_source", "result")
+
+_OF_NO_FIXED_KIND = {"pd_op.if", "pd_op.while", "pd_op.select_input", "pd_op.select_output"}
+
+
+def nested(path: Path, depth: int) -> None:
+    """Writes an old loop in a loop in a loop."""
+    damaging.save_old_loop(path)
+    model = old_graph(path)
+    loop = next(op for op in model.blocks[0].ops if op.type == "while")
+    for index in range(2, depth + 2):
+        inner = model.blocks.add()
+        inner.CopyFrom(model.blocks[1])
+        inner.idx, inner.parent_idx = index, index - 1
+        op = model.blocks[index - 1].ops.add()
+        op.CopyFrom(loop)
+        next(a for a in op.attrs if a.name == "sub_block").block_idx = index
+    write_old(path, model)
+
+
+def test_loops_that_are_nested_deeper_than_any_are_refused_at_once(tmp_path: Path) -> None:
+    nested(tmp_path / "m", 300)
+    before = time.process_time()
+    with pytest.raises(purdist.CorruptFileError, match="nested too deep"):
+        purdist.from_exported(tmp_path / "m")
+    assert time.process_time() - before < 1.0
 
 
 def old_graph(path: Path) -> Any:

@@ -27,6 +27,7 @@ from purdist.graphs.looking import (
 )
 from purdist.graphs.running.old_structure import check_old_graph
 from purdist.graphs.running.opening import OpenFile, corrupt
+from purdist.graphs.running.signatures import check_complete
 from purdist.graphs.running.structure import check_graph
 from purdist.graphs.running.weights import check_weights, kind_in
 from purdist.graphs.state import Scope
@@ -158,7 +159,10 @@ def _parsed(content: bytes) -> paddle.static.Program:
     with scratch() as folder:
         path = folder / "graph.json"
         write_new(path, content)
-        return read_own_program(path)
+        program = read_own_program(path)
+    for op in operations(program, regions=True):
+        check_complete(op)
+    return program
 
 
 def fetched(program: paddle.static.Program) -> list[tuple[str, paddle.Tensor]]:

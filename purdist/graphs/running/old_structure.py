@@ -7,14 +7,15 @@ variable that nobody declared.
 from __future__ import annotations
 
 import functools
-from collections.abc import Collection, Container, Iterator, Mapping
+from collections.abc import Collection, Container, Iterable, Iterator, Mapping
 
+import attrs
 from paddle.base import core
 from paddle.base.proto import framework_pb2
 
 from purdist.errors import PurdistError, escaped, together
 from purdist.graphs.running.computing import allows, computes, unsafe
-from purdist.graphs.running.structure import check_name
+from purdist.graphs.running.structure import DEEPEST, check_name
 
 _AttrType = framework_pb2.AttrType
 _VarType = framework_pb2.VarType
@@ -43,15 +44,11 @@ def check_old_graph(model: framework_pb2.ProgramDesc, allow_ops: Container[str])
         ValueError: It does not, for what its text says.
         UnsafeModelError: It has ops besides those that compute and ``allow_ops``.
     """
-    if not model.blocks:
-        raise ValueError("a graph without blocks")
+    _check_depth(model)
+    _check_known(model)
     faults: list[PurdistError] = []
     known: list[frozenset[str]] = []
     for index, block in enumerate(model.blocks):
-        if block.idx != index:
-            raise ValueError(f"block {block.idx} where block {index} should be")
-        if not (0 <= block.parent_idx < index or block.parent_idx == -1 == index - 1):
-            raise ValueError(f"block {index} inside block {block.parent_idx}")
         known.append(_names(block) | (known[block.parent_idx] if index else frozenset()))
     owned: set[int] = set()
     for index, block in enumerate(model.blocks):
@@ -62,6 +59,30 @@ def check_old_graph(model: framework_pb2.ProgramDesc, allow_ops: Container[str])
             _check_inside(op, where, model, index, owned)
     if faults:
         raise together(faults)
+
+
+def _check_depth(model: framework_pb2.ProgramDesc) -> None:
+    """Refuses blocks that lie not in those before them, or too deep: first, as the rest recurs."""
+    if not model.blocks:
+        raise ValueError("a graph without blocks")
+    depths: list[int] = []
+    for index, block in enumerate(model.blocks):
+        if block.idx != index:
+            raise ValueError(f"block {block.idx} where block {index} should be")
+        if not (0 <= block.parent_idx < index or block.parent_idx == -1 == index - 1):
+            raise ValueError(f"block {index} inside block {block.parent_idx}")
+        depths.append(depths[block.parent_idx] + 1 if index else 0)
+        if depths[index] > DEEPEST:
+            raise ValueError("blocks that are nested too deep")
+
+
+def _check_known(model: framework_pb2.ProgramDesc) -> None:
+    """Refuses fields that are none of a model's: one that was renamed is missing elsewhere."""
+    known = framework_pb2.ProgramDesc()
+    known.CopyFrom(model)
+    known.DiscardUnknownFields()
+    if known.ByteSize() != model.ByteSize():
+        raise ValueError("fields that no model has")
 
 
 def _check_inside(
@@ -124,14 +145,32 @@ def _check_op(op: framework_pb2.OpDesc, where: str, known: Collection[str]) -> N
         for name in given.arguments:
             if name not in known and name != "@EMPTY@":
                 raise ValueError(f"a variable that nobody declared: {escaped(name)} ({where})")
-    kinds = _protos().get(op.type, {})
+    proto = _protos()[op.type] if op.type in _protos() else _Proto()
+    _check_slots(op.inputs, proto.inputs, op.type, where)
+    _check_slots(op.outputs, proto.outputs, op.type, where)
     for attribute in op.attrs:
-        kind = kinds.get(attribute.name, attribute.type)
+        kind = proto.attributes.get(attribute.name, attribute.type)
         if attribute.type != kind and _AttrType.Name(attribute.type) not in ("VAR", "VARS"):
             raise ValueError(f"{escaped(attribute.name)} of another type ({where})")
         field = _VALUES.get(_AttrType.Name(attribute.type))
         if field is not None and not attribute.HasField(field):
             raise ValueError(f"{escaped(attribute.name)} without a value ({where})")
+
+
+def _check_slots(
+    given: Iterable[framework_pb2.OpDesc.Var], slots: Mapping[str, _Slot], op: str, where: str
+) -> None:
+    """Refuses an op with other variables than it has slots for."""
+    found = [slot.parameter for slot in given]
+    if len(set(found)) != len(found):
+        raise ValueError(f"{escaped(op)} with a slot that is there twice ({where})")
+    arguments = {slot.parameter: slot.arguments for slot in given}
+    for name, slot in slots.items():
+        names = arguments.get(name, ())
+        if slot.needed and (not names or "@EMPTY@" in names):
+            raise ValueError(f"{escaped(op)} without its {name} ({where})")
+        if len(names) > 1 and not slot.several:
+            raise ValueError(f"{escaped(op)} with {len(names)} variables for {name} ({where})")
 
 
 def _blocks_of(op: framework_pb2.OpDesc) -> Iterator[int]:
@@ -142,11 +181,48 @@ def _blocks_of(op: framework_pb2.OpDesc) -> Iterator[int]:
             yield from attribute.blocks_idx
 
 
+@attrs.frozen
+class _Slot:
+    """What an op takes or gives under a name: whether it must be there, and may be several."""
+
+    needed: bool
+    several: bool
+
+
+@attrs.frozen
+class _Proto:
+    """What Paddle says of an old op, which is nothing of a gradient."""
+
+    inputs: Mapping[str, _Slot] = attrs.field(factory=dict)
+    outputs: Mapping[str, _Slot] = attrs.field(factory=dict)
+    attributes: Mapping[str, int] = attrs.field(factory=dict)
+
+
+_NEEDED = {("assign", "X")}
+"""What an op needs, though Paddle says that it may be left out."""
+
+_MAY_BE_EMPTY = {
+    (op, slot) for op in _INSIDE for slot in ("X", "Input", "Out", "StepScopes", "Scope")
+}
+"""What a block may have none of, though Paddle says that it is needed."""
+
+
 @functools.cache
-def _protos() -> Mapping[str, Mapping[str, int]]:
-    """The types of the attributes of Paddle's old ops, by the ops' names."""
-    known: dict[str, Mapping[str, int]] = {name: {} for name in core.get_all_op_names()}
+def _protos() -> Mapping[str, _Proto]:
+    """What Paddle says of its old ops, by their names."""
+    known = {name: _Proto() for name in core.get_all_op_names()}
     for content in core.get_all_op_protos():
         proto = framework_pb2.OpProto.FromString(content)
-        known[proto.type] = {attribute.name: attribute.type for attribute in proto.attrs}
+        known[proto.type] = _Proto(
+            {slot.name: _slot(proto.type, slot) for slot in proto.inputs},
+            {slot.name: _slot(proto.type, slot) for slot in proto.outputs},
+            {attribute.name: attribute.type for attribute in proto.attrs},
+        )
     return known
+
+
+def _slot(op: str, slot: framework_pb2.OpProto.Var) -> _Slot:
+    # What only gradients read (extra, intermediate) is left out of a file.
+    needed = not (slot.dispensable or slot.extra or slot.intermediate)
+    exempt = (op, slot.name) in _MAY_BE_EMPTY
+    return _Slot((needed or (op, slot.name) in _NEEDED) and not exempt, slot.duplicable)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from functools import cache
 from typing import Any
 
@@ -15,7 +15,7 @@ import paddle
 from paddle.base import core
 
 from purdist.graphs.drafts import Graph
-from purdist.graphs.failing import check_not_empty, failure
+from purdist.graphs.failing import check_not_empty, failure, unprepared
 from purdist.graphs.learning.precision import in_float32_where_needed
 from purdist.graphs.looking import data_name, is_feed, is_tensor, layouts, operations, short_name
 from purdist.graphs.running.sections import plan_of
@@ -42,6 +42,9 @@ class Runner:
         scope: Where the weights are.
         place: Where it runs.
         in_order: Take the ops in their order, None for whatever is faster.
+
+    Raises:
+        RunError: Paddle cannot prepare the graph; what it raised is the cause.
     """
 
     def __init__(
@@ -65,9 +68,10 @@ class Runner:
             anywhere = core.Place()
             anywhere.set_place(place)
             # First, so that it goes first: it holds the scope without keeping it.
-            self._executor = core.StandaloneExecutor(
-                anywhere, plan_of(draft.finish().program), scope
-            )
+            with _told():
+                self._executor = core.StandaloneExecutor(
+                    anywhere, plan_of(draft.finish().program), scope
+                )
         _keep_feature_maps()
         self.feeds: frozenset[str] = frozenset(
             data_name(op) for op in operations(graph.program) if is_feed(op)
@@ -131,6 +135,17 @@ class Runner:
             raise
         except Exception as error:
             raise failure(error, {name: feed[name] for name in self.feeds}) from error
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Tells what Paddle says of a graph that it cannot prepare."""
+    try:
+        yield
+    except MemoryError:
+        raise
+    except Exception as error:
+        raise unprepared(error) from error
 
 
 @cache

@@ -14,11 +14,12 @@ import attrs
 
 from purdist.errors import PurdistError, escaped, together
 from purdist.graphs.running.computing import allows, computes, unsafe
+from purdist.graphs.running.signatures import LIST, check_attribute, check_values
 
 _DIALECTS = {"0": "builtin", "1": "pd_op", "2": "cf", "3": "custom_op"}
 """What a file calls the dialects by."""
 
-_DEEPEST = 50
+DEEPEST = 50
 """How many regions may lie in each other, and lists in attributes and types."""
 
 _LONGEST = 2000
@@ -156,7 +157,7 @@ class _Graph:
 
     def _region(self, region: object, where: str, depth: int) -> tuple[list[object], list[int]]:
         """The types of its arguments, and what it yields."""
-        if depth > _DEEPEST:
+        if depth > DEEPEST:
             raise ValueError("regions that are nested too deep")
         _member(_taken(region, dict, "a region"), "#", str, "a region's")
         blocks = _member(_taken(region, dict, "a region"), "blocks", list, "a region's")
@@ -195,15 +196,18 @@ class _Graph:
         name = self._name(op, where)
         inputs = [self._read(value, where) for value in _member(op, "I", list, where)]
         results = _member(op, "O", list, where)
-        for _ in _attributes(op, "A", where):
-            pass
-        for value in _attributes(op, "OA", where):
-            if len(_member(value, "D", list, where)) != len(results):
-                raise ValueError(f"marks of other results than there are ({where})")
-        kinds = [_taken(result, dict, f"a result of {where}") for result in results]
+        for told, value in _attributes(op, "A", where):
+            check_attribute(name, told, value, where)
+        for _, value in _attributes(op, "OA", where):
+            _check_marks(value, len(results), where)
+        read = [self.visible.get(number) for number in inputs]
         self._regions(name, op, where, depth)
-        for kind in kinds:
-            self._define(kind, "%", where)
+        given = [
+            self._define(_taken(result, dict, f"a result of {where}"), "%", where)
+            for result in results
+        ]
+        check_values(name, read, [None if _is_empty(kind) else kind for kind in given], where)
+        _check_builtin(name, read, given, where)
         if name != "cf.yield":
             return None
         if results:
@@ -242,9 +246,8 @@ class _Graph:
     def _define(self, value: Mapping[str, object], key: str, where: str) -> object:
         kind = value.get("TT")
         _check_type(kind, where, 0)
-        empty = isinstance(kind, dict) and kind.get("#") == "NULL"
         number = _whole(value.get(key), f"a result of {where}")
-        if number in self.defined or not (number or empty):
+        if number in self.defined or not (number or _is_empty(kind)):
             raise ValueError(f"a result of {where} that is there twice")
         if number:
             self.defined.add(number)
@@ -269,8 +272,38 @@ class _Graph:
             raise ValueError(f"a parameter of unknown size ({where})")
 
 
-def _attributes(op: Mapping[str, Any], key: str, where: str) -> Iterator[dict[str, Any]]:
-    """The values of attributes, each looked at."""
+def _is_empty(kind: object) -> bool:
+    """Whether that is the type of what is not there."""
+    return isinstance(kind, dict) and kind.get("#") == "NULL"
+
+
+def _check_builtin(op: str, read: Sequence[object], given: Sequence[object], where: str) -> None:
+    """Refuses what makes a list of tensors, or takes one apart, of another length than it says."""
+    lists, parts = (given, read) if op == "builtin.combine" else (read, given)
+    lengths = [len(k["D"]) for k in lists if isinstance(k, dict) and k.get("#") == LIST]
+    if op in ("builtin.combine", "builtin.split"):
+        fits = len(lists) == 1 and lengths == [len(parts)] and None not in parts
+    elif op == "builtin.slice":
+        fits = len(lists) == len(lengths) == len(parts) == 1
+    else:
+        fits = op != "builtin.shadow_output" or (len(read) == 1 and None not in read and not given)
+    if not fits:
+        raise ValueError(f"{op} of {len(read)} inputs and {len(given)} results ({where})")
+
+
+def _check_marks(value: Mapping[str, Any], results: int, where: str) -> None:
+    """Refuses what an op says of its results, unless that is a truth for each."""
+    marks = _member(value, "D", list, f"marks of {where}")
+    if value["#"] != "0.a_array" or len(marks) != results:
+        raise ValueError(f"marks of other results than there are ({where})")
+    if any(mark["#"] != "0.a_bool" or type(mark.get("D")) is not bool for mark in marks):
+        raise ValueError(f"marks that are neither true nor false ({where})")
+
+
+def _attributes(
+    op: Mapping[str, Any], key: str, where: str
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The names and values of attributes, each looked at."""
     for attribute in _member(op, key, list, where):
         _taken(attribute, dict, f"an attribute of {where}")
         name = check_name(attribute.get("N"), f"the name of an attribute of {where}")
@@ -278,23 +311,28 @@ def _attributes(op: Mapping[str, Any], key: str, where: str) -> Iterator[dict[st
         _check_value(value, where, 0)
         if name in ("name", "struct_name"):
             check_name(value.get("D"), f"a name at {where}")
-        yield value
+            if value["#"] != "0.a_str":
+                raise ValueError(f"a name that is no text ({where})")
+        yield name, value
 
 
 def _check_value(value: object, where: str, depth: int) -> None:
     what = f"an attribute of {where}"
     tag = _member(_taken(value, dict, what), "#", str, what)
-    if depth > _DEEPEST:
+    if depth > DEEPEST:
         raise ValueError(f"{what} that is nested too deep")
     if tag == "0.a_array":
-        for inner in _member(value, "D", list, what):  # type: ignore[arg-type]
-            _check_value(inner, where, depth + 1)
+        entries = _member(value, "D", list, what)  # type: ignore[arg-type]
+        for entry in entries:
+            _check_value(entry, where, depth + 1)
+        if len({entry["#"] for entry in entries}) > 1:
+            raise ValueError(f"{what} that is a list of several kinds")
 
 
 def _check_type(kind: object, where: str, depth: int) -> None:
     what = f"a type at {where}"
     tag = _member(_taken(kind, dict, what), "#", str, what)
-    if depth > _DEEPEST:
+    if depth > DEEPEST:
         raise ValueError(f"{what} that is nested too deep")
     parts = kind.get("D") if isinstance(kind, dict) else None
     if tag == "0.t_vec":
@@ -303,5 +341,7 @@ def _check_type(kind: object, where: str, depth: int) -> None:
     elif tag in ("0.t_dtensor", "1.t_dense_tensor_a"):
         dtype, dims = _taken(parts, list, what)[:2] if len(parts or ()) > 1 else (None, None)
         _check_type(dtype, where, depth + 1)
+        if _is_empty(dtype):
+            raise ValueError(f"{what} of no dtype")
         for size in _taken(dims, list, what):
             _whole(size, what)

@@ -10,6 +10,9 @@ class _Message:
     def FromString(cls, content: bytes) -> Self: ...
     def SerializeToString(self) -> bytes: ...
     def HasField(self, name: str) -> bool: ...
+    def CopyFrom(self, other: Self) -> None: ...
+    def DiscardUnknownFields(self) -> None: ...
+    def ByteSize(self) -> int: ...
 
 class ProgramDesc(_Message):
     blocks: list[BlockDesc]
@@ -25,7 +28,16 @@ class OpProto(_Message):
         name: str
         type: int
 
+    class Var(_Message):
+        name: str
+        duplicable: bool
+        intermediate: bool
+        dispensable: bool
+        extra: bool
+
     type: str
+    inputs: list[Var]
+    outputs: list[Var]
     attrs: list[Attr]
 
 class BlockDesc(_Message):
