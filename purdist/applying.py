@@ -22,7 +22,7 @@ from purdist.losses.fields import Part
 from purdist.losses.spec import LossSpec
 from purdist.mappings import FrozenMapping
 from purdist.program import Program, internals_of
-from purdist.variables import NewInput, Variable
+from purdist.variables import NewInput, Variable, is_mapped_input, learns
 
 
 def apply(
@@ -110,7 +110,7 @@ def _by_teacher(program: Program, digests: Collection[str]) -> Mapping[str, tupl
     found: dict[str, tuple[str, ...]] = {}
     for name in filter(needed.__contains__, program.variables):
         variable = program.variables[name]
-        computed = variable.role == "activation" and not variable.is_mapped_input
+        computed = variable.role == "activation" and not is_mapped_input(variable)
         prefix = variable.network if computed else None
         value = internals_of(program).modes.training.values[name]
         if prefix in program.teachers and graphs.value_id(value) in fed:
@@ -234,12 +234,12 @@ def _side_faults(
     spec: LossSpec, variables: Mapping[str, Variable], learned: Collection[str]
 ) -> Iterator[PurdistError]:
     """A student variable that is a teacher's can learn nothing, unless it reads what learns."""
-    swapped = any(spec.part(k) == "teacher" and v.learns for k, v in variables.items())
+    swapped = any(spec.part(k) == "teacher" and learns(v) for k, v in variables.items())
     for key, variable in variables.items():
         still = variable.owner == "teacher" and key not in learned
         if spec.part(key) == "student" and still:
             yield InvalidArgumentError(
-                f"Expected {key} to be a variable that learns, got {variable.spec} of the teacher.",
+                f"Expected {key} to be a variable that learns, got {variable} of the teacher.",
                 "Teacher and student are swapped: exchange the two names."
                 if swapped
                 else "Name a variable of the student.",
@@ -271,7 +271,7 @@ def _twin_faults(
         same = other in identities and identities[other] == identities.get(one)
         if same and variables[other].owner != "teacher":
             yield InvalidArgumentError(
-                f"Expected {one} and {other} to be two variables, got {variables[other].spec} for "
+                f"Expected {one} and {other} to be two variables, got {variables[other]} for "
                 "both, which learns nothing from itself.",
                 f"What is {who} bears the prefix given to {step}: {prefix + 'output'!r}.",
             )
@@ -288,7 +288,7 @@ def _new_input_faults(program: Program, specs: Mapping[str, LossSpec]) -> Iterat
             if first != new or (there is not None and not _is_input(there, new)):
                 yield NameClashError(
                     f"{term}: Expected the name of a new input, got {new}, where "
-                    f"{there.spec if there else first} stands already.",
+                    f"{there or first} stands already.",
                     "Choose another name, or give the variable that is there by its name."
                     if there
                     else f"Choose another name, or write {first} in both.",

@@ -40,7 +40,7 @@ class Holder:
     ) -> Iterator[PurdistError]:
         """How the weights ``found``, name -> shape and dtype, fail those ``expected``."""
         weights = {weight.name: weight for weight in expected}
-        missing = [weight.spec for name, weight in weights.items() if name not in found]
+        missing = [str(weight) for name, weight in weights.items() if name not in found]
         if missing:
             yield UninitializedWeightsError(
                 f"Expected {len(weights)} weights {self.where}, got none for {len(missing)} of "
@@ -53,7 +53,7 @@ class Holder:
             shape, dtype = found[name]
             kind = ShapeMismatchError if shape != weight.shape else DtypeMismatchError
             yield kind(
-                f"Expected the weight {weight.spec} {self.where}, got {list(shape)} {dtype}.",
+                f"Expected the weight {weight} {self.where}, got {list(shape)} {dtype}.",
                 self.other,
             )
 

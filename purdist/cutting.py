@@ -11,7 +11,7 @@ from purdist.checking import Names
 from purdist.errors import InvalidArgumentError, PurdistError, together
 from purdist.program import Program, internals_of
 from purdist.store import Store
-from purdist.variables import left_of
+from purdist.variables import as_input, left_of
 
 
 def cut(program: Program, at: Names) -> tuple[Program, Program]:
@@ -65,7 +65,7 @@ def part(
     with graphs.building():
         modes = own.modes.cut(outputs, inputs, names=names)
     # A variable that is fed goes by the name it is fed under; others it has are second names.
-    fed = {program.variables[name].name: program.variables[name].as_input(name) for name in inputs}
+    fed = {program.variables[name].name: as_input(program.variables[name], name) for name in inputs}
     result = attrs.evolve(
         own,
         modes=modes,
@@ -122,7 +122,7 @@ def _check(program: Program, names: tuple[str, ...]) -> None:
         own.check_fetch(names, graph, mode)
     faults: list[PurdistError] = [
         InvalidArgumentError(
-            f"Expected an activation to cut at, got the {variable.role} {variable.spec}.",
+            f"Expected an activation to cut at, got the {variable.role} {variable}.",
             "Cut at what the network computes.",
         )
         for variable in map(program.variable, names)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from difflib import get_close_matches
 
-from purdist.variables import TEACHER_PREFIX, Variable
+from purdist.variables import TEACHER_PREFIX, Variable, is_made_up
 
 _SHOWN = 200
 """How many variables are shown where nobody says which."""
@@ -42,7 +42,7 @@ def overview(variables: Mapping[str, Variable]) -> str:
     """The table; of a long one the variables that somebody named, the first of them."""
     shown = list(variables)
     if len(shown) > _SHOWN:
-        shown = [name for name in shown if not variables[name].is_made_up(name)][:_SHOWN]
+        shown = [name for name in shown if not is_made_up(variables[name], name)][:_SHOWN]
     left = len(variables) - len(shown)
     more = f"\n... and {left} more. describe(match='layer1.*') shows any." if left else ""
     return table(variables, shown) + more

@@ -24,7 +24,7 @@ from purdist.losses.spec import LossSpec
 from purdist.program import Program, internals_of
 from purdist.rehearsing import rehearsed
 from purdist.store import Store
-from purdist.variables import FLOATS, NewInput, describe_values, left_of
+from purdist.variables import FLOATS, NewInput, describe_values, learns, left_of
 
 
 class ProgramDraft:
@@ -189,7 +189,7 @@ class ProgramDraft:
         for name, prefix in self._added.networks.items():
             variables[name] = attrs.evolve(variables[name], network=prefix)
         if prune:
-            kept = [k for k, v in variables.items() if v.learns and v.role != "input"]
+            kept = [k for k, v in variables.items() if learns(v) and v.role != "input"]
             kept += [*self._moving, *losses]
             modes = modes.cut(kept)
         made = attrs.evolve(

@@ -134,7 +134,7 @@ class FeedRules:
         missing = sorted(set(needed).difference(feed))
         if missing:
             yield FeedError(
-                f"Expected a feed for {', '.join(self.inputs[name].spec for name in missing)}, got "
+                f"Expected a feed for {', '.join(str(self.inputs[name]) for name in missing)}, got "
                 f"feeds for {_listed(feed)}.",
                 f"Add {_listed(missing)} to the feed.",
             )
@@ -169,12 +169,12 @@ def _unlike(variable: Variable, value: object, array: Array) -> Iterator[Purdist
         swapped = array.dtype.name == expected.name
         order = f" in the byte order {array.dtype.byteorder!r}" if swapped else ""
         yield DtypeMismatchError(
-            f"Expected the feed {variable.spec}, got an array of {dtype_of(value, array)}{order}.",
+            f"Expected the feed {variable}, got an array of {dtype_of(value, array)}{order}.",
             _converted(variable, value),
         )
     if array.ndim != len(variable.shape):
         yield ShapeMismatchError(
-            f"Expected the feed {variable.spec} of rank {len(variable.shape)}, got an array of "
+            f"Expected the feed {variable} of rank {len(variable.shape)}, got an array of "
             f"rank {array.ndim}, shape {list(array.shape)}.",
             of_rank(variable, array),
         )
@@ -184,7 +184,7 @@ def _unlike(variable: Variable, value: object, array: Array) -> Iterator[Purdist
     if wrong:
         axes = "; ".join(f"axis {axis} must be {known}, it is {got}" for axis, known, got in wrong)
         yield ShapeMismatchError(
-            f"Expected the feed {variable.spec}, got an array of shape {list(array.shape)}.",
+            f"Expected the feed {variable}, got an array of shape {list(array.shape)}.",
             f"{axes[0].upper()}{axes[1:]}.",
         )
 

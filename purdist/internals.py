@@ -25,7 +25,7 @@ from purdist.inferring import Inferring
 from purdist.mappings import FrozenMapping
 from purdist.origins import Origin, Tensors
 from purdist.store import Store
-from purdist.variables import Role, Variable, check_described
+from purdist.variables import Role, Variable, check_described, is_made_up
 
 _COMPILED = 8
 """How many compiled fetches a program keeps."""
@@ -113,9 +113,9 @@ class Internals:
     def lacking(self, name: str, mode: str) -> InvalidArgumentError:
         """The error for a variable that is not computed in ``mode``, with those that are there."""
         own = [
-            variable.spec
+            str(variable)
             for key, variable in self.variables.items()
-            if variable.mode == mode and not variable.is_made_up(key)
+            if variable.mode == mode and not is_made_up(variable, key)
         ]
         others = f" In {mode} alone there are {', '.join(own[:5])}." if own else ""
         return InvalidArgumentError(

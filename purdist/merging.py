@@ -25,7 +25,7 @@ from purdist.internals import Internals
 from purdist.origins import Tensors, check_own_scopes, check_untied
 from purdist.program import Program, internals_of
 from purdist.store import Store
-from purdist.variables import TEACHER_PREFIX, Owner, Variable, check_name, shapes_agree
+from purdist.variables import TEACHER_PREFIX, Owner, Variable, changes, check_name, shapes_agree
 
 
 def merge(
@@ -189,7 +189,7 @@ def _renaming(
 
 def _tensors_that_change(program: Program) -> Tensors:
     own = internals_of(program)
-    return {v.name: own.tensors[v.name] for v in own.held if v.changes and v.name in own.tensors}
+    return {v.name: own.tensors[v.name] for v in own.held if changes(v) and v.name in own.tensors}
 
 
 def _check_map(
@@ -248,8 +248,8 @@ def _map_faults(
         )
     missing = [n for n in inputs if n not in data_name_map and n not in keep_inputs]
     if missing:
-        wanted = ", ".join(teacher.variables[name].spec for name in missing)
-        offered = listed(student.variables[name].spec for name in student.inputs)
+        wanted = ", ".join(str(teacher.variables[name]) for name in missing)
+        offered = listed(str(student.variables[name]) for name in student.inputs)
         yield IncompleteMapError(
             f"Expected data_name_map to cover every {owner} input, got none for {wanted}.",
             f"Map it to a student variable (its inputs: {offered}), or name it in "
@@ -261,12 +261,12 @@ def _no_input(teacher: Program, name: str, owner: Owner) -> UnknownVariableError
     what = "is no input" if name in teacher.variables else f"the {owner} does not have"
     return UnknownVariableError(
         f"Expected the name of a {owner} input, got {name!r}, which {what}.",
-        f"The {owner}'s inputs: {listed(teacher.variables[n].spec for n in teacher.inputs)}.",
+        f"The {owner}'s inputs: {listed(str(teacher.variables[n]) for n in teacher.inputs)}.",
     )
 
 
 def _fit_faults(source: Variable, variable: Variable, owner: Owner) -> Iterator[PurdistError]:
-    given = f"the {owner} input {source.spec} and the student variable {variable.spec}"
+    given = f"the {owner} input {source} and the student variable {variable}"
     if source.dtype != variable.dtype:
         yield DtypeMismatchError(
             f"Expected one dtype, got {given}.",

@@ -17,7 +17,7 @@ from purdist.checking import Names, OfThisProcess
 from purdist.describing import overview, table
 from purdist.errors import RunError
 from purdist.internals import Internals
-from purdist.variables import Owner, Variable
+from purdist.variables import Owner, Variable, is_mapped_input
 
 
 @attrs.frozen(eq=False, repr=False)
@@ -81,7 +81,7 @@ class Program(OfThisProcess):
         return self._prefixes("peer")
 
     def _prefixes(self, owner: Owner) -> tuple[str, ...]:
-        own = (v for v in self.variables.values() if v.owner == owner and not v.is_mapped_input)
+        own = (v for v in self.variables.values() if v.owner == owner and not is_mapped_input(v))
         return tuple(dict.fromkeys(v.network for v in own if v.network is not None))
 
     def variable(self, name: str) -> Variable:

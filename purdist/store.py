@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 import attrs
 
 from purdist import graphs, scopes
-from purdist.variables import Variable
+from purdist.variables import Variable, changes
 
 
 @attrs.frozen(eq=False)
@@ -46,7 +46,7 @@ class Store:
         shared: list[str] = []
         copied: list[str] = []
         for weight in weights:
-            fixed = not weight.changes or (frozen and not self.trained)
+            fixed = not changes(weight) or (frozen and not self.trained)
             (shared if here and fixed else copied).append(weight.name)
         scopes.share(self.scope, other.scope, shared, rename=rename)
         scopes.copy(self.scope, other.scope, copied, other.place, rename=rename)

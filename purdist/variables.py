@@ -20,21 +20,8 @@ Role: TypeAlias = Literal["input", "parameter", "buffer", "activation"]
 Owner: TypeAlias = Literal["student", "peer", "teacher", "loss"]
 """Whose a variable is: of a network of that part, or what `apply` added."""
 
-Dtype: TypeAlias = Literal[
-    "bool",
-    "uint8",
-    "int8",
-    "int16",
-    "int32",
-    "int64",
-    "float16",
-    "bfloat16",
-    "float32",
-    "float64",
-    "complex64",
-    "complex128",
-]
-"""The dtypes of what is fed, as Paddle writes them."""
+Dtype: TypeAlias = graphs.Dtype
+"""A dtype as Paddle writes it."""
 
 Size: TypeAlias = Annotated[int, Number(least=-1, most=2**31 - 1, whole=True)]
 """Of an axis, -1 where it is unknown."""
@@ -76,7 +63,7 @@ class Variable:
 
     name: str
     shape: tuple[int, ...] = attrs.field(converter=_sizes)
-    dtype: str
+    dtype: Dtype
     role: Role
     trainable: bool = False
     network: str | None = ""
@@ -86,35 +73,36 @@ class Variable:
     mode: graphs.Mode = "both"
     given_name: str = ""
 
-    @property
-    def spec(self) -> str:
-        """Name, shape and dtype in short: ``fc [-1, 10] float32``."""
+    def __str__(self) -> str:
+        """Name, shape and dtype: ``fc [-1, 10] float32``."""
         return f"{self.name} {list(self.shape)} {self.dtype}"
 
-    @property
-    def learns(self) -> bool:
-        """Whether it is of a network that trains: the student, or a peer of it."""
-        return self.owner in ("student", "peer")
 
-    @property
-    def is_mapped_input(self) -> bool:
-        """Whether it is an input of its network that reads another network's variable."""
-        return (self.role, self.op) == ("activation", "data")
+def learns(variable: Variable) -> bool:
+    """Whether it is of a network that trains: the student, or a peer of it."""
+    return variable.owner in ("student", "peer")
 
-    @property
-    def changes(self) -> bool:
-        """Whether training may change it: the one weight that must not be shared."""
-        return self.owner != "teacher" and (self.trainable or self.role == "buffer")
 
-    def as_input(self, name: str) -> Variable:
-        """The same variable, fed under ``name`` instead of computed."""
-        return attrs.evolve(self, name=name, role="input", op="data", layer="")
+def is_mapped_input(variable: Variable) -> bool:
+    """Whether it is an input of its network that reads another network's variable."""
+    return (variable.role, variable.op) == ("activation", "data")
 
-    def is_made_up(self, key: str) -> bool:
-        """Whether ``key`` says no more of it than its op: ``conv2d_3``."""
-        return self.role == "activation" and bool(
-            re.fullmatch(rf"(.*[/_])?{self.op}_\d+(\.\d+)?_*", key)
-        )
+
+def changes(variable: Variable) -> bool:
+    """Whether training may change it: the one weight that must not be shared."""
+    return variable.owner != "teacher" and (variable.trainable or variable.role == "buffer")
+
+
+def as_input(variable: Variable, name: str) -> Variable:
+    """The same variable, fed under ``name`` instead of computed."""
+    return attrs.evolve(variable, name=name, role="input", op="data", layer="")
+
+
+def is_made_up(variable: Variable, key: str) -> bool:
+    """Whether ``key`` says no more of it than its op: ``conv2d_3``."""
+    return variable.role == "activation" and bool(
+        re.fullmatch(rf"(.*[/_])?{variable.op}_\d+(\.\d+)?_*", key)
+    )
 
 
 def check_name(name: object, what: str) -> None:

@@ -18,6 +18,7 @@ from purdist.sources.misplaced import check_can_be_traced
 from purdist.sources.refusals import check_made_in_dynamic_mode
 from purdist.sources.weights import held_by
 from purdist.training import Training
+from purdist.variables import changes
 
 L = TypeVar("L", bound=paddle.nn.Layer)
 
@@ -65,7 +66,7 @@ def to_layer(source: Program | Training, layer: L) -> L:
         variable
         for variable in internals_of(student).held
         # What forward found elsewhere, such as a constant of its module, is not the layer's.
-        if variable.name in tensors or variable.changes
+        if variable.name in tensors or changes(variable)
     ]
     here = Holder(f"in {type(layer).__name__}")
     faults = [*here.faults(expected, kinds), *here.surplus(expected, kinds)]

@@ -10,6 +10,7 @@ from purdist.errors import InvalidArgumentError, listed
 from purdist.exporting.source import program_of
 from purdist.program import Program, internals_of
 from purdist.training import Training
+from purdist.variables import is_mapped_input
 
 
 def student_of(source: Program | Training, *, name_prefix: str | None = None) -> Program:
@@ -61,7 +62,7 @@ def _mapped(program: Program, own: Sequence[str]) -> list[str]:
     for name in own:
         variable = program.variables[name]
         value = graphs.value_id(internals_of(program).modes.value(name))
-        if variable.is_mapped_input:
+        if is_mapped_input(variable):
             inputs.setdefault(value, name)
         else:
             computed.add(value)

@@ -55,7 +55,7 @@ def save_weights(source: Program | Training, path: str | os.PathLike[str]) -> No
     for variable in internals_of(program).held:
         if variable.dtype not in DTYPES.values():
             raise DtypeMismatchError(
-                f"Expected weights of the dtypes that safetensors knows, got {variable.spec}.",
+                f"Expected weights of the dtypes that safetensors knows, got {variable}.",
                 f"They are {', '.join(DTYPES.values())}.",
             )
     arrays = scopes.values(program.scope, program.weights)

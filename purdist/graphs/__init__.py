@@ -35,6 +35,7 @@ from purdist.graphs.changing import (
 )
 from purdist.graphs.child import tried
 from purdist.graphs.drafts import Draft, Graph
+from purdist.graphs.dtypes import Dtype, Kind, array_dtype, dtype_name
 from purdist.graphs.failing import check_not_empty, said, shapes_of
 from purdist.graphs.known import tell_names
 from purdist.graphs.learning.differentiating import lost_gradients, make_gradients_whole
@@ -80,14 +81,11 @@ from purdist.graphs.learning.trainable import (
     record_owner,
 )
 from purdist.graphs.looking import (
-    Kind,
     Operation,
-    array_dtype,
     attributes,
     computed_alike,
     declarations,
     draws,
-    dtype_name,
     has_sizes,
     is_feed,
     is_in_a_program,
@@ -189,6 +187,7 @@ __all__ = [
     "Agreement",
     "Call",
     "Draft",
+    "Dtype",
     "Gradient",
     "Graph",
     "Kind",

@@ -9,14 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TypeAlias, TypeGuard
 
-import numpy as np
 import paddle
 from paddle.base import framework
 from paddle.base.libpaddle import pir
 
+from purdist.graphs.dtypes import dtype_name
+
 Operation: TypeAlias = pir.Operation
-Kind: TypeAlias = "tuple[tuple[int, ...], str]"
-"""What a weight is: its shape and dtype."""
 
 PARAMETER = "builtin.parameter"
 DATA = "pd_op.data"
@@ -133,16 +132,6 @@ def is_in_a_program(thing: object) -> bool:
 def is_program(thing: object) -> bool:
     """Whether ``thing`` is a PIR program."""
     return isinstance(thing, pir.Program)
-
-
-def dtype_name(dtype: paddle.dtype) -> str:
-    """``paddle.float32`` -> ``float32``."""
-    return str(dtype).removeprefix("paddle.")
-
-
-def array_dtype(name: str) -> np.dtype[np.generic]:
-    """What numpy holds a tensor of the dtype ``name`` as: it has no bfloat16."""
-    return np.dtype({"bfloat16": "uint16"}.get(name, name))
 
 
 def op_of(value: paddle.Tensor) -> Operation:

@@ -12,13 +12,13 @@ import paddle
 from paddle.base.libpaddle import pir
 
 from purdist.graphs.drafts import Draft, Graph, carry_parameter_attributes
+from purdist.graphs.dtypes import dtype_name
 from purdist.graphs.looking import (
     DATA,
     FETCH,
     PARAMETER,
     Operation,
     data_name,
-    dtype_name,
     identity,
     is_list,
     op_of,

@@ -9,7 +9,7 @@ import numpy.typing as npt
 import paddle
 from paddle.base.core import DenseTensor
 
-from purdist.graphs.looking import Kind, dtype_name
+from purdist.graphs.dtypes import Kind, dtype_name
 from purdist.graphs.state import Place, Scope
 
 Memory: TypeAlias = DenseTensor

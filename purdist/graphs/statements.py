@@ -13,14 +13,8 @@ from typing import Any
 import paddle
 
 from purdist.errors import is_own_module
-from purdist.graphs.looking import (
-    Operation,
-    dtype_name,
-    is_declared,
-    is_tensor,
-    operations,
-    short_name,
-)
+from purdist.graphs.dtypes import dtype_name
+from purdist.graphs.looking import Operation, is_declared, is_tensor, operations, short_name
 
 PADDLE = str(Path(paddle.__file__).parent) + os.sep
 PURDIST = str(Path(__file__).parents[1]) + os.sep

@@ -64,7 +64,7 @@ def check_adaptable(variables: Mapping[str, Variable], adaptor: Adaptor) -> None
     if _resizing(student.shape, teacher.shape) is None:
         raise ShapeMismatchError(
             f"Expected student_var to be as large as teacher_var, larger, or half as large, got "
-            f"{student.spec} and {teacher.spec}.",
+            f"{student} and {teacher}.",
             "Name layers that fit better, or resize one map in a CustomLoss.",
         )
 

@@ -45,14 +45,14 @@ def check_floats(variables: Mapping[str, Variable]) -> None:
     """
     faults: list[PurdistError] = [
         DtypeMismatchError(
-            f"Expected {key} to be floating-point, got {variable.spec}.",
+            f"Expected {key} to be floating-point, got {variable}.",
             "Name a variable that a network computes, such as its logits or a feature map.",
         )
         for key, variable in variables.items()
         if variable.dtype not in FLOATS
     ]
     if not faults and len({v.dtype for v in variables.values()}) > 1:
-        there = ", ".join(f"{key} {variable.spec}" for key, variable in variables.items())
+        there = ", ".join(f"{key} {variable}" for key, variable in variables.items())
         faults.append(
             DtypeMismatchError(
                 f"Expected variables of one dtype, got {there}.",
@@ -72,13 +72,13 @@ def check_labels(label: Variable, logits: Variable) -> None:
     """
     if label.dtype not in ("int32", "int64"):
         raise DtypeMismatchError(
-            f"Expected label to be int64 or int32, got {label.spec}.",
+            f"Expected label to be int64 or int32, got {label}.",
             "Give the numbers of the classes, not their probabilities.",
         )
     check_rank({"label": label}, 1, "[N]")
     if not shapes_agree(label.shape, logits.shape[:1]):
         raise ShapeMismatchError(
-            f"Expected a label for each row of {logits.spec}, got {label.spec}.",
+            f"Expected a label for each row of {logits}, got {label}.",
             "Leave the size of the batch unknown (-1), or give both the same.",
         )
 
@@ -98,7 +98,7 @@ def check_rank(
     faults = [
         ShapeMismatchError(
             f"Expected {key} to have rank {least}{rank}, {axes}, got rank "
-            f"{len(variable.shape)}: {variable.spec}.",
+            f"{len(variable.shape)}: {variable}.",
             "Name a variable of that rank, or reshape this one in its network.",
         )
         for key, variable in variables.items()
@@ -123,7 +123,7 @@ def check_same_shape(
     a, b = variables[one], variables[other]
     if not shapes_agree(a.shape, b.shape):
         raise ShapeMismatchError(
-            f"Expected {one} and {other} to have the same shape, got {a.spec} and {b.spec}: "
+            f"Expected {one} and {other} to have the same shape, got {a} and {b}: "
             f"{_differing(a.shape, b.shape)}.",
             f"Name variables of the same shape, or {otherwise}.",
         )
@@ -147,8 +147,8 @@ def check_same_axes(
     got = [b.shape[axis] for axis in axes]
     if not shapes_agree(wanted, got):
         raise ShapeMismatchError(
-            f"Expected {one} and {other} to share {', '.join(axes.values())}, got {a.spec} and "
-            f"{b.spec}: {_differing(wanted, got, tuple(axes))}.",
+            f"Expected {one} and {other} to share {', '.join(axes.values())}, got {a} and "
+            f"{b}: {_differing(wanted, got, tuple(axes))}.",
             remedy,
         )
 
@@ -177,7 +177,7 @@ def check_known(variables: Mapping[str, Variable], axes: Mapping[int, str], why:
     faults = [
         ShapeMismatchError(
             f"Expected {key} to have a known size on axis {axis} ({name}), which {why}, got "
-            f"{variable.spec}.",
+            f"{variable}.",
             "Build the network for inputs of a known size; the batch may stay unknown.",
         )
         for key, variable in variables.items()
@@ -236,7 +236,7 @@ def check_classes(logits: Variable, least: int, why: str, remedy: str) -> None:
     classes = logits.shape[CLASSES]
     if classes != -1 and classes < least:
         raise ShapeMismatchError(
-            f"Expected at least {least} classes, {why}, got {classes}: {logits.spec}.",
+            f"Expected at least {least} classes, {why}, got {classes}: {logits}.",
             remedy,
         )
 
@@ -255,7 +255,7 @@ def check_logits(*logits: Variable) -> None:
     read = "s, t" if len(logits) > 1 else "s, y"
     label = "" if len(logits) > 1 else ", y=NewInput('y', (-1, 1), 'float32')"
     raise ShapeMismatchError(
-        f"Expected at least 2 classes on the last axis, got {alone[0].spec}: a softmax over one "
+        f"Expected at least 2 classes on the last axis, got {alone[0]}: a softmax over one "
         "is 1, whatever the logit.",
         f"Teach single logits by a sigmoid: CustomLoss(lambda {read}: "
         f"F.binary_cross_entropy_with_logits(s, {taught}), dict({names}{label})).",

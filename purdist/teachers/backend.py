@@ -95,7 +95,7 @@ def started(backend: Backend, teacher: Program, outputs: tuple[str, ...]) -> Run
         if variable.name != name:
             raise InvalidArgumentError(
                 f"Expected {type(running).__name__}.feeds to have each input under its name, got "
-                f"{variable.spec} under {name!r}.",
+                f"{variable} under {name!r}.",
                 f"Return {{variable.name: variable}}, such as {{{variable.name!r}: ...}}.",
             )
     return running

@@ -8,6 +8,7 @@ from purdist.cutting import part
 from purdist.distillation import Distillation
 from purdist.errors import InvalidArgumentError, some
 from purdist.program import Program, internals_of
+from purdist.variables import changes
 
 
 @attrs.frozen(eq=False)
@@ -34,7 +35,7 @@ def cut_out(distillation: Distillation, prefix: str) -> Cut:
     program = distillation.program
     outputs = distillation.digests.get(prefix) or _learning(program, prefix)
     network = part(program, outputs)
-    learning = [v.spec for v in network.variables.values() if v.changes]
+    learning = [str(v) for v in network.variables.values() if changes(v)]
     if learning:
         raise InvalidArgumentError(
             f"Expected a teacher that reads feeds alone, got one that reads what the student "

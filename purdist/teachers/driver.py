@@ -23,7 +23,7 @@ from purdist.feeding import FeedRules
 from purdist.program import Program, internals_of
 from purdist.teachers.backend import Backend, Running, ahead_of, asked, started
 from purdist.teachers.cut import Cut, cut_out
-from purdist.variables import Variable
+from purdist.variables import Variable, as_input
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -122,7 +122,7 @@ class Driver:
         """What all that a step of ``program`` is fed must be like, answers included."""
         fed = {name: program.variables[name] for name in program.inputs}
         for teacher in self.teachers:
-            fed.update({name: program.variables[name].as_input(name) for name in teacher.outputs})
+            fed.update({name: as_input(program.variables[name], name) for name in teacher.outputs})
             fed.update(teacher.new)
         return FeedRules.of(self.forward(program).finish(), fed)
 
@@ -256,7 +256,7 @@ def _check_new(teachers: Iterable[Started], program: Program) -> None:
         if name in program.variables:
             raise NameClashError(
                 f"Expected no variable of the name {name!r}, which is fed, got "
-                f"{program.variables[name].spec}.",
+                f"{program.variables[name]}.",
                 "Merge the teacher with another name_prefix.",
             )
 

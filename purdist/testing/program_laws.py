@@ -22,7 +22,7 @@ from purdist.testing.holding import hold, hold_same
 from purdist.testing.states import unchanged
 from purdist.training import Step, Training, minimize, train
 from purdist.trying import random_feed
-from purdist.variables import FLOATS
+from purdist.variables import FLOATS, is_mapped_input
 
 _STEPS = 3
 
@@ -208,7 +208,7 @@ def _computed(program: Program) -> list[str]:
     return [
         name
         for name, v in program.variables.items()
-        if v.role == "activation" and v.mode != "training" and not v.is_mapped_input
+        if v.role == "activation" and v.mode != "training" and not is_mapped_input(v)
     ]
 
 

@@ -18,7 +18,7 @@ from purdist.losses import CATALOGUE
 from purdist.losses.fields import beside_none, field_types, part_of
 from purdist.losses.schedule import Schedule
 from purdist.losses.spec import LossSpec
-from purdist.variables import NewInput, Variable
+from purdist.variables import Dtype, NewInput, Variable
 
 T = TypeVar("T", bound=LossSpec)
 
@@ -262,7 +262,7 @@ def _allows(spec: LossSpec, shapes: _Shapes) -> bool:
     return True
 
 
-def _dtype(spec: LossSpec, key: str) -> str:
+def _dtype(spec: LossSpec, key: str) -> Dtype:
     return "int64" if spec.part(key) == "label" else "float32"
 
 

@@ -521,8 +521,6 @@ VALID: Mapping[str, tuple[Make, Make]] = {
     "TeacherCache.__getitem__": (lambda w: w.cache.__getitem__, lambda _: {"rows": [0]}),
     "Training.compiled": (lambda w: w.training.compiled, lambda w: {"fetch": ("logits",)}),
     "Training.drawing": (lambda w: w.training.drawing, lambda _: {"update": 0, "batch": 0}),
-    "Variable.as_input": (lambda w: w.program.variable("x").as_input, lambda _: {"name": "y"}),
-    "Variable.is_made_up": (lambda w: w.program.variable("x").is_made_up, lambda _: {"key": "y"}),
     "Network.images": (lambda w: w.small.images, lambda _: {"count": 1, "seed": 0}),
     "Network.static": (lambda w: w.small.static, lambda _: {"name": "x", "seed": 0, "batch": -1}),
     "Network.program": (lambda w: w.small.program, lambda _: {"name": "x", "seed": 0, "batch": -1}),

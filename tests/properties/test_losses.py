@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from purdist import (
     CrossEntropyLoss,
     CustomLoss,
+    Dtype,
     FspLoss,
     L2Loss,
     LossSpec,
@@ -46,10 +47,12 @@ def four_maps(draw: st.DrawFn) -> dict[str, Variable]:
         st.sampled_from(KEYS), feature_map_shapes(min_rank=2, max_rank=5), max_size=2
     )
     shapes |= draw(st.builds(dict[str, Sequence[int]]) | others)
-    dtypes = dict.fromkeys(KEYS, draw(st.sampled_from(("float32", "float64", "int64"))))
-    some = st.sampled_from(("float32", "int32", "bool"))
+    every: tuple[Dtype, ...] = ("float32", "float64", "int64")
+    dtypes = dict.fromkeys(KEYS, draw(st.sampled_from(every)))
+    one: tuple[Dtype, ...] = ("float32", "int32", "bool")
+    some = st.sampled_from(one)
     dtypes |= draw(
-        st.builds(dict[str, str]) | st.dictionaries(st.sampled_from(KEYS), some, max_size=1)
+        st.builds(dict[str, Dtype]) | st.dictionaries(st.sampled_from(KEYS), some, max_size=1)
     )
     return {key: Variable(key, tuple(shapes[key]), dtypes[key], "activation") for key in KEYS}
 

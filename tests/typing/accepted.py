@@ -175,7 +175,7 @@ role: purdist.Role = "buffer"
 assert_type(variable.role, purdist.Role)
 assert_type(variable.name, str)
 assert_type(variable.shape, tuple[int, ...])
-assert_type(variable.dtype, str)
+assert_type(variable.dtype, purdist.Dtype)
 assert_type(variable.trainable, bool)
 
 assert_type(distillation.program, purdist.Program)

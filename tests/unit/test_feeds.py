@@ -258,7 +258,7 @@ def test_a_feed_of_bfloat16_is_told_how_its_bits_are_made() -> None:
     ],
 )
 def test_numbers_of_python_become_what_the_input_is_if_that_has_them(
-    given: list[float], dtype: str, *, made: bool
+    given: list[float], dtype: purdist.Dtype, *, made: bool
 ) -> None:
     rules = FeedRules({"x": purdist.Variable("x", (-1,), dtype, "input")}, (), ())
     if made:

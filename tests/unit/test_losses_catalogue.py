@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from typing import cast
 
 import attrs
 import paddle
@@ -40,11 +41,11 @@ def numbered(kinds: Sequence[str]) -> list[str]:
 def described(name: str, text: str) -> Variable:
     """``"8 5"``, with a dtype behind it if it is not float32."""
     *sizes, last = text.split()
-    dtype = "float32"
+    dtype: purdist.Dtype = "float32"
     if last.lstrip("-").isdigit():
         sizes.append(last)
     else:
-        dtype = last
+        dtype = cast("purdist.Dtype", last)
     return Variable(name, tuple(map(int, sizes)), dtype, "activation")
 
 

@@ -10,6 +10,7 @@ import pytest
 import purdist
 from purdist import graphs
 from purdist.program import internals_of
+from purdist.variables import changes
 from tests import nets
 from tests.nets import Array, Forward
 
@@ -153,7 +154,7 @@ def test_what_is_known_of_the_variables() -> None:
         known = merged.variables[f"teacher_{name}"]
         assert known.name == f"teacher_{variable.name}"
         assert (known.shape, known.dtype, known.op) == (variable.shape, variable.dtype, variable.op)
-        assert (known.owner, known.trainable, known.changes) == ("teacher", False, False)
+        assert (known.owner, known.trainable, changes(known)) == ("teacher", False, False)
         assert known.role == ("activation" if name == "y" else variable.role)
 
 

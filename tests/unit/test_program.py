@@ -184,6 +184,6 @@ def test_a_short_text_tells_programs_apart() -> None:
 def test_a_variable_is_looked_up_by_name() -> None:
     program = nets.program(nets.linear())
     assert program.variable("logits") is program.variables["logits"]
-    assert program.variable("logits").spec == "logits [-1, 4] float32"
+    assert str(program.variable("logits")) == "logits [-1, 4] float32"
     with pytest.raises(purdist.UnknownVariableError):
         program.variable("logit")

@@ -112,11 +112,13 @@ def test_a_module_of_the_toolkit_is_listed_and_documented(name: str) -> None:
             assert inspect.getdoc(thing)
 
 
-OF_PROGRAM = (
-    "describe graph inference_graph inputs parameters peers place run scope teachers variable "
-    "variables weights"
-)
+SHOWN = {
+    purdist.Program: "describe graph inference_graph inputs parameters peers place run scope "
+    "teachers variable variables weights",
+    purdist.Variable: "dtype given_name layer mode name network op owner role shape trainable",
+}
 
 
-def test_what_a_program_is_inside_is_not_public() -> None:
-    assert [name for name in dir(purdist.Program) if name[0] != "_"] == OF_PROGRAM.split()
+@pytest.mark.parametrize("value", SHOWN)
+def test_what_a_value_is_inside_is_not_public(value: type) -> None:
+    assert [name for name in dir(value) if name[0] != "_"] == SHOWN[value].split()

@@ -16,7 +16,8 @@ import paddle
 from paddle.base.libpaddle import pir
 from paddle.jit import dy2static
 
-from purdist.graphs.looking import IF, dtype_name, yielded
+from purdist.graphs.dtypes import dtype_name
+from purdist.graphs.looking import IF, yielded
 
 _CHOOSING: dict[Callable[..., Any], str] = {builtins.max: "maximum", builtins.min: "minimum"}
 

@@ -23,7 +23,8 @@ from paddle.jit.dy2static import (
 from paddle.utils import unique_name
 
 from purdist.graphs.calling.asking import sizes_of
-from purdist.graphs.looking import dtype_name, is_feed, operations
+from purdist.graphs.dtypes import dtype_name
+from purdist.graphs.looking import is_feed, operations
 from purdist.graphs.state import replaced
 from purdist.storing import scratch
 

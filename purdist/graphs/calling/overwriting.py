@@ -24,10 +24,9 @@ from paddle.jit.dy2static import parameter_recorder, program_translator
 from paddle.utils import inplace_utils
 
 from purdist.graphs.drafts import Draft
+from purdist.graphs.dtypes import array_dtype, dtype_name
 from purdist.graphs.looking import (
     Operation,
-    array_dtype,
-    dtype_name,
     identity,
     is_parameter,
     is_tensor,

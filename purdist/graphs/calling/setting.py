@@ -13,15 +13,8 @@ from paddle.base.libpaddle import pir
 
 from purdist.graphs.changing import erase
 from purdist.graphs.drafts import Draft
-from purdist.graphs.looking import (
-    Operation,
-    array_dtype,
-    dtype_name,
-    identity,
-    is_parameter,
-    numbers_of,
-    value_ids,
-)
+from purdist.graphs.dtypes import array_dtype, dtype_name
+from purdist.graphs.looking import Operation, identity, is_parameter, numbers_of, value_ids
 
 _OF_NUMBERS = ("pd_op.set_value", "pd_op.set_value_")
 _SETTING = (*_OF_NUMBERS, "pd_op.set_value_with_tensor_")

@@ -15,15 +15,8 @@ import paddle
 from paddle.base.libpaddle import pir
 
 from purdist.graphs.drafts import Draft
-from purdist.graphs.looking import (
-    Operation,
-    dtype_name,
-    identity,
-    is_tensor,
-    layer_of,
-    operations,
-    short_name,
-)
+from purdist.graphs.dtypes import dtype_name
+from purdist.graphs.looking import Operation, identity, is_tensor, layer_of, operations, short_name
 
 FLOATS = frozenset({"float16", "bfloat16", "float32", "float64"})
 

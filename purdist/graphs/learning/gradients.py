@@ -13,13 +13,13 @@ from paddle.base import core
 from paddle.base.libpaddle import pir
 
 from purdist.graphs.drafts import Draft
+from purdist.graphs.dtypes import dtype_name
 from purdist.graphs.looking import (
     IF,
     PARAMETER,
     STOPS,
     WHILE,
     Operation,
-    dtype_name,
     is_declared,
     is_tensor,
     layer_of,

@@ -32,7 +32,8 @@ from paddle.base import core
 from paddle.base.libpaddle import pir
 
 from purdist.graphs.drafts import Draft, Graph
-from purdist.graphs.looking import Operation, dtype_name, identity, layouts, operations
+from purdist.graphs.dtypes import dtype_name
+from purdist.graphs.looking import Operation, identity, layouts, operations
 from purdist.graphs.making import CLONE
 from purdist.graphs.state import Place
 

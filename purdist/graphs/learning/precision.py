@@ -14,15 +14,8 @@ from paddle.base import core
 from paddle.base.libpaddle import pir
 
 from purdist.graphs.drafts import Draft
-from purdist.graphs.looking import (
-    Operation,
-    dtype_name,
-    is_tensor,
-    op_of,
-    operations,
-    overwritten,
-    short_name,
-)
+from purdist.graphs.dtypes import dtype_name
+from purdist.graphs.looking import Operation, is_tensor, op_of, operations, overwritten, short_name
 
 _LOW = {"bfloat16": "::phi::dtype::bfloat16", "float16": "::phi::dtype::float16"}
 """How the registry of kernels calls them."""

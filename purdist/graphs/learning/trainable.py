@@ -10,12 +10,12 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 import paddle
 
 from purdist.graphs.drafts import Draft
+from purdist.graphs.dtypes import dtype_name
 from purdist.graphs.learning.differentiating import FLOATS
 from purdist.graphs.learning.gradients import derive_gradients, record_stops
 from purdist.graphs.looking import (
     PARAMETER,
     Operation,
-    dtype_name,
     is_old_parameter,
     is_parameter,
     is_tensor,

@@ -13,13 +13,12 @@ from paddle.base.proto import framework_pb2
 
 from purdist.errors import CorruptFileError, MissingFileError, PurdistError, WriteError, last_line
 from purdist.graphs.drafts import Draft, Graph
+from purdist.graphs.dtypes import Kind, dtype_name
 from purdist.graphs.learning.gradients import derive_gradients
 from purdist.graphs.looking import (
     FETCH,
     PARAMETER,
-    Kind,
     Operation,
-    dtype_name,
     is_feed,
     is_program,
     operations,

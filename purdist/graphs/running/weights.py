@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from paddle.base.proto import framework_pb2
 
-from purdist.graphs.looking import Kind, array_dtype
+from purdist.graphs.dtypes import Kind, array_dtype
 from purdist.graphs.running.opening import OpenFile, changed, corrupt
 from purdist.storing import checksum
 

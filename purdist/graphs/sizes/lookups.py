@@ -15,10 +15,10 @@ import paddle
 from paddle.base.libpaddle import pir
 
 from purdist.graphs.drafts import Graph
+from purdist.graphs.dtypes import dtype_name
 from purdist.graphs.looking import (
     Operation,
     data_name,
-    dtype_name,
     identity,
     is_feed,
     is_tensor,

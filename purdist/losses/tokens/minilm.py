@@ -126,7 +126,7 @@ class MiniLMLoss(LossSpec):
         for key, variable in tokens.items():
             if variable.shape[2] % self.heads:
                 raise ShapeMismatchError(
-                    f"Expected {key} to split into {self.heads} heads, got {variable.spec}.",
+                    f"Expected {key} to split into {self.heads} heads, got {variable}.",
                     f"Choose heads to divide {variable.shape[2]}.",
                 )
         if self.mask is not None:
@@ -183,6 +183,6 @@ def _check_mask(variables: Mapping[str, Variable], tokens: str) -> None:
     )
     if mask.dtype not in _MASK_DTYPES:
         raise DtypeMismatchError(
-            f"Expected mask to be of one of {', '.join(_MASK_DTYPES)}, got {mask.spec}.",
+            f"Expected mask to be of one of {', '.join(_MASK_DTYPES)}, got {mask}.",
             "Cast it to int64, 1 for each token and 0 for padding.",
         )
