@@ -79,7 +79,7 @@ def _class(cls: Any) -> Kind:
     try:
         isinstance(None, cls)
     except TypeError:  # what a TypedDict or a Protocol takes, none but a type checker knows
-        return _callable() if "__call__" in vars(cls) else ANYTHING
+        return _callable() if "__call__" in getattr(cls, "__dict__", {}) else ANYTHING
     return if_(article(known_as(cls)), lambda value: isinstance(value, cls), cls)
 
 
