@@ -184,18 +184,6 @@ def pieces_are_the_whole(
         _hold_trained_alike(pieces, whole)
 
 
-PROGRAM_LAWS: tuple[ProgramLaw, ...] = (
-    both_compute_as_alone,
-    both_stay_as_they_were,
-    the_student_comes_back,
-    a_prefix_is_a_name,
-    halves_are_the_whole,
-    trained_twice_it_is_the_same,
-    pieces_are_the_whole,
-)
-"""What every pair of networks obeys, under `merge` and whatever stands in for it."""
-
-
 def batch_of(program: Program, *, rows: int = 3, size: int = 3, seed: int = 0) -> Arrays:
     """A batch that ``program`` takes, of so many rows, other sizes ``size`` if it has no others."""
     inputs = [program.variables[name] for name in program.inputs]
@@ -260,4 +248,26 @@ def _hold_trained_alike(
     hold_same("the trained student", *(_weights(one.program) for one, _ in (got, expected)))
 
 
-guard([law.__name__ for law in PROGRAM_LAWS], globals())
+guard(
+    (
+        "both_compute_as_alone",
+        "both_stay_as_they_were",
+        "the_student_comes_back",
+        "a_prefix_is_a_name",
+        "halves_are_the_whole",
+        "trained_twice_it_is_the_same",
+        "pieces_are_the_whole",
+    ),
+    globals(),
+)
+
+PROGRAM_LAWS: tuple[ProgramLaw, ...] = (
+    both_compute_as_alone,
+    both_stay_as_they_were,
+    the_student_comes_back,
+    a_prefix_is_a_name,
+    halves_are_the_whole,
+    trained_twice_it_is_the_same,
+    pieces_are_the_whole,
+)
+"""What every pair of networks obeys, under `merge` and whatever stands in for it."""

@@ -108,6 +108,18 @@ def _number(spec: LossSpec) -> float:
     return 0.0 if isinstance(spec.weight, Schedule) else spec.weight
 
 
+guard(
+    (
+        "printed_as_the_call_that_makes_it",
+        "survives_pickle_and_copies",
+        "told_apart_by_every_field",
+        "is_data",
+        "moves_to_other_variables",
+        "scaled_by_numbers",
+    ),
+    globals(),
+)
+
 SPEC_LAWS: tuple[SpecLaw, ...] = (
     printed_as_the_call_that_makes_it,
     survives_pickle_and_copies,
@@ -117,5 +129,3 @@ SPEC_LAWS: tuple[SpecLaw, ...] = (
     scaled_by_numbers,
 )
 """What every loss obeys as a value."""
-
-guard([law.__name__ for law in SPEC_LAWS], globals())

@@ -210,7 +210,9 @@ TAKES: Mapping[str, tuple[str, ...]] = {
         *TEXTS,
         *("list of int", "whole array", "pairs", "others", "array", "array of objects"),
     ),
-    "MakeOptimizer": ("callable",),
+    **dict.fromkeys(("MakeOptimizer", "Merge"), ("callable",)),
+    "Network": (),
+    "type[LossSpec]": ("class of losses",),
     "Callable[..., paddle.Tensor]": ("callable",),
     "Callable[[str], str | NewInput]": ("callable",),
     "SupportsIndex | slice | Sequence[int] | npt.NDArray[np.integer | np.bool_]": (
@@ -347,6 +349,19 @@ def _given(value: Any, _: World) -> Any:
     return value
 
 
+def _of_programs(law: Callable[..., Any]) -> tuple[Make, Make]:
+    return lambda _: law, lambda w: {
+        "teacher": w.teacher,
+        "student": w.program,
+        "data_name_map": {"x": "x"},
+        "merge": purdist.merge,
+    }
+
+
+def _specs(kinds: Any) -> Any:
+    return T.specs(kinds)
+
+
 def _unchanged(things: Any) -> Any:
     return T.unchanged(things)
 
@@ -376,6 +391,7 @@ _AGAIN: Mapping[str, Make] = {
     "Step": lambda _: purdist.Step(0, 0.5, {"l2_0": 0.5}),
     "Variable": lambda w: w.program.variable("x"),
     "Network": lambda w: w.small,
+    "NetworkPair": lambda w: T.NetworkPair(w.small, w.small),
     "StaticNetwork": lambda w: w.small.static(),
     "Evaluation": lambda _: T.Evaluation(0.5, {}),
     "BatchNorm": lambda _: T.BatchNorm(),
@@ -534,6 +550,19 @@ VALID: Mapping[str, tuple[Make, Make]] = {
     "networks": _static(T.networks, shape=(1, 2, 2), classes=2, min_layers=1, max_layers=2),
     "unchanged": (lambda _: _unchanged, lambda _: {"things": {}}),
     **{law.__name__: _law(law) for law in T.LOSS_LAWS},
+    **{law.__name__: _static(law, spec=purdist.L2Loss("t", "s")) for law in T.SPEC_LAWS},
+    **{law.__name__: _of_programs(law) for law in T.PROGRAM_LAWS},
+    "network_pairs": _static(T.network_pairs, shape=(1, 2, 2), classes=2, max_layers=2),
+    "NetworkPair.merged": (
+        lambda w: T.NetworkPair(w.small, w.small).merged,
+        lambda _: {"name_prefix": "teacher_"},
+    ),
+    "batches": (
+        lambda _: T.batches,
+        lambda w: {"program": w.program, "min_batches": 1, "max_batches": 2, "max_rows": 2},
+    ),
+    "specs": _static(_specs, kinds=purdist.KDLoss),
+    "arrays_for": _static(T.arrays_for, spec=purdist.L2Loss("t", "s"), min_rows=3, max_rows=5),
     **{
         type(loss).__name__: _made(functools.partial(_given, loss))
         for loss in {type(case.spec): case.spec for case in losses.CASES}.values()
@@ -573,6 +602,7 @@ _STRIDE = 8
 
 HEAVY = re.compile(
     r"merge|join|apply|minimize|export|from_\w+|cache_teacher|to_layer|student_of|cut|evaluate_loss|"
+    r"both_\w+|the_student_\w+|a_prefix_\w+|halves_\w+|trained_\w+|pieces_\w+|NetworkPair\.merged|"
     r"\w+_(weights|teacher|free|weight|float64|unknown)|Network\.(static|program)|Inference\.start"
 )
 """What takes long if it is taken: then only what means something else is."""

@@ -177,7 +177,7 @@ VALUES: dict[str, Value] = {
     "huge array": value(lambda: np.broadcast_to(np.float32(0), (1 << 20, 1 << 10)), "array"),
     "tensor": value(lambda: paddle.zeros([2]) if paddle.in_dynamic_mode() else None, "none"),
     "a class": value(lambda: purdist.Program, "callable"),
-    "a class of losses": value(lambda: purdist.L2Loss, "callable"),
+    "a class of losses": value(lambda: purdist.L2Loss, "callable", "class of losses"),
     "a built-in class": value(lambda: int, "callable"),
     "a function": value(lambda: lambda: None, "callable"),
     "a module": value(lambda: np),
