@@ -113,5 +113,5 @@ def test_no_folder_for_temporary_files_is_told_as_that(monkeypatch: pytest.Monke
     with pytest.raises(purdist.WriteError) as converted:
         purdist.apply(program, [purdist.CustomLoss(conditional, {"s": "output"})])
     for caught in (traced, converted):
-        assert str(caught.value).startswith("Expected a folder for temporary files, got: ")
+        assert str(caught.value).startswith("Expected a temporary folder to write to, got: ")
         assert str(caught.value).endswith("\nLet TMPDIR name one that you may write to.")
