@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import cached_property
 
 import attrs
 
 from purdist.checking import OfThisProcess
 from purdist.losses.schedule import Schedule
 from purdist.losses.spec import LossSpec
-from purdist.mappings import FrozenMapping
 from purdist.program import Program
 
 
@@ -35,16 +33,14 @@ class Distillation(OfThisProcess):
     source: Program = attrs.field(repr=False)
     digests: Mapping[str, tuple[str, ...]] = attrs.field(repr=False)
 
-    @cached_property
-    def schedules(self) -> Mapping[str, Schedule]:
-        """The weights that move: the name of the number in the scope -> what it is at each step."""
-        return FrozenMapping(
-            {
-                weight_name(self.loss, term): spec.weight
-                for term, spec in zip(self.terms, self.specs, strict=True)
-                if isinstance(spec.weight, Schedule)
-            }
-        )
+
+def moving_weights(distillation: Distillation) -> dict[str, str]:
+    """The terms whose weight a schedule moves -> where the scope keeps it."""
+    return {
+        term: weight_name(distillation.loss, term)
+        for term, spec in zip(distillation.terms, distillation.specs, strict=True)
+        if isinstance(spec.weight, Schedule)
+    }
 
 
 def weight_name(loss: str, term: str) -> str:

@@ -389,7 +389,7 @@ CALLS: dict[str, Callable[[Hand], object]] = {
     "ReviewKDLoss": lambda hand: hand.call(purdist.ReviewKDLoss, hand([hand(["t", "s"])])),
     "MiniLMLoss": lambda hand: hand.call(purdist.MiniLMLoss, *"abcdef", relations=hand(["qq"])),
     "Variable": lambda hand: hand.call(purdist.Variable, "v", hand([1]), "float32", "input"),
-    "Step": lambda hand: hand.call(purdist.Step, 0, 1.0, hand({"a": 1.0})),
+    "Step": lambda hand: hand.call(purdist.Step, 0, 1.0, hand({"a": 1.0}), hand({"a": 1.0}), 0.1),
 }
 """Each public function, by its name, or its name and what is special about this call."""
 

@@ -19,6 +19,7 @@ from purdist.program import Program
 from purdist.testing.architectures import Network, StaticNetwork
 from purdist.testing.pairs import NetworkPair
 from purdist.training import Step, Training
+from purdist.training.values import session_of
 from purdist.variables import NewInput, Variable
 
 
@@ -96,10 +97,11 @@ def _contents(path: str, thing: object) -> Iterator[tuple[str, object]]:
 
 
 def _parts_of_training(training: Training) -> Mapping[str, object]:
-    scheduler = training.progress.scheduler
+    session = session_of(training)
+    scheduler = session.progress.scheduler
     return {
         "program": training.program,
-        "step": training.step.program,
+        "step": session.step.program,
         "steps": training.steps,
         "scheduler": {} if scheduler is None else scheduler.state_dict(),
     }

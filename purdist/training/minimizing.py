@@ -10,7 +10,7 @@ from paddle import distributed
 
 from purdist import graphs
 from purdist.checking import Number
-from purdist.distillation import Distillation
+from purdist.distillation import Distillation, moving_weights
 from purdist.program import Program, internals_of
 from purdist.store import Store
 from purdist.teachers.choosing import Choice, backends_of
@@ -21,8 +21,9 @@ from purdist.training.checks import (
     check_trains_as_before,
 )
 from purdist.training.optimizing import MakeOptimizer, own_optimizer
+from purdist.training.session import Progress, Session
 from purdist.training.updating import make_step
-from purdist.training.values import Progress, Training
+from purdist.training.values import Training
 
 
 def minimize(
@@ -102,26 +103,27 @@ def minimize(
     store = Store.at(left.place, trained=True)
     program = Program(attrs.evolve(given, store=store, origins=(), tensors={}))
     given.store.hand_to(store, given.held)
-    step, learning_rate = make_step(
+    step, rate_in_scope = make_step(
         driver.forward(program),
         distillation.loss,
         optimizer,
         program,
         data_parallel=data_parallel,
     )
-    return Training(
-        program,
-        distillation.loss,
-        distillation.terms,
-        distillation.schedules,
+    session = Session(
         step,
         driver,
         Progress(program.scope, graphs.scheduler_of(optimizer)),
+        program.place,
+        {term: s.weight for term, s in zip(distillation.terms, distillation.specs, strict=True)},
+        moving_weights(distillation),
+        optimizer.get_lr(),
+        rate_in_scope,
         _common_seed(data_parallel=data_parallel) if seed is None else seed,
-        rank=distributed.get_rank() if data_parallel else 0,
-        scheduler_every=scheduler_every,
-        learning_rate=learning_rate,
+        distributed.get_rank() if data_parallel else 0,
+        scheduler_every,
     )
+    return Training(program, distillation.loss, distillation.terms, session)
 
 
 def _common_seed(*, data_parallel: bool) -> int:

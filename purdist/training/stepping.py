@@ -16,7 +16,8 @@ from purdist.errors import InvalidArgumentError, RunError, some
 from purdist.feeding import FeedRules
 from purdist.program import internals_of
 from purdist.progress import showing
-from purdist.training.values import Step, Training
+from purdist.training.session import Session
+from purdist.training.values import Step, Training, session_of
 
 
 def train(
@@ -95,23 +96,23 @@ def train(
 def _checked(training: Training, fetch: Names) -> tuple[str, ...]:
     """``fetch``, if the step computes all of it: of a teacher elsewhere it gets the outputs."""
     names = tuple(fetch)
-    variables = training.program.variables
-    for teacher in training.driver.teachers:
+    variables, session = training.program.variables, session_of(training)
+    for teacher in session.driver.teachers:
         for name in names:
             own = name in variables and variables[name].network == teacher.prefix
-            if own and name not in training.step.values:
+            if own and name not in session.step.values:
                 raise InvalidArgumentError(
                     f"Expected variables that the step computes, got {name!r} of a teacher that "
                     f"runs {teacher.running}.",
                     f"Of that teacher a step gets {some(map(repr, teacher.outputs))}: fetch these, "
                     "ask training.program.run, or leave teacher= out of minimize.",
                 )
-    return internals_of(training.program).check_fetch(names, training.step, "training")
+    return internals_of(training.program).check_fetch(names, session.step, "training")
 
 
 def _steps(stepper: _Stepper, batches: Iterable[Feed], *, progress: bool) -> Iterator[Step]:
-    steps = stepper.training.driver.steps(batches, stepper.check, stepper.step)
-    if progress and stepper.training.rank == 0:
+    steps = stepper.session.driver.steps(batches, stepper.check, stepper.step)
+    if progress and stepper.session.rank == 0:
         steps = _shown(steps, _length(batches))
     yield from filter(None, steps)
 
@@ -145,20 +146,25 @@ class _Stepper:
     fetch: tuple[str, ...]
     log_every: int
 
+    @property
+    def session(self) -> Session:
+        """What moves."""
+        return session_of(self.training)
+
     @cached_property
     def run(self) -> graphs.Runner:
         """The compiled step."""
-        return self.training.compiled((self.training.loss, *self.training.terms, *self.fetch))
+        return self.session.compiled((self.training.loss, *self.training.terms, *self.fetch))
 
     @cached_property
     def needed(self) -> frozenset[str]:
         """What must be fed."""
-        return self.training.driver.needs(self.run.feeds)
+        return self.session.driver.needs(self.run.feeds)
 
     @cached_property
     def rules(self) -> FeedRules:
         """What it must be like."""
-        return self.training.driver.rules(self.training.program)
+        return self.session.driver.rules(self.training.program)
 
     def check(self, feed: Feed) -> Arrays:
         """A feed in arrays, refused if it does not fit."""
@@ -168,13 +174,15 @@ class _Stepper:
 
     def step(self, feed: Arrays, starting: Callable[[], object] = lambda: None) -> Step | None:
         """Trains on a whole feed that fits, and tells of it if it is due."""
-        training, progress = self.training, self.training.progress
+        training, session = self.training, self.session
+        progress = session.progress
         index = progress.steps
         due = (index + 1) % self.log_every == 0
-        scheduler = progress.scheduler if (index + 1) % training.scheduler_every == 0 else None
-        _set_numbers(training)
+        scheduler = progress.scheduler if (index + 1) % session.scheduler_every == 0 else None
+        weights, rate = session.weights_at(index), session.learning_rate_now()
+        _set_numbers(session, weights, rate)
         try:
-            with training.drawing(index):
+            with session.drawing(index):
                 numbers = self.run(feed, read=due or scheduler is not None, starting=starting)
         except RunError as error:
             raise internals_of(training.program).explained(error, feed) from error.__cause__
@@ -189,6 +197,8 @@ class _Stepper:
             index,
             float(loss),
             {name: float(v) for name, v in zip(training.terms, others[:count], strict=True)},
+            weights,
+            rate,
             dict(zip(self.fetch, map(_sealed, others[count:]), strict=True)),
         )
 
@@ -198,14 +208,13 @@ def _sealed(array: Array) -> Array:
     return array
 
 
-def _set_numbers(training: Training) -> None:
-    """Puts what a step reads from the scope there: learning rate and weights that move."""
-    progress = training.progress
-    numbers = {name: schedule.at(progress.steps) for name, schedule in training.schedules.items()}
-    if progress.scheduler is not None and training.learning_rate is not None:
-        numbers[training.learning_rate] = progress.scheduler()
+def _set_numbers(session: Session, weights: Mapping[str, float], rate: float) -> None:
+    """Puts what a step reads from the scope there: weights that move, and learning rate."""
+    numbers = {name: weights[term] for term, name in session.moving.items()}
+    if session.rate_in_scope is not None:
+        numbers[session.rate_in_scope] = rate
     for name, number in numbers.items():
-        scopes.write(progress.scope, name, number, training.program.place)
+        scopes.write(session.progress.scope, name, number, session.place)
 
 
 def _advance(scheduler: LRScheduler, loss: float) -> None:

@@ -17,7 +17,7 @@ import paddle.inference
 from paddle import nn
 
 import purdist
-from purdist.training.values import batch_seed
+from purdist.training.session import batch_seed
 from tests.adversarial.around import Group, Named
 from tests.adversarial.cases import ROWS
 from tests.adversarial.reference import (

@@ -340,7 +340,7 @@ def test_unchanged_sees_arrays_and_maps() -> None:
 def test_unchanged_sees_sets_layers_tensors_steps_and_schedules() -> None:
     layer = paddle.nn.Sequential(paddle.nn.Linear(2, 2), paddle.nn.BatchNorm1D(2))
     tensor, names, fetched = paddle.ones([2]), {"a"}, {"f": ONE.copy()}
-    step = Step(0, 1.0, {"l2_0": 1.0}, fetched)
+    step = Step(0, 1.0, {"l2_0": 1.0}, {"l2_0": 1.0}, 0.1, fetched)
     touches: dict[str, Callable[[], object]] = {
         r"argument 0\.0\.weight": lambda: layer[0].weight.set_value(np.zeros((2, 2), np.float32)),
         r"argument 0\.1\._mean": lambda: layer[1]._mean.set_value(np.ones(2, np.float32)),

@@ -189,6 +189,8 @@ for step in steps:
     assert_type(step.index, int)
     assert_type(step.loss, float)
     assert_type(step.terms, Mapping[str, float])
+    assert_type(step.weights, Mapping[str, float])
+    assert_type(step.learning_rate, float)
     assert_type(step.fetched, Mapping[str, npt.NDArray[Any]])
 
 # --- losses keep their kind ---------------------------------------------------------------

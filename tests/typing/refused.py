@@ -60,6 +60,9 @@ def frozen(program: purdist.Program, training: purdist.Training, step: purdist.S
     training.loss = "loss"  # E: misc
     step.loss = 0.0  # E: misc
     step.terms["l2_0"] = 0.0  # E: index
+    step.weights["l2_0"] = 0.0  # E: index
+    print(training.step)  # E: attr-defined
+    print(program.variables["x"].spec)  # E: attr-defined
     L2Loss("t", "s").weight = 0.5  # E: misc
     NewInput("label").dtype = "int32"  # E: misc
 

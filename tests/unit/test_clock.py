@@ -11,6 +11,7 @@ from paddle import nn
 from paddle.static import InputSpec
 
 import purdist
+from purdist.training.values import session_of
 from tests import nets
 
 FEED = {"x": nets.numbers(0, 6, 3, 4)}
@@ -48,16 +49,16 @@ def test_random_numbers_differ_from_step_to_step_and_from_process_to_process(
     dynamic: None,
 ) -> None:
     one = a_training(dropping, rate=0.0)
-    other = attrs.evolve(one, rank=1)  # the same weights, and one count
+    other = attrs.evolve(one, session=attrs.evolve(session_of(one), rank=1))  # one count
     drawn = outputs(one, 4)
-    one.progress.steps = 0
+    session_of(one).progress.steps = 0
     assert len({*drawn, *outputs(other, 4)}) == 8
 
 
 def test_what_a_step_draws_follows_from_its_index_alone(dynamic: None) -> None:
     training = a_training(dropping, rate=0.0)
     drawn = outputs(training, 6)
-    training.progress.steps = 4
+    session_of(training).progress.steps = 4
     assert outputs(training, 2) == drawn[4:]
     assert training.steps == 6
 

@@ -12,6 +12,7 @@ import paddle
 import pytest
 
 import purdist
+from purdist.training.values import session_of
 from tests import nets
 
 SCRIPT = """
@@ -21,6 +22,7 @@ import paddle.distributed
 paddle.distributed.init_parallel_env()
 paddle.enable_static()
 
+from purdist.training.values import session_of
 from tests.unit.test_data_parallel import distilled, halves, trained
 
 rank = paddle.distributed.get_rank()
@@ -28,7 +30,8 @@ distillation = distilled()
 paddle.seed(rank)
 training, weights = trained(distillation, halves()[rank], data_parallel=True)
 numpy.savez(f"{sys.argv[1]}/{rank}.npz", **weights)
-print("rank", training.rank, "of seed", training.seed, file=open(f"{sys.argv[1]}/{rank}", "w"))
+session = session_of(training)
+print("rank", session.rank, "of seed", session.seed, file=open(f"{sys.argv[1]}/{rank}", "w"))
 """
 
 
@@ -85,7 +88,8 @@ def test_both_end_with_the_weights_of_one_process(tmp_path: Path) -> None:
                 np.testing.assert_allclose(got[name], weight, rtol=1e-5, atol=1e-6)
     distillation = distilled()
     paddle.seed(0)  # as in the first process, whose seed is that of both
-    seed = purdist.minimize(distillation, lambda: paddle.optimizer.SGD(0.1)).seed
+    training = purdist.minimize(distillation, lambda: paddle.optimizer.SGD(0.1))
+    seed = session_of(training).seed
     seeds = [(tmp_path / str(rank)).read_text().strip() for rank in range(2)]
     assert seeds == [f"rank {rank} of seed {seed}" for rank in range(2)]
 

@@ -14,6 +14,7 @@ from paddle.static import InputSpec
 
 import purdist
 from purdist import graphs
+from purdist.training.values import session_of
 from tests.nets import Array, numbers
 
 
@@ -150,7 +151,7 @@ def test_what_is_moved_of_known_networks_stays_moved() -> None:
         network = purdist.from_layer(layer, {"x": InputSpec([None, *sample])})
         distillation = purdist.apply(network, [purdist.CustomLoss(loss, {"out": "output"})])
         ready = purdist.minimize(distillation, lambda: paddle.optimizer.SGD(0.1))
-        names = [op.name() for op in graphs.operations(ready.step.program)]
+        names = [op.name() for op in graphs.operations(session_of(ready).step.program)]
         moved.update(name for name in names if "onednn" in name)
     assert moved == {
         "onednn_op.conv2d": 20,

@@ -15,6 +15,7 @@ import purdist
 from purdist import graphs
 from purdist.arrays import Arrays
 from purdist.engine import Engine
+from purdist.training.values import session_of
 from tests.nets import Array, images, linear, numbers, program, untouched
 
 
@@ -171,7 +172,7 @@ def test_a_bad_batch_is_refused_after_the_step_before_it() -> None:
     assert next(steps).index == 0
     with pytest.raises(purdist.ShapeMismatchError):
         next(steps)
-    assert training.progress.steps == 1
+    assert session_of(training).progress.steps == 1
 
 
 def test_an_error_of_the_batches_stops_both() -> None:

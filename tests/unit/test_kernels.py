@@ -13,6 +13,7 @@ from paddle.nn import functional as F  # noqa: N812
 
 import purdist
 from purdist import graphs
+from purdist.training.values import session_of
 from tests.nets import Array, Net, images, numbers, program, read
 
 Build = Callable[[paddle.Tensor], paddle.Tensor]
@@ -123,7 +124,7 @@ def test_training_is_that_of_plain_paddle_over_many_steps() -> None:
     training = purdist.minimize(
         purdist.apply(net.program(), [loss]), lambda: paddle.optimizer.SGD(0.1)
     )
-    assert moved(training.step) == {"onednn_op.conv2d": 1, "onednn_op.conv2d_grad": 1}
+    assert moved(session_of(training).step) == {"onednn_op.conv2d": 1, "onednn_op.conv2d_grad": 1}
     losses = [step.loss for step in purdist.train(training, feeds)]
 
     with paddle.static.program_guard(net.main, net.startup):
@@ -233,7 +234,7 @@ def test_linear_layers_train_as_on_paddles_own_kernels(
         steps = list(purdist.train(training, feeds, fetch=["out"]))
         weights = read(training.program.scope)
         return (
-            training.step,
+            session_of(training).step,
             [step.loss for step in steps],
             {n: weights[n] for n in training.program.weights},
             [step.fetched["out"] for step in steps],

@@ -19,6 +19,7 @@ import pytest
 
 import purdist
 from purdist import progress
+from purdist.training.values import session_of
 from tests import nets
 
 
@@ -161,7 +162,8 @@ def test_training_shows_loss_terms_and_how_long_the_rest_takes(
     list(purdist.train(training, iter(batches), progress=True))
     assert "10step [" in output.getvalue().splitlines()[-1]
     shown = output.getvalue()
-    list(purdist.train(attrs.evolve(training, rank=1), batches, progress=True))
+    second = attrs.evolve(training, session=attrs.evolve(session_of(training), rank=1))
+    list(purdist.train(second, batches, progress=True))
     list(purdist.train(training, batches))
     assert output.getvalue() == shown
     assert threading.active_count() == threads

@@ -115,6 +115,9 @@ def test_a_module_of_the_toolkit_is_listed_and_documented(name: str) -> None:
 SHOWN = {
     purdist.Program: "describe graph inference_graph inputs parameters peers place run scope "
     "teachers variable variables weights",
+    purdist.Distillation: "digests loss program source specs terms",
+    purdist.Training: "loss program steps terms",
+    purdist.Step: "fetched index learning_rate loss terms weights",
     purdist.Variable: "dtype given_name layer mode name network op owner role shape trainable",
 }
 

@@ -16,6 +16,7 @@ from paddle.static import InputSpec
 import purdist
 from purdist import graphs
 from purdist.graphs.running import sections
+from purdist.training.values import session_of
 from tests.nets import Array, numbers, read
 
 
@@ -139,7 +140,7 @@ def test_gradients_are_those_of_paddles_own_backward(
 
     def step() -> str:
         training = purdist.minimize(distilled, OPTIMIZERS[name], seed=5)
-        return graphs.signature(training.step.program)
+        return graphs.signature(session_of(training).step.program)
 
     found = ir_backward.append_backward_ops
     ours = step()

@@ -14,6 +14,7 @@ from paddle.optimizer.lr import LRScheduler
 
 import purdist
 from purdist.program import internals_of
+from purdist.training.values import session_of
 from tests import nets
 from tests.nets import Array, Forward, Net
 
@@ -378,7 +379,7 @@ def test_without_a_seed_it_follows_from_paddles_random_state() -> None:
     seeds = []
     for seed in (1, 1, 2):
         paddle.seed(seed)
-        seeds += [purdist.minimize(distillation, sgd).seed for _ in range(2)]
+        seeds += [session_of(purdist.minimize(distillation, sgd)).seed for _ in range(2)]
     assert len({*seeds[:4]}) == 1
     assert len({*seeds}) == 2
 
@@ -489,12 +490,43 @@ def test_memory_of_large_feature_maps_is_kept_from_step_to_step() -> None:
     assert int(nets.in_a_process(code).split()[-1]) < 1_000
 
 
+@pytest.mark.parametrize("log_every", [1, 2])
+def test_a_step_tells_the_factors_of_its_terms_and_its_learning_rate(log_every: int) -> None:
+    mine = attrs.evolve(MEAN_SQUARE, name="mine", weight=2)
+    rising = attrs.evolve(MEAN_SQUARE, name="rising", weight=purdist.Schedule.linear(0, 1, 4))
+    watched = attrs.evolve(MEAN_SQUARE, name="watched", weight=0)
+    distillation = purdist.apply(nets.program(nets.linear()), [mine, rising, watched])
+
+    def falling() -> paddle.optimizer.Optimizer:
+        return paddle.optimizer.SGD(paddle.optimizer.lr.StepDecay(0.5, step_size=1, gamma=0.5))
+
+    batches = [{"x": nets.numbers(0, 3, 6)}] * 4
+    training = purdist.minimize(distillation, falling, scheduler_every=2)
+    steps = [
+        step
+        for k in (0, 2)
+        for step in purdist.train(training, batches[k : k + 2], log_every=log_every)
+    ]
+    assert [step.index for step in steps] == list(range(log_every - 1, 4, log_every))
+    for step in steps:
+        assert step.weights == {"mine": 2.0, "rising": step.index / 4, "watched": 0.0}
+        assert list(step.weights) == list(step.terms)
+        assert step.learning_rate == (0.5 if step.index < 2 else 0.25)
+        factors = (step.weights[name] * step.terms[name] for name in step.terms)
+        assert step.loss == pytest.approx(sum(factors), rel=1e-5)
+    constant = purdist.minimize(distillation, lambda: paddle.optimizer.SGD(0.1))
+    assert next(purdist.train(constant, batches)).learning_rate == 0.1
+
+
 def test_a_step_is_a_value() -> None:
-    terms, fetched = {"l2_0": 1.0}, {"logits": np.ones(2)}
-    step = purdist.Step(3, 1.0, terms, fetched)
+    terms, weights, fetched = {"l2_0": 1.0}, {"l2_0": 0.5}, {"logits": np.ones(2)}
+    step = purdist.Step(3, 1.0, terms, weights, 0.1, fetched)
     terms.clear()
+    weights.clear()
     fetched.clear()
-    assert repr(step) == "Step(index=3, loss=1.0, terms={'l2_0': 1.0})"
+    assert repr(step) == (
+        "Step(index=3, loss=1.0, terms={'l2_0': 1.0}, weights={'l2_0': 0.5}, learning_rate=0.1)"
+    )
     again = pickle.loads(pickle.dumps(step))
     for other in (again, copy.deepcopy(step)):
         assert other == step
@@ -510,7 +542,7 @@ def test_the_arrays_of_a_step_cannot_be_written() -> None:
     training = purdist.minimize(distillation, lambda: paddle.optimizer.SGD(0.1))
     taken = next(purdist.train(training, [{"x": nets.numbers(0, 3, 6)}], fetch=["logits"]))
     mine = np.ones(2)
-    made = purdist.Step(3, 1.0, {}, {"logits": mine})
+    made = purdist.Step(3, 1.0, {}, {}, 0.1, {"logits": mine})
     mine[0] = 5.0
     assert made.fetched["logits"][0] == 1.0
     for step in (taken, made):
@@ -530,12 +562,11 @@ def test_mappings_that_values_hold_cannot_be_written_and_can_be_pickled_and_copi
     (step,) = purdist.train(training, [{"x": nets.numbers(0, 3, 6)}])
     mappings: list[Any] = [
         step.terms,
+        step.weights,
         step.fetched,
         merged.variables,
         training.program.variables,
         distillation.digests,
-        distillation.schedules,
-        training.schedules,
     ]
     for mapping in mappings:
         copies = copy.copy(mapping), copy.deepcopy(mapping), pickle.loads(pickle.dumps(mapping))
