@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import json
 import multiprocessing
@@ -204,6 +205,7 @@ def test_what_is_no_file_is_neither_written_over_nor_waited_for(suffix: str, ste
 
 
 def _exporting(stem: Path, seeds: tuple[int, ...]) -> None:
+    gc.freeze()  # what the tests before left is not to be collected in a fork
     for seed in itertools.cycle(seeds):
         export(stem, seed)
 
@@ -227,10 +229,12 @@ def test_a_reader_never_sees_a_mixture_whoever_writes_and_is_killed(count: int, 
             assert killed.pid is not None
             os.kill(killed.pid, signal.SIGKILL)
             killed.join()
+            assert killed.exitcode == -signal.SIGKILL
             writers.append(start(3 + k % 3, 4))
     for writer in writers:
         writer.kill()
         writer.join()
+        assert writer.exitcode == -signal.SIGKILL
     assert found <= whole
     assert len(found) > 1
     assert read(stem) in whole
@@ -249,6 +253,7 @@ READERS: dict[str, Callable[[Path], bytes]] = {
 
 
 def _writing(writer: str, path: Path) -> None:
+    gc.freeze()
     for seed in itertools.cycle((3, 4)):
         WRITERS[writer](path, seed)
 
@@ -264,6 +269,7 @@ def test_kills_leave_the_last_or_the_new(writer: str, tmp_path: Path) -> None:
         time.sleep(0.05 + 0.007 * (k % 20))
         process.kill()
         process.join()
+        assert process.exitcode == -signal.SIGKILL
         assert READERS[writer](path) in whole
     WRITERS[writer](path, 3)
     assert READERS[writer](path) == answer(network(3))
