@@ -19,6 +19,8 @@ from tests.losses.row import Case
 from tests.nets import Array
 from tests.properties.test_loss_laws import normal
 
+pytestmark = pytest.mark.usefixtures("built_once")
+
 Fill = Callable[[tuple[int, ...]], Array]
 
 KEPT = [0, 2, 3, 5, 6]

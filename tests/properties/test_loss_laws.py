@@ -27,6 +27,8 @@ from tests.losses.row import Case
 
 Array = npt.NDArray[Any]
 
+pytestmark = pytest.mark.usefixtures("built_once")
+
 
 def test_every_loss_is_in_the_table_once() -> None:
     public = {
