@@ -9,6 +9,7 @@ import json
 from typing import Any, TypeVar
 
 from purdist.errors import PurdistError
+from purdist.parsing import parsed
 from purdist.structuring import Structurer
 
 T = TypeVar("T")
@@ -51,6 +52,6 @@ def read(content: bytes, kind: type[T]) -> T:
 
 def _loaded(content: bytes) -> Any:
     try:
-        return json.loads(content)
-    except (ValueError, RecursionError) as error:
+        return parsed(content)
+    except ValueError as error:
         raise ValueError(f"none: {error}") from None

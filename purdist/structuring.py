@@ -24,7 +24,7 @@ from cattrs.gen import make_dict_structure_fn, override
 from cattrs.strategies import configure_tagged_union
 
 from purdist.checking import MisfitError, kind_of, shown
-from purdist.errors import InvalidArgumentError, PurdistError, escaped, together
+from purdist.errors import InvalidArgumentError, PurdistError, escaped, printable, together
 
 P = TypeVar("P", float, int, str, bool)
 T = TypeVar("T")
@@ -243,7 +243,7 @@ def _faults(error: Exception, path: str) -> Iterator[PurdistError]:
         known = [field.alias for field in attrs.fields(error.cl)]
         for name in sorted(map(str, error.extra_fields)):
             yield InvalidArgumentError(
-                f"{path}.{name}: Expected a field of {error.cl.__name__}, one of "
+                f"{path}.{printable(name)}: Expected a field of {error.cl.__name__}, one of "
                 f"{', '.join(known)}.",
                 _did_you_mean(name, known),
             )

@@ -120,8 +120,8 @@ def _warn(target: Path, way: Way | None, fault: str) -> None:
             way.settings
         )
     warn(
-        f"Expected Paddle Inference to compute {target} as the student does, got, as its Config is "
-        f"by default: {fault.rstrip('.')}.\n{remedy}"
+        f"Expected Paddle Inference to compute {str(target)!r} as the student does, got, as its "
+        f"Config is by default: {fault.rstrip('.')}.\n{remedy}"
     )
 
 

@@ -6,12 +6,12 @@ What another library wrote has neither, and is read all the same.
 from __future__ import annotations
 
 import errno
-import json
 import math
 import os
 import re
 import struct
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from io import BufferedReader
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,8 @@ import numpy.typing as npt
 from safetensors import SafetensorError, TensorSpec, serialize_file
 
 from purdist import graphs
-from purdist.errors import CorruptFileError, printable
+from purdist.errors import CorruptFileError, PurdistError, printable
+from purdist.parsing import parsed
 from purdist.sources.misplaced import no_safetensors
 from purdist.storing import checksum
 
@@ -55,6 +56,9 @@ _WRITTEN = re.compile(r"\d+ [0-9a-f]{8}")
 
 _NOW = 1
 """The version of what is written."""
+
+_LARGEST = 1 << 63
+"""No size is as large: so a product of them takes no time."""
 
 _BEGINNING = 16
 """How many bytes tell what another kind of file is."""
@@ -110,15 +114,20 @@ class WeightFile:
             CorruptFileError: It is cut off, damaged, of another kind or of a later format.
         """
         size = os.fstat(file.fileno()).st_size
-        beginning = file.read(_BEGINNING)
+        with _read(path):
+            beginning = file.read(_BEGINNING)
         try:
             length = _header_length(beginning, size)
-            file.seek(_LENGTH.size)
-            entries = _mapping(json.loads(file.read(length)))
+            with _read(path):
+                file.seek(_LENGTH.size)
+                header = file.read(length)
+            entries = _mapping(parsed(header))
             metadata = _mapping(entries.pop("__metadata__", {}))
             ends = {name: _end(entry) for name, entry in entries.items()}
             _check_ends(ends, size - _LENGTH.size - length)
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
+        except PurdistError:
+            raise
+        except (ValueError, KeyError, TypeError) as error:
             said = str(error) if type(error) is ValueError else "a header that says nothing"
             raise no_safetensors(path, beginning, said) from None
         kinds = {name: _kind(entries[name]) for name in sorted(entries)}
@@ -135,13 +144,27 @@ class WeightFile:
         for name, (shape, dtype) in self.kinds.items():
             kind = np.dtype(graphs.array_dtype(dtype))
             content = np.empty(math.prod(shape) * kind.itemsize, np.uint8)
-            self._file.seek(self._begins[name])
-            if self._file.readinto(content.data) != content.size:
+            with _read(self._path):
+                self._file.seek(self._begins[name])
+                count = self._file.readinto(content.data)
+            if count != content.size:
                 raise no_safetensors(self._path, b"", "one that ends while it is read")
             found = checksum(content.data, found)
             yield name, content.view(kind).reshape(shape)
         if self._checksum is not None and self._checksum != (found or checksum(b"")):
             raise no_safetensors(self._path, b"", "weights that their checksum is not of")
+
+
+@contextmanager
+def _read(path: Path) -> Iterator[None]:
+    """Tells what the system cannot read meanwhile."""
+    try:
+        yield
+    except OSError as error:
+        raise CorruptFileError(
+            f"Expected weights that can be read in {str(path)!r}, got: {error.strerror}.",
+            "Give another file, or look after the disk that it is on.",
+        ) from error
 
 
 def _bytes(array: npt.NDArray[Any]) -> memoryview:
@@ -171,7 +194,9 @@ def _end(entry: Any) -> tuple[int, int]:
     shape, dtype = entry["shape"], entry["dtype"]
     if not isinstance(shape, list) or not isinstance(dtype, str):
         raise TypeError
-    if not all(type(number) is int and number >= 0 for number in (*shape, begin, end)):
+    if len(shape) > graphs.LARGEST_RANK:
+        raise ValueError(f"a weight of {len(shape)} axes, where {graphs.LARGEST_RANK} are the most")
+    if not all(type(size) is int and 0 <= size < _LARGEST for size in (*shape, begin, end)):
         raise TypeError
     if dtype in DTYPES:
         needed = math.prod(shape) * np.dtype(graphs.array_dtype(DTYPES[dtype])).itemsize

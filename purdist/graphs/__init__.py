@@ -143,7 +143,7 @@ from purdist.graphs.running.files import (
     save_inference,
 )
 from purdist.graphs.running.modes import Mode, Modes
-from purdist.graphs.running.opening import LARGEST_GRAPH, OpenFile, changed, corrupt
+from purdist.graphs.running.opening import LARGEST_GRAPH, LARGEST_RANK, OpenFile, changed, corrupt
 from purdist.graphs.running.otherwise import (
     note_in_file,
     note_otherwise,
@@ -184,6 +184,7 @@ from purdist.graphs.statements import (
 
 __all__ = [
     "LARGEST_GRAPH",
+    "LARGEST_RANK",
     "Agreement",
     "Call",
     "Draft",

@@ -77,6 +77,15 @@ def tried(function: Callable[..., object], *args: object, seconds: float = 300.0
     return Outcome(None, f"its server ended: {said}", said)
 
 
+def _found_from_anywhere() -> list[str]:
+    """Where this process looks for modules, wherever that is looked up."""
+    found = []
+    for path in map(str, sys.path):
+        with contextlib.suppress(FileNotFoundError):  # of a working directory that is gone
+            found.append(os.path.abspath(path))  # noqa: PTH100 - '' is the working directory
+    return found
+
+
 def _surroundings() -> tuple[dict[str, str], str | None, dict[str, object]]:
     """Environment, folder and Paddle's flags, as they are now."""
     flags = core.globals()
@@ -115,7 +124,7 @@ class _Server:
         """A server that is loading Paddle."""
         ours, theirs = Pipe()
         with theirs:
-            code = _START.format(path=[*map(str, sys.path)], fd=theirs.fileno())
+            code = _START.format(path=_found_from_anywhere(), fd=theirs.fileno())
             executable = os.fsdecode(spawn.get_executable())
             process = subprocess.Popen(
                 [executable, "-W", "ignore", "-c", code],
@@ -123,6 +132,7 @@ class _Server:
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
                 pass_fds=[theirs.fileno()],
+                cwd=os.sep,  # the caller's may be gone, and Python does not start there
                 start_new_session=True,  # Ctrl-C is for the caller
             )
         return cls(process, ours)

@@ -156,8 +156,9 @@ def where_files_point(stem: Path, suffixes: Iterable[str]) -> Path:
         WriteError: The system does not let see where they point.
     """
     files = [(Path(f"{stem}{suffix}"), suffix) for suffix in suffixes]
-    if not any(file.is_symlink() for file, _ in files):
-        return stem
+    with telling(stem):
+        if not any(file.is_symlink() for file, _ in files):
+            return stem
     ends = {
         (str(where_it_points(file)), suffix)
         for file, suffix in files

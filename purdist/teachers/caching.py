@@ -185,8 +185,8 @@ def _check_data(block: Block, batch: _Batch, k: int, folder: Path) -> None:
 
 def _others(folder: Path, count: int) -> StaleCacheError:
     return StaleCacheError(
-        f"Expected the batches that the cache in {folder} was made from, got others ({count} until "
-        "they differed or ended).",
+        f"Expected the batches that the cache in {str(folder)!r} was made from, got others "
+        f"({count} until they differed or ended).",
         f"Give the same batches in the same order, or delete {str(folder)!r}, or choose another "
         "path.",
     )

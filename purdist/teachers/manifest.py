@@ -11,7 +11,7 @@ import attrs
 import numpy as np
 
 from purdist import graphs, manifests, scopes
-from purdist.errors import StaleCacheError
+from purdist.errors import StaleCacheError, printable
 from purdist.program import Program
 from purdist.teachers.reading import damaged, opened, unreadable
 
@@ -20,6 +20,9 @@ MANIFEST = "manifest.json"
 JOURNAL = "blocks.jsonl"
 _LIMIT = 1 << 16
 """How many bytes of a manifest of few names, or of a line of a journal, are read."""
+
+_SHOWN = 300
+"""How many characters of what a manifest says are told."""
 
 
 @attrs.frozen
@@ -139,8 +142,9 @@ class Manifest:
             found, expected = getattr(there, field), getattr(self, field)
             if found != expected:
                 raise StaleCacheError(
-                    f"Expected the cache in {folder} to be of this teacher, got one in which "
-                    f"{what} are others: {str(found)[:300]} there, {str(expected)[:300]} here.",
+                    f"Expected the cache in {str(folder)!r} to be of this teacher, got one in "
+                    f"which {what} are others: {printable(str(found), _SHOWN)} there, "
+                    f"{printable(str(expected), _SHOWN)} here.",
                     "Delete it, or choose another path.",
                 )
 
@@ -187,7 +191,7 @@ def journal(folder: Path) -> Iterator[bytes]:
 def _other_version(folder: Path, version: int) -> StaleCacheError:
     later = version > VERSION
     return StaleCacheError(
-        f"Expected a cache of format {VERSION} in {folder}, got one of "
+        f"Expected a cache of format {VERSION} in {str(folder)!r}, got one of "
         f"{'a later' if later else 'an earlier'} format.",
         f"{'Update purdist, or d' if later else 'D'}elete it and make it anew with cache_teacher.",
     )

@@ -4,23 +4,32 @@ from __future__ import annotations
 
 import io
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from purdist.errors import CorruptFileError, MissingFileError
+from purdist.errors import CorruptFileError, MissingFileError, PurdistError, printable
 from purdist.storing import open_regular
 
 
-def opened(path: Path) -> io.BufferedReader:
+@contextmanager
+def opened(path: Path) -> Iterator[io.BufferedReader]:
     """A regular file to read: what is none is not waited for.
 
     Raises:
-        CorruptFileError: It is none, or is not there.
+        CorruptFileError: It is none, is not there, or the system cannot read it.
     """
-    return open(descriptor(path), "rb")
+    with open(descriptor(path), "rb") as file:
+        try:
+            yield file
+        except PurdistError:
+            raise
+        except OSError as error:
+            raise damaged(path, error.strerror or "none") from error
 
 
 def descriptor(path: Path) -> int:
@@ -61,7 +70,7 @@ def read_into(number: int, array: npt.NDArray[Any], offset: int, path: Path) -> 
 def damaged(path: Path, found: str) -> CorruptFileError:
     """The error for a file of a cache."""
     return CorruptFileError(
-        f"Expected a file of a teacher cache in {str(path)!r}, got {found[:300]}.",
+        f"Expected a file of a teacher cache in {str(path)!r}, got {printable(found[:300], 300)}.",
         "Delete the cache and make it anew with cache_teacher.",
     )
 

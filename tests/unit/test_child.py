@@ -197,6 +197,22 @@ def test_an_interrupted_try_is_over() -> None:
     assert graphs.tried(divmod, 7, 2).value == (3, 1)
 
 
+def test_it_starts_where_the_working_directory_is_gone(tmp_path: Path) -> None:
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    printed = in_a_process(
+        f"""
+        import os
+        from purdist import graphs
+        os.chdir({str(gone)!r})
+        os.rmdir({str(gone)!r})
+        print(graphs.tried(divmod, 7, 2, seconds=60.0))
+        """,
+        PYTHONPATH=str(ROOT),
+    )
+    assert "value=(3, 1)" in printed
+
+
 def test_a_function_of_main_is_refused() -> None:
     code = """
         from purdist import graphs

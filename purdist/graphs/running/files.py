@@ -63,8 +63,8 @@ def save_inference(
         names.sort()  # which is how a reader knows them
         tensors = [scope.var(name).get_tensor() for name in names]
         # The flags: overwrite, as float16, to memory.
-        core.save_combine_func(tensors, names, f"{path}.pdiparams", True, False, False)  # noqa: FBT003
         weights = Path(f"{path}.pdiparams")
+        core.save_combine_func(tensors, names, _for_paddle(weights), True, False, False)  # noqa: FBT003
         try:
             with OpenFile.of(weights) as file:
                 check_weights(file, _kinds(program))
@@ -79,11 +79,27 @@ def write_program(program: paddle.static.Program, path: Path) -> None:
         WriteError: It did not get there whole.
     """
     # The flags: overwrite, readable, trainable.
-    core.serialize_pir_program(program, str(path), True, False, True)  # noqa: FBT003
+    core.serialize_pir_program(program, _for_paddle(path), True, False, True)  # noqa: FBT003
     try:
         json.loads(path.read_bytes())
     except (OSError, ValueError) as error:
         raise _short(path) from error
+
+
+def _for_paddle(path: Path) -> str:
+    """A path as Paddle takes it.
+
+    Raises:
+        WriteError: It takes none such.
+    """
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        raise WriteError(
+            f"Expected a path in UTF-8, which is all that Paddle takes, got {str(path)!r}.",
+            "Choose another path.",
+        ) from None
+    return str(path)
 
 
 def _kinds(program: paddle.static.Program) -> dict[str, Kind]:
@@ -149,7 +165,7 @@ def read_program(
 def read_own_program(path: Path) -> paddle.static.Program:
     """The program in a ``.json`` that we wrote ourselves."""
     program = paddle.static.Program()
-    core.deserialize_pir_program(str(path), program)
+    core.deserialize_pir_program(_for_paddle(path), program)
     return program
 
 

@@ -15,6 +15,7 @@ from paddle.base.proto import framework_pb2
 
 from purdist.errors import PurdistError, escaped, together
 from purdist.graphs.running.computing import allows, computes, unsafe
+from purdist.graphs.running.opening import LARGEST_RANK
 from purdist.graphs.running.structure import DEEPEST, check_name
 
 _AttrType = framework_pb2.AttrType
@@ -118,6 +119,8 @@ _TENSORS = {_VarType.DENSE_TENSOR: "dense_tensor", _VarType.DENSE_TENSOR_ARRAY: 
 
 def _check_type(variable: framework_pb2.VarDesc) -> None:
     kind = variable.type
+    if len(kind.dense_tensor.tensor.dims) > LARGEST_RANK:
+        raise ValueError(f"a tensor of more than {LARGEST_RANK} axes: {escaped(variable.name)}")
     field = _TENSORS.get(kind.type)
     if field is not None and not kind.HasField(field):
         raise ValueError(f"a tensor without a description: {escaped(variable.name)}")

@@ -15,6 +15,9 @@ from purdist.storing import open_regular
 LARGEST_GRAPH = 1 << 28
 """Bytes of a graph: a million ops, which Paddle takes hours to prepare."""
 
+LARGEST_RANK = 64
+"""How many axes a tensor may be said to have, which messages tell: Paddle's have nine."""
+
 
 @attrs.frozen(eq=False)
 class OpenFile:
@@ -56,11 +59,20 @@ class OpenFile:
             os.close(number)
 
     def read_at(self, start: int, count: int) -> bytes:
-        """``count`` bytes from ``start`` on, fewer where it ends: it may shrink meanwhile."""
+        """``count`` bytes from ``start`` on, fewer where it ends: it may shrink meanwhile.
+
+        Raises:
+            CorruptFileError: The system cannot read it.
+        """
         parts = []
         while count > 0:
-            os.lseek(self._number, start, os.SEEK_SET)
-            part = os.read(self._number, min(count, 1 << 30))
+            try:
+                os.lseek(self._number, start, os.SEEK_SET)
+                part = os.read(self._number, min(count, 1 << 30))
+            except OSError as error:
+                raise corrupt(
+                    self.path, "a file that can be read", error.strerror or "an error"
+                ) from error
             if not part:
                 break
             parts.append(part)
@@ -71,7 +83,7 @@ class OpenFile:
         """All that it holds, unless that is more than ``largest`` bytes.
 
         Raises:
-            CorruptFileError: It is more.
+            CorruptFileError: It is more, or the system cannot read it.
         """
         if self.size > largest:
             raise CorruptFileError(

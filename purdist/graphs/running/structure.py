@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Container, Iterator, Mapping, Sequence
-from typing import Any, NoReturn
+from typing import Any
 
 import attrs
 
 from purdist.errors import PurdistError, escaped, together
 from purdist.graphs.running.computing import allows, computes, unsafe
+from purdist.graphs.running.opening import LARGEST_RANK
 from purdist.graphs.running.signatures import LIST, check_attribute, check_values
+from purdist.parsing import parsed
 
 _DIALECTS = {"0": "builtin", "1": "pd_op", "2": "cf", "3": "custom_op"}
 """What a file calls the dialects by."""
@@ -22,7 +24,7 @@ _DIALECTS = {"0": "builtin", "1": "pd_op", "2": "cf", "3": "custom_op"}
 DEEPEST = 50
 """How many regions may lie in each other, and lists in attributes and types."""
 
-_LONGEST = 2000
+_LONGEST = 500
 """Of a name, which messages tell."""
 
 _REGIONS = {"pd_op.if": 2, "pd_op.while": 1}
@@ -40,13 +42,11 @@ def check_graph(content: bytes, allow_ops: Container[str]) -> bytes:
         UnsafeModelError: It has ops besides those that compute and ``allow_ops``.
     """
     try:
-        root = json.loads(content.decode(), object_pairs_hook=_mapping, parse_constant=_no_constant)
+        root = parsed(content)
         _Graph(allow_ops).check(root)
         return _flattened(root)
     except RecursionError:
         raise ValueError("JSON that is nested too deep") from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise ValueError(f"no JSON: {error}") from None
 
 
 def _flattened(root: dict[str, Any]) -> bytes:
@@ -88,17 +88,6 @@ def _fed(number: int, kind: object, attributes: list[Any], marks: list[Any]) -> 
 def _of_result(marks: list[Any], k: int) -> list[Any]:
     """What an op says of its results, of the ``k``-th alone."""
     return [{**m, "AT": {**m["AT"], "D": m["AT"]["D"][k : k + 1]}} for m in marks]
-
-
-def _mapping(pairs: Sequence[tuple[str, object]]) -> dict[str, object]:
-    found = dict(pairs)
-    if len(found) != len(pairs):  # which of the two would Paddle read?
-        raise ValueError("JSON with a key that is there twice")
-    return found
-
-
-def _no_constant(name: str) -> NoReturn:
-    raise ValueError(f"no JSON: it has {name}")
 
 
 def _taken(found: object, kind: type[Any], what: str) -> Any:
@@ -343,5 +332,8 @@ def _check_type(kind: object, where: str, depth: int) -> None:
         _check_type(dtype, where, depth + 1)
         if _is_empty(dtype):
             raise ValueError(f"{what} of no dtype")
-        for size in _taken(dims, list, what):
+        sizes = _taken(dims, list, what)
+        if len(sizes) > LARGEST_RANK:
+            raise ValueError(f"{what} of {len(sizes)} axes")
+        for size in sizes:
             _whole(size, what)

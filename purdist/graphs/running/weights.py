@@ -10,8 +10,9 @@ import numpy as np
 import numpy.typing as npt
 from paddle.base.proto import framework_pb2
 
+from purdist.errors import printable
 from purdist.graphs.dtypes import Kind, array_dtype
-from purdist.graphs.running.opening import OpenFile, changed, corrupt
+from purdist.graphs.running.opening import LARGEST_RANK, OpenFile, changed, corrupt
 from purdist.storing import checksum
 
 _ENTRY = struct.Struct("<IQIi")
@@ -100,7 +101,7 @@ def _entries(file: OpenFile, kinds: Mapping[str, Kind]) -> Iterator[tuple[str, i
 
 
 def _in_words(name: str, kind: Kind) -> str:
-    return f"the weight {name} {list(kind[0])} {kind[1]}"
+    return f"the weight {printable(name)} {list(kind[0])} {kind[1]}"
 
 
 _DESCRIPTION = 1 << 12
@@ -120,9 +121,10 @@ def _described(file: OpenFile, at: int) -> tuple[int, Kind | None]:
     if len(description) < length:
         return start, None
     try:
-        return start + length, kind_in(framework_pb2.VarType.TensorDesc.FromString(description))
+        kind = kind_in(framework_pb2.VarType.TensorDesc.FromString(description))
     except Exception:  # protobuf's own
         return start, None
+    return (start + length, kind) if len(kind[0]) <= LARGEST_RANK else (start, None)
 
 
 def kind_in(tensor: framework_pb2.VarType.TensorDesc) -> Kind:
