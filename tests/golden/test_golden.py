@@ -15,6 +15,7 @@ import purdist
 from tests import nets
 from tests.losses import ROWS
 from tests.nets import Array
+from tests.profiles import SLOW
 
 CASES: list[dict[str, Any]] = json.loads(
     (Path(__file__).parent / "losses.json").read_text(encoding="utf-8")
@@ -24,6 +25,9 @@ SPECS = {entry: make for row in ROWS for entry, make in row.golden.items()}
 """Which spec each entry is of."""
 
 TOLERANCE = {"float64": 1e-6, "float32": 1e-4}
+
+FORMS = [("float64", None), ("float32", 8), *([("float64", 8), ("float32", None)] if SLOW else [])]
+"""In which dtype, and of how many rows, if the graph is told."""
 
 
 def _arrays(case: Mapping[str, Any], side: str, dtype: str) -> dict[str, Array]:
@@ -93,8 +97,7 @@ def _measured(
     return step.loss, gradients, merged.variables["student_0"].shape
 
 
-@pytest.mark.parametrize("batch", [8, None], ids=["batch known", "batch unknown"])
-@pytest.mark.parametrize("dtype", ["float64", "float32"])
+@pytest.mark.parametrize(("dtype", "batch"), FORMS)
 @pytest.mark.parametrize(
     "case",
     [pytest.param(case, id=f"{case['loss']} {k}") for k, case in enumerate(CASES)],

@@ -31,6 +31,7 @@ from tests.golden import references as ref
 from tests.losses import ROWS
 from tests.losses.row import LABEL, LABELLED, SCORES, Equation, Given, Reference, of
 from tests.nets import Array
+from tests.profiles import SLOW
 
 CASES = {name: case for row in ROWS for name, case in row.equations.items()}
 
@@ -80,7 +81,9 @@ def _with(
 
 
 # That an unknown batch changes nothing, and a dtype no more than rounding, are laws of all losses.
-@pytest.mark.parametrize(("dtype", "unknown"), [("float64", (0,)), ("float32", ())])
+@pytest.mark.parametrize(
+    ("dtype", "unknown"), [("float64", (0,)), *([("float32", ())] if SLOW else [])]
+)
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
 def test_value_and_gradient_are_those_of_the_equations(
     case: Equation, dtype: str, unknown: tuple[int, ...]

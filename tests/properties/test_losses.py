@@ -25,6 +25,7 @@ from purdist import (
     apply,
 )
 from purdist.testing import Arrays, NetworkPair, evaluate_loss, feature_map_shapes
+from tests.profiles import examples
 from tests.properties.pairs import CLASSES, differing, pairs
 
 # --- FSP --------------------------------------------------------------------------------
@@ -102,7 +103,7 @@ def test_fsp_is_accepted_exactly_where_it_is_defined(maps: dict[str, Variable]) 
     assert is_accepted(FspLoss(*KEYS), maps) == fit
 
 
-@settings(max_examples=25)
+@settings(max_examples=examples(25))
 @given(
     st.tuples(*[st.integers(1, 4)] * 5),
     st.integers(0, 2**32 - 1),
@@ -158,7 +159,7 @@ def terms_of(pair: NetworkPair) -> list[LossSpec]:
 weights = st.floats(0.01, 100) | st.floats(-100, -0.01)
 
 
-@settings(max_examples=15)
+@settings(max_examples=examples(15))
 @given(st.data(), pairs, st.dictionaries(st.integers(0, 3), weights, min_size=1))
 def test_the_total_is_the_weighted_sum_in_any_order(
     data: st.DataObject, pair: NetworkPair, weights: dict[int, float]

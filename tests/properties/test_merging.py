@@ -9,12 +9,13 @@ from hypothesis import strategies as st
 
 from purdist import MapDirectionError, NameClashError, Program, Variable, merge
 from purdist.testing import Network, NetworkPair, unchanged
+from tests.profiles import examples
 from tests.properties.pairs import computed, differing, pairs, small
 
 prefixes = st.text("ab_./0", min_size=1, max_size=4)
 
 
-@settings(max_examples=12)
+@settings(max_examples=examples(12))
 @given(pairs, prefixes)
 def test_a_prefix_renames_one_to_one_and_keeps_shapes_and_dtypes(
     pair: NetworkPair, prefix: str
@@ -35,7 +36,7 @@ def test_a_prefix_renames_one_to_one_and_keeps_shapes_and_dtypes(
     assert merged.inputs == student.inputs
 
 
-@settings(max_examples=6)
+@settings(max_examples=examples(6))
 @given(small)
 def test_a_prefix_with_which_names_meet_is_refused(network: Network) -> None:
     program = network.program(name="teacher_image")
@@ -57,7 +58,7 @@ def with_inputs(network: Network, names: list[str], seed: int) -> Program:
     return whole
 
 
-@settings(max_examples=15)
+@settings(max_examples=examples(15))
 @given(st.data(), small)
 def test_a_reversed_map_is_refused_and_the_map_it_offers_is_taken(
     data: st.DataObject, network: Network
@@ -84,7 +85,7 @@ def test_a_reversed_map_is_refused_and_the_map_it_offers_is_taken(
     assert merged.inputs == student.inputs
 
 
-@settings(max_examples=12)
+@settings(max_examples=examples(12))
 @given(pairs)
 def test_merged_outputs_are_the_networks_own_to_the_bit(pair: NetworkPair) -> None:
     teacher, student = pair.programs()
@@ -100,7 +101,7 @@ def test_merged_outputs_are_the_networks_own_to_the_bit(pair: NetworkPair) -> No
     assert differing(together, {**expected, "teacher_photo": images}) == set()
 
 
-@settings(max_examples=8)
+@settings(max_examples=examples(8))
 @given(pairs, st.integers(1, 5))
 def test_running_again_gives_the_same_bits(pair: NetworkPair, count: int) -> None:
     merged = pair.merged()
@@ -114,7 +115,7 @@ def test_running_again_gives_the_same_bits(pair: NetworkPair, count: int) -> Non
     assert differing(once, again) == set()
 
 
-@settings(max_examples=8)
+@settings(max_examples=examples(8))
 @given(small, small, small)
 def test_two_teachers_may_be_merged_in_either_order(
     first: Network, second: Network, student: Network

@@ -19,6 +19,7 @@ from purdist import scopes
 from purdist.program import internals_of
 from tests import nets
 from tests.nets import moved, weights
+from tests.profiles import examples
 
 WIDTHS = st.integers(1, 5)
 Part = Callable[[int, int], nn.Layer]
@@ -78,7 +79,7 @@ def chosen(draw: st.DrawFn, program: purdist.Program) -> list[str]:
     return draw(st.lists(st.sampled_from(names), min_size=1, max_size=3, unique=True))
 
 
-@settings(max_examples=12)  # each traces a layer, which takes Paddle a tenth of a second
+@settings(max_examples=examples(12))  # each traces a layer, which takes Paddle a tenth of a second
 @given(program=programs(), data=st.data())
 def test_an_exported_program_comes_back(program: purdist.Program, data: st.DataObject) -> None:
     outputs = data.draw(chosen(program))
@@ -103,7 +104,7 @@ def test_an_exported_program_comes_back(program: purdist.Program, data: st.DataO
         np.testing.assert_array_equal(got[name], expected[name])
 
 
-@settings(max_examples=30)
+@settings(max_examples=examples(30))
 @given(
     sizes=st.lists(WIDTHS, min_size=2, max_size=4),
     dtype=st.sampled_from(["float32", "float64"]),

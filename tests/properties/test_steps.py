@@ -29,6 +29,7 @@ from purdist import (
     train,
 )
 from purdist.testing import Arrays, NetworkPair, unchanged
+from tests.profiles import examples
 from tests.properties.pairs import CLASSES, computed, differing, pairs
 
 
@@ -63,7 +64,7 @@ def weights(program: Program) -> Arrays:
     return program.run({}, program.weights)
 
 
-@settings(max_examples=8)
+@settings(max_examples=examples(8))
 @given(pairs, st.booleans())
 def test_every_step_leaves_what_it_is_handed_as_it_was(pair: NetworkPair, dynamic: bool) -> None:  # noqa: FBT001
     if dynamic:
@@ -103,7 +104,7 @@ def walk(pair: NetworkPair) -> None:
         list(train(training, fed))
 
 
-@settings(max_examples=6)
+@settings(max_examples=examples(6))
 @given(pairs)
 def test_a_step_that_refuses_leaves_what_it_is_handed_as_it_was(pair: NetworkPair) -> None:
     teacher, student = pair.programs()
@@ -122,7 +123,7 @@ def test_a_step_that_refuses_leaves_what_it_is_handed_as_it_was(pair: NetworkPai
         next(train(training, [{"image": feed["image"]}]))
 
 
-@settings(max_examples=10)
+@settings(max_examples=examples(10))
 @given(pairs, st.data())
 def test_pruning_changes_no_loss_and_no_weight(pair: NetworkPair, data: st.DataObject) -> None:
     merged = pair.merged()
@@ -146,7 +147,7 @@ def test_pruning_changes_no_loss_and_no_weight(pair: NetworkPair, data: st.DataO
     assert differing(pruned[1], weights(student_of(merged))) != set()  # it did train
 
 
-@settings(max_examples=10)
+@settings(max_examples=examples(10))
 @given(pairs, st.booleans())
 def test_the_student_taken_out_is_as_it_went_in(pair: NetworkPair, prune: bool) -> None:  # noqa: FBT001
     _, student = pair.programs()

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from purdist import KDLoss, L2Loss, apply, cache_teacher, cut, minimize, train
 from purdist.arrays import Feed
 from purdist.testing import NetworkPair
+from tests.profiles import examples
 from tests.properties.pairs import computed, differing, pairs
 
 
@@ -19,7 +20,7 @@ def sgd() -> paddle.optimizer.Optimizer:
     return paddle.optimizer.SGD(0.05)
 
 
-@settings(max_examples=12)
+@settings(max_examples=examples(12))
 @given(pairs)
 def test_all_ways_to_run_a_teacher_train_alike(pair: NetworkPair) -> None:
     distillation = apply(pair.merged(), [KDLoss(*pair.outputs), 0.1 * L2Loss(*pair.outputs)])
@@ -46,7 +47,7 @@ def test_all_ways_to_run_a_teacher_train_alike(pair: NetworkPair) -> None:
         )
 
 
-@settings(max_examples=12)
+@settings(max_examples=examples(12))
 @given(pairs)
 def test_both_halves_of_a_cut_are_the_whole(pair: NetworkPair) -> None:
     whole = pair.student.program(seed=2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import pickle
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +19,7 @@ from tests.nets import Forward, images, numbers, program, untouched
 IMAGES = numbers(7, 40, 1, 4, 4)
 
 
+@functools.cache
 def distilled(*, seed: int = 1) -> purdist.Distillation:
     teacher = program(images("y", channels=5), seed=seed)
     merged = purdist.merge(teacher, program(images()), {"y": "x"})

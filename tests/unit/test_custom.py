@@ -24,6 +24,7 @@ Loss = Callable[..., paddle.Tensor]
 SHARES = np.array([0.5, 2.0, 1.0], "float32")
 
 
+@functools.cache
 def network(*, batch: int | None = None) -> purdist.Program:
     return nets.program(nets.linear("x", (6, 3), batch=batch, out="s"), seed=1)
 
@@ -495,15 +496,15 @@ def reduced_or_none(s: Any, y: Any) -> Any:
     return (losses * counts).sum() / counts.sum()
 
 
-@pytest.mark.parametrize("function", ["looped", "looped_in_float64"])
-def test_a_loop_from_a_number_on_has_the_dtype_of_the_network(function: str) -> None:
+def test_a_loop_from_a_number_on_has_the_dtype_of_the_network() -> None:
     """In a process of its own: Paddle's gradient of a loop has ended one after many tests."""
     nets.in_a_process(
-        f"""
+        """
         import paddle
         from tests.unit import test_custom
         paddle.enable_static()
-        test_custom.trains_by_a_loop(test_custom.{function})
+        test_custom.trains_by_a_loop(test_custom.looped)
+        test_custom.trains_by_a_loop(test_custom.looped_in_float64)
         """
     )
 

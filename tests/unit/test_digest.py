@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, cast
@@ -42,10 +43,12 @@ class AnswerLoss(PairLoss):
         return loss
 
 
+@functools.cache
 def merged() -> purdist.Program:
     return purdist.merge(program(linear("y"), seed=1), program(linear()), {"y": "x"})
 
 
+@functools.cache
 def distilled(*specs: LossSpec) -> purdist.Distillation:
     return purdist.apply(merged(), specs)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import pickle
 import re
@@ -25,6 +26,7 @@ def sgd() -> paddle.optimizer.Optimizer:
     return paddle.optimizer.SGD(0.1)
 
 
+@functools.cache
 def distilled() -> purdist.Distillation:
     """Two teachers, the name of one the beginning of the other's."""
     one = purdist.merge(

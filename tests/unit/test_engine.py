@@ -18,6 +18,7 @@ from purdist.teachers.cut import cut_out
 from tests import engines
 from tests.engines import CASES, PLAIN, network
 from tests.nets import in_a_process, numbers
+from tests.profiles import SLOW
 
 
 def distilled(make: Callable[[], paddle.nn.Layer], shape: tuple[int, ...]) -> purdist.Distillation:
@@ -148,7 +149,7 @@ PROBE = """
         thread.join()
     warnings.simplefilter("ignore")
     found, elsewhere = probe(), []
-    for case in ("convolutions", "RMSNorm", "YOLO", "NHWC", "NDHWC"):
+    for case in SOME_CASES:
         make, shape, _ = engines.CASES[case]
         pair, feed = distilled(make, shape), r.standard_normal((3, *shape)).astype("float32")
         runs(pair, feed)
@@ -173,5 +174,8 @@ PROBE = """
 
 
 def test_nothing_that_runs_changes_the_numbers_of_what_runs_after_it() -> None:
-    words = in_a_process(PROBE).split()
-    assert (words.count("refused"), words[-1]) == (5, "equal")
+    cases = (
+        ("convolutions", "RMSNorm", "YOLO", "NHWC", "NDHWC") if SLOW else ("convolutions", "NHWC")
+    )
+    words = in_a_process(PROBE.replace("SOME_CASES", repr(cases))).split()
+    assert (words.count("refused"), words[-1]) == (len(cases), "equal")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import inspect
 import json
 import textwrap
@@ -69,6 +70,7 @@ EXAMPLES = [example for file in sorted(PACKAGE.rglob("*.py")) for example in in_
 # --- what an example finds there --------------------------------------------------------------
 
 
+@functools.cache
 def network(feed: str, seed: int) -> purdist.Program:
     def forward() -> dict[str, paddle.Tensor]:
         hidden = paddle.tanh(nets.dense(paddle.static.data(feed, [None, 6]), 6, 5))
@@ -77,10 +79,12 @@ def network(feed: str, seed: int) -> purdist.Program:
     return nets.program(forward, seed=seed)
 
 
+@functools.cache
 def merged() -> purdist.Program:
     return purdist.merge(network("y", 1), network("x", 0), {"y": "x"})
 
 
+@functools.cache
 def distillation() -> purdist.Distillation:
     return purdist.apply(merged(), [purdist.KDLoss("teacher_logits", "logits")])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -50,6 +51,7 @@ def folding(feed: str = "x") -> nets.Forward:
     return forward
 
 
+@functools.cache
 def distilled() -> purdist.Distillation:
     teacher, student = nets.program(folding("y"), seed=1), nets.program(folding())
     merged = purdist.merge(teacher, student, {"y": "x"})

@@ -18,6 +18,7 @@ import purdist
 from purdist import graphs
 from purdist.sources.weights import held_by
 from tests.nets import Array, numbers, old_form
+from tests.profiles import SLOW
 
 Make = Callable[[], nn.Layer]
 
@@ -288,7 +289,7 @@ def same(got: Mapping[str, Any], expected: Mapping[str, Any], where: str) -> Non
 
 @pytest.mark.usefixtures("dynamic")
 @pytest.mark.filterwarnings("ignore")  # Paddle's own, of how it saves and what it tracks
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", CASES if SLOW else list(CASES)[::2])
 def test_a_file_infers_and_trains_as_the_layer_that_was_written(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

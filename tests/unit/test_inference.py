@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import threading
 import time
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ from purdist.training.values import session_of
 from tests.nets import Array, images, linear, numbers, program, untouched
 
 
+@functools.cache
 def distilled(*, teacher_reads: str = "x") -> purdist.Distillation:
     merged = purdist.merge(
         program(images("y", channels=5), seed=1), program(images()), {"y": teacher_reads}
