@@ -15,10 +15,12 @@ def hold(holds: bool, text: str) -> None:  # noqa: FBT001 - the condition of an 
         raise AssertionError(text)
 
 
-def hold_close(what: str, got: npt.NDArray[Any], expected: npt.NDArray[Any]) -> None:
-    """Equal to what float32 keeps of the largest number in the array."""
-    scale = float(np.abs(expected).max(initial=0.0))
-    np.testing.assert_allclose(got, expected, rtol=1e-4, atol=1e-5 * scale + 1e-8, err_msg=what)
+def hold_close(
+    what: str, got: npt.NDArray[Any], expected: npt.NDArray[Any], *, least: float = 1e-8
+) -> None:
+    """Equal to what float32 keeps of the largest number in the array, or up to ``least``."""
+    atol = 1e-5 * float(np.abs(expected).max(initial=0.0)) + max(least, 1e-8)
+    np.testing.assert_allclose(got, expected, rtol=1e-4, atol=atol, err_msg=what)
 
 
 def hold_same(
