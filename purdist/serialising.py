@@ -56,7 +56,7 @@ def losses_to_data(specs: Iterable[LossSpec]) -> list[dict[str, Any]]:
 
 
 def losses_from_data(
-    data: Sequence[Annotated[Mapping[str, Any], CHECKED_INSIDE]],
+    data: Sequence[Annotated[Mapping[str, object], CHECKED_INSIDE]],
     *,
     own: Iterable[type[LossSpec]] = (),
 ) -> tuple[LossSpec, ...]:

@@ -99,6 +99,9 @@ class CustomLoss(LossSpec):
         loss = CustomLoss(adapted, {"teacher": "teacher_hidden", "student": "hidden"})
         distillation = apply(merged, [loss])
 
+    A type checker knows nothing of a lambda's parameters here, and a strict pyright says so: a
+    ``def`` has their types.
+
     Two custom losses are equal if they hold the same function object.
 
     Attributes:

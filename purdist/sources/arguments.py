@@ -11,7 +11,7 @@ from paddle.static import InputSpec
 
 from purdist.errors import InvalidArgumentError
 
-Inputs: TypeAlias = Mapping[str, Any] | Sequence[Any]
+Inputs: TypeAlias = Mapping[str, object] | Sequence[object]
 """``InputSpec``s by feed name, or a sequence of named ones. Containers nest."""
 
 

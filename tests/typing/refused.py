@@ -61,10 +61,20 @@ def frozen(program: purdist.Program, training: purdist.Training, step: purdist.S
     step.loss = 0.0  # E: misc
     step.terms["l2_0"] = 0.0  # E: index
     step.weights["l2_0"] = 0.0  # E: index
-    print(training.step)  # E: attr-defined
-    print(program.variables["x"].spec)  # E: attr-defined
     L2Loss("t", "s").weight = 0.5  # E: misc
     NewInput("label").dtype = "int32"  # E: misc
+
+
+def inside(
+    distillation: purdist.Distillation, training: purdist.Training, variable: purdist.Variable
+) -> None:
+    """What a value is inside is not shown."""
+    print(distillation.schedules)  # E: attr-defined
+    print(training.step)  # E: attr-defined
+    print(training.learning_rate)  # E: attr-defined
+    print(variable.spec)  # E: attr-defined
+    print(variable.as_input("x"))  # E: attr-defined
+    purdist.Step(0, 1.0, {})  # E: call-arg
 
 
 def finished(program: purdist.Program) -> None:

@@ -5,19 +5,18 @@ from __future__ import annotations
 import ast
 import os
 import re
-import shutil
 import subprocess
 import sys
 import tarfile
 import tomllib
 import venv
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 import purdist
+from tests.installing import built, copied, unpacked
 from tests.nets import ROOT
 
 PACKAGE = Path(purdist.__file__).parent
@@ -27,23 +26,8 @@ ELSEWHERE = {"fcntl", "grp", "pwd", "resource", "termios"}
 
 @pytest.fixture(scope="module")
 def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The project as it is cloned: building leaves things beside it."""
-    copied = tmp_path_factory.mktemp("sources") / "purdist"
-    passed = shutil.ignore_patterns(
-        ".*cache*", ".git", ".venv", "__pycache__", "build", "*.egg-info"
-    )
-    shutil.copytree(ROOT, copied, ignore=passed)
-    return copied
-
-
-def built(sources: Path, kind: str, folder: Path) -> Path:
-    """What setuptools makes of it: an ``sdist``, or an ``editable`` wheel."""
-    code = f"from setuptools import build_meta; build_meta.build_{kind}({str(folder)!r})"
-    command = [sys.executable, "-W", "ignore", "-c", code]
-    done = subprocess.run(command, cwd=sources, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    (made,) = folder.iterdir()
-    return made
+    """The project as it is cloned."""
+    return copied(tmp_path_factory.mktemp("sources"))
 
 
 def test_the_sources_hold_what_the_tests_need(sources: Path, tmp_path: Path) -> None:
@@ -67,8 +51,7 @@ def editable(sources: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     python = folder / "env" / "bin" / "python"
     site = next((folder / "env" / "lib").glob("python*/site-packages"))
     (folder / "wheel").mkdir()
-    with zipfile.ZipFile(built(sources, "editable", folder / "wheel")) as wheel:
-        wheel.extractall(site)
+    unpacked(built(sources, "editable", folder / "wheel"), site)
     return python
 
 
