@@ -206,7 +206,7 @@ TAKES: Mapping[str, tuple[str, ...]] = {
     "Feed": ("mapping", "str keys", "pieces"),
     "Batches": ANY_LIST,
     "Inputs": ANY_LIST,
-    "Sequence[Annotated[Mapping[str, Any], CHECKED_INSIDE]]": (
+    "Sequence[Annotated[Mapping[str, object], CHECKED_INSIDE]]": (
         *TEXTS,
         *("list of int", "whole array", "pairs", "others", "array", "array of objects"),
     ),
@@ -224,7 +224,7 @@ TAKES: Mapping[str, tuple[str, ...]] = {
         "empty array",
     ),
     **dict.fromkeys(
-        ("graphs.Modes", "graphs.Graph", "Store", "Driver", "Progress", "Internals", "Manifest"), ()
+        ("graphs.Modes", "graphs.Graph", "Store", "Session", "Internals", "Manifest"), ()
     ),
     "object": ("anything",),
 }
