@@ -1,6 +1,6 @@
 """What each op reads, gives and is told, as Paddle's registry has it: its reader does not ask.
 
-`signatures.txt` has a line for each op of Paddle 3.3.1 that computes, made by `tests.registry`::
+`signatures.txt` has a line, made by `tests.registry`, for each op of Paddle 3.3.1 that computes:
 
     concat(x*, axis~) -> out
     dropout(x, seed_tensor?, p~) -> out, mask; is_test: bool, mode: str, seed: i32, fix_seed: bool
