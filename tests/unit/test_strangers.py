@@ -192,6 +192,31 @@ def test_a_model_with_any_byte_flipped_or_cut_ends_nothing(tmp_path: Path) -> No
     assert printed.splitlines()[-1] == "[]"
 
 
+def test_a_dtype_that_is_none_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "m"
+    damaging.save_old_loop(path)
+    file = Path(f"{path}.pdmodel")
+    whole = framework_pb2.ProgramDesc.FromString(file.read_bytes())
+    variables = [(b, k) for b, block in enumerate(whole.blocks) for k in range(len(block.vars))]
+    refused = 0
+    for b, k in variables:
+        damaged = framework_pb2.ProgramDesc.FromString(file.read_bytes())
+        kind = damaged.blocks[b].vars[k].type
+        if kind.HasField("dense_tensor") and kind.type == framework_pb2.VarType.DENSE_TENSOR:
+            kind.dense_tensor.tensor.data_type = framework_pb2.VarType.Type.Value("DENSE_TENSOR")
+            Path(f"{path}_.pdmodel").write_bytes(damaged.SerializeToString())
+            with pytest.raises(purdist.CorruptFileError, match="of a dtype that is none"):
+                purdist.from_exported(f"{path}_")
+            refused += 1
+    assert refused > 5
+    for op in (op for block in whole.blocks for op in block.ops):
+        for attribute in (a for a in op.attrs if a.name in ("dtype", "out_dtype") and not a.type):
+            attribute.i = framework_pb2.VarType.Type.Value("DENSE_TENSOR")
+    file.write_bytes(whole.SerializeToString())
+    with pytest.raises(purdist.CorruptFileError, match="dtype' that is none"):
+        purdist.from_exported(path)
+
+
 def test_a_graph_that_makes_no_sense_is_refused(tmp_path: Path) -> None:
     printed = in_a_process(
         f"""

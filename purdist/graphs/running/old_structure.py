@@ -117,13 +117,30 @@ def _names(block: framework_pb2.BlockDesc) -> frozenset[str]:
 _TENSORS = {_VarType.DENSE_TENSOR: "dense_tensor", _VarType.DENSE_TENSOR_ARRAY: "tensor_array"}
 
 
+_DTYPES = frozenset(
+    _VarType.Type.Value(name)
+    for name in (
+        *("BOOL", "UINT8", "INT8", "INT16", "INT32", "INT64", "UINT16", "UINT32", "UINT64"),
+        *("FP16", "BF16", "FP32", "FP64", "FP8_E4M3FN", "FP8_E5M2", "COMPLEX64", "COMPLEX128"),
+    )
+)
+"""Of tensors: others of these numbers are kinds of variables, at which Paddle ends the process."""
+
+_OF_DTYPES = ("dtype", "in_dtype", "out_dtype")
+"""Attributes that say one, as a number, -1 where the op chooses."""
+
+
 def _check_type(variable: framework_pb2.VarDesc) -> None:
     kind = variable.type
     if len(kind.dense_tensor.tensor.dims) > LARGEST_RANK:
         raise ValueError(f"a tensor of more than {LARGEST_RANK} axes: {escaped(variable.name)}")
     field = _TENSORS.get(kind.type)
-    if field is not None and not kind.HasField(field):
-        raise ValueError(f"a tensor without a description: {escaped(variable.name)}")
+    if field is not None:
+        if not kind.HasField(field):
+            raise ValueError(f"a tensor without a description: {escaped(variable.name)}")
+        dtype = getattr(kind, field).tensor.data_type
+        if dtype not in _DTYPES:
+            raise ValueError(f"a tensor of a dtype that is none: {escaped(variable.name)}")
     if (
         variable.persistable
         and kind.type == _VarType.DENSE_TENSOR
@@ -158,6 +175,8 @@ def _check_op(op: framework_pb2.OpDesc, where: str, known: Collection[str]) -> N
         field = _VALUES.get(_AttrType.Name(attribute.type))
         if field is not None and not attribute.HasField(field):
             raise ValueError(f"{escaped(attribute.name)} without a value ({where})")
+        if field == "i" and attribute.name in _OF_DTYPES and attribute.i not in {-1, *_DTYPES}:
+            raise ValueError(f"{escaped(attribute.name)} that is none ({where})")
 
 
 def _check_slots(
