@@ -217,7 +217,8 @@ def _numbers(
     asked = [*bounds, *([field.validator] if isinstance(field.validator, Number) else [])]
     low = max([-4.0, *(n.least for n in asked), *(n.above for n in asked)])
     high = min([low + 8.0, *(n.most for n in asked), *(n.below for n in asked)])
-    if 0 < low < _MODERATE < high:  # a temperature of a millionth leaves float32 few digits
+    positive = low > 0 or (low == 0 and not all(0 in n for n in asked))
+    if positive and low < _MODERATE < high:  # a millionth leaves float32 few digits
         low = _MODERATE
     whole = kind is int or any(n.whole for n in asked)
     drawn = st.integers(int(low), int(high)) if whole else st.floats(low, high)

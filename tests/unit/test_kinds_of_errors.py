@@ -266,6 +266,7 @@ def _provoked(folder: Path) -> Iterator[Callable[[], object]]:
 
     yield stale
     purdist.export(student, folder / "unsafe", ["logits"], check=False)
+    (folder / "unsafe.manifest").unlink()
     graph = folder / "unsafe.json"
     graph.write_text(graph.read_text().replace('"1.tanh"', '"1.print"'))
     yield lambda: purdist.from_exported(folder / "unsafe")

@@ -1,10 +1,7 @@
 """What each op reads, gives and is told, as Paddle's registry has it: its reader does not ask.
 
-`signatures.txt` has a line, made by `tests.registry`, for each op of Paddle 3.3.1 that computes:
-
-    concat(x*, axis~) -> out
-    dropout(x, seed_tensor?, p~) -> out, mask; is_test: bool, mode: str, seed: i32, fix_seed: bool
-
+`signatures.txt` has a line, made by `tests.registry`, for each op of Paddle 3.3.1 that computes,
+such as ``dropout(x, seed_tensor?, p~) -> out, mask; is_test: bool, mode: str, seed: i32``.
 ``*`` is a list of tensors, ``~`` one tensor or a list, ``?`` may be left out. An op that writes to
 what it reads, ``exp_``, has the line of the other, ``exp``, where they are the same.
 """
