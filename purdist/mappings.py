@@ -46,6 +46,9 @@ class FrozenMapping(Mapping[K, V], Generic[K, V]):
         """Both, in order."""
         return self._held.items()
 
+    def __reduce__(self) -> tuple[type[FrozenMapping[K, V]], tuple[dict[K, V]]]:
+        return FrozenMapping, (self._held,)  # which every protocol of pickle takes
+
     def __hash__(self) -> int:
         return hash(frozenset(self._held.items()))
 

@@ -54,7 +54,7 @@ def showing(unit: str, total: int | None) -> Iterator[Show]:
         total: How many there are, None if nobody knows.
     """
     file = sys.stderr
-    if file is None or file.closed:
+    if file is None or getattr(file, "closed", False):
         yield lambda *_: None
         return
     terminal = _can_be_drawn_on(file)
@@ -90,5 +90,5 @@ def _can_be_drawn_on(file: TextIO) -> bool:
     """Whether it is a terminal, and one that says how large it is."""
     try:
         return file.isatty() and all(os.get_terminal_size(file.fileno()))
-    except OSError:
+    except (OSError, ValueError, AttributeError):  # what stands in for a file may know no more
         return False

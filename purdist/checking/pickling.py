@@ -24,5 +24,5 @@ class OfThisProcess:
             f"Expected something that can be pickled or deeply copied, got a {kind}: its graphs "
             "and weights are memory of this process.",
             "Send what it is made of, and make it there: the layer for from_layer, or the path of "
-            "what export or save_weights has written; losses can be pickled.",
+            "what export or save_weights has written; losses can be pickled, save of lambdas.",
         )

@@ -133,6 +133,23 @@ def test_nothing_is_shown_without_an_output(
         show(1, str)
 
 
+def test_an_output_that_can_only_be_written_to_gets_lines(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Sink:
+        said = ""
+
+        def write(self, text: str) -> None:
+            self.said += text
+
+        def flush(self) -> None:
+            pass
+
+    sink = Sink()
+    monkeypatch.setattr(sys, "stderr", sink)
+    with progress.showing("step", 3) as show:
+        show(3, lambda: "loss=1")
+    assert "3/3" in sink.said
+
+
 def test_an_output_that_is_closed_meanwhile_is_no_error(monkeypatch: pytest.MonkeyPatch) -> None:
     class Broken(Output):
         def write(self, text: str) -> int:

@@ -546,7 +546,12 @@ def test_the_arrays_of_a_step_cannot_be_written() -> None:
     mine[0] = 5.0
     assert made.fetched["logits"][0] == 1.0
     for step in (taken, made):
-        for other in (step, copy.copy(step), copy.deepcopy(step), pickle.loads(pickle.dumps(step))):
+        for other in (
+            step,
+            copy.copy(step),
+            copy.deepcopy(step),
+            pickle.loads(pickle.dumps(step, 0)),
+        ):
             assert other.fetched["logits"].tobytes() == step.fetched["logits"].tobytes()
             with pytest.raises(ValueError, match="read-only"):
                 other.fetched["logits"][0] = 3.0
@@ -569,7 +574,7 @@ def test_mappings_that_values_hold_cannot_be_written_and_can_be_pickled_and_copi
         distillation.digests,
     ]
     for mapping in mappings:
-        copies = copy.copy(mapping), copy.deepcopy(mapping), pickle.loads(pickle.dumps(mapping))
+        copies = copy.copy(mapping), copy.deepcopy(mapping), pickle.loads(pickle.dumps(mapping, 0))
         for other in copies:
             assert other == mapping == dict(mapping)
             assert (list(other), len(other)) == (list(mapping), len(mapping))
