@@ -178,7 +178,7 @@ def test_a_cache_of_other_data_is_refused(tmp_path: Path) -> None:
     with pytest.raises(purdist.StaleCacheError) as caught:
         purdist.cache_teacher(distilled(), batches()[:2], path)
     assert str(caught.value) == (
-        f"Expected the batches that the cache in {path} was made from, got others (2 "
+        f"Expected the batches that the cache in {str(path)!r} was made from, got others (2 "
         "until they differed or ended).\n"
         f"Give the same batches in the same order, or delete {str(path)!r}, or choose another path."
     )

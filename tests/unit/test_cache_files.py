@@ -300,7 +300,7 @@ def test_a_cache_of_the_earlier_format_is_to_be_made_anew(path: Path) -> None:
     with pytest.raises(purdist.StaleCacheError) as caught:
         cached(path)
     assert str(caught.value) == (
-        f"Expected a cache of format 2 in {path}, got one of an earlier format.\n"
+        f"Expected a cache of format 2 in {str(path)!r}, got one of an earlier format.\n"
         "Delete it and make it anew with cache_teacher."
     )
 

@@ -257,8 +257,8 @@ def test_what_is_right_in_no_setting_is_warned_of(
     with pytest.warns(purdist.PurdistWarning) as caught:
         purdist.export(student, tmp_path / "s", ["logits"])
     assert str(caught[0].message) == (
-        f"Expected Paddle Inference to compute {tmp_path / 's'} as the student does, got, as its "
-        "Config is by default: ended by SIGSEGV.\n"
+        f"Expected Paddle Inference to compute {str(tmp_path / 's')!r} as the student does, got, "
+        "as its Config is by default: ended by SIGSEGV.\n"
         "No setting is known that helps: run it with paddle.static.load_inference_model and an "
         "Executor."
     )

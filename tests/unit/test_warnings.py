@@ -97,8 +97,8 @@ def test_of_an_export(tmp_path: Path) -> None:
     with warned_here() as caught:
         purdist.export(student, tmp_path / "s", ["output"])  # warns
     assert str(caught[-1].message) == (
-        f"Expected Paddle Inference to compute {tmp_path / 's'} as the student does, got, as its "
-        f"Config is by default: {SEEN}.\n"
+        f"Expected Paddle Inference to compute {str(tmp_path / 's')!r} as the student does, got, "
+        f"as its Config is by default: {SEEN}.\n"
         "Before paddle.inference.create_predictor(config), write config.disable_mkldnn()"
     )
 
