@@ -240,7 +240,7 @@ def _faults(error: Exception, path: str) -> Iterator[PurdistError]:
         for fault in error.faults or (error,):
             yield fault.reworded(f"{path}: {fault.problem}", fault.remedy)
     elif isinstance(error, ForbiddenExtraKeysError):
-        known = [field.alias for field in attrs.fields(error.cl)]
+        known = [field.name for field in attrs.fields(error.cl)]
         for name in sorted(map(str, error.extra_fields)):
             yield InvalidArgumentError(
                 f"{path}.{printable(name)}: Expected a field of {error.cl.__name__}, one of "

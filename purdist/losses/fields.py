@@ -194,15 +194,15 @@ def _entries(kind: object, value: tuple[object, ...]) -> Iterator[tuple[object, 
 def mapped(
     loss: object, declared: Mapping[str, Any], rename: Callable[[str], str | NewInput]
 ) -> dict[str, Any]:
-    """The fields of a loss that hold variables, each over the variables that ``rename`` gives.
+    """What makes a loss anew whose variables are those that ``rename`` gives, by argument.
 
     Raises:
         InvalidArgumentError: It gives something else.
     """
     return {
-        name: _mapped(kind, getattr(loss, name), rename)
-        for name, kind in declared.items()
-        if _is_read(kind)
+        field.alias or field.name: _mapped(declared[field.name], getattr(loss, field.name), rename)
+        for field in attrs.fields(type(loss))  # type: ignore[arg-type]  # an attrs class
+        if field.init and _is_read(declared[field.name])
     }
 
 

@@ -31,9 +31,9 @@ class Schedule(ABC):
         falling = Schedule.piecewise({0: warm, 2000: Schedule.cosine(0.9, 0.0, 8000)})
         loss = falling * KDLoss("teacher_logits", "logits")
 
-    A schedule is evaluated in Python, outside the graph. What is the same at every step is equal,
-    and prints alike: products in any order, ``Schedule.linear(1, 1, 10)`` and
-    ``Schedule.constant(1)``.
+    A schedule is evaluated in Python, outside the graph. What is composed alike is equal, and
+    prints alike: products in any order, numbers in them multiplied, pieces inside pieces; and what
+    stays at one number is ``Schedule.constant``.
 
     Raises:
         InvalidArgumentError: It is multiplied by what is neither a number nor a schedule.

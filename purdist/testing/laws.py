@@ -52,7 +52,8 @@ def order_of_batch_is_free(
     """A new order of the batch is one of the gradients, and leaves the value.
 
     Two orders are tried, of which all others are made: the first two rows change places,
-    and each row moves up by one.
+    and each row moves up by one. No law of a `CorrelationCongruenceLoss`, or of another that
+    compares neighbours in the batch.
     """
     evaluator = Evaluator(spec, teacher or {}, student, inputs or {})
     arrays = {**(teacher or {}), **student, **(inputs or {})}
@@ -120,7 +121,7 @@ LOSS_LAWS: tuple[LossLaw, ...] = (
     float32_agrees_with_float64,
     batch_may_be_unknown,
 )
-"""What every loss obeys. Their arrays have the batch on axis 0."""
+"""What every loss obeys, save what each of them says. Their arrays have the batch on axis 0."""
 
 
 def _in_order(order: Sequence[int], arrays: Arrays) -> Arrays:

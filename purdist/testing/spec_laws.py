@@ -54,7 +54,11 @@ def survives_pickle_and_copies(spec: LossSpec) -> None:
 
 
 def told_apart_by_every_field(spec: LossSpec) -> None:
-    """Another weight, name or variable is another loss, and the same again is the same."""
+    """Another weight, name or variable is another loss, and each field of its own counts."""
+    kind = type(spec)
+    hold("__eq__" in vars(kind), f"Expected {kind.__name__} to compare its own fields.")
+    left = [field.name for field in attrs.fields(kind) if not field.eq]
+    hold(not left, f"Expected all fields of {kind.__name__} to count, got {left} left out.")
     for other in (
         2 * spec if _number(spec) else attrs.evolve(spec, weight=1.0),
         attrs.evolve(spec, name=f"{spec.name}_"),

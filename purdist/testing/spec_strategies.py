@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterator, Mapping
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Annotated, Any, Literal, TypedDict, TypeVar, get_args, get_origin, overload
 
 import attrs
@@ -36,6 +36,11 @@ class Given(TypedDict):
 
 def schedules() -> st.SearchStrategy[Schedule]:
     """Schedules of every kind, composed. They shrink towards constants."""
+    return _schedules()
+
+
+@cache  # to make and to check one takes longer than to draw from it
+def _schedules() -> st.SearchStrategy[Schedule]:
     numbers = st.floats(-4, 4)
     steps = st.integers(1, 50)
     single = st.one_of(
@@ -139,7 +144,7 @@ def _of_kind(draw: st.DrawFn, kind: type[LossSpec]) -> LossSpec:
         drawn = _values(hint, field)
         if drawn is not None:
             values[field.alias or field.name] = _named(draw(drawn), numbered)
-    weight = draw(st.just(1.0) | st.floats(0.0, 4.0) | schedules())
+    weight = draw(st.just(1.0) | st.floats(0.0, 4.0) | _schedules())
     try:
         spec = kind(**values, weight=weight)
     except InvalidArgumentError:  # options that do not go together

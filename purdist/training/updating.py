@@ -43,7 +43,8 @@ def make_step(
         if not gradients:
             raise InvalidArgumentError(
                 f"Expected {loss!r} to depend on a trainable parameter, got none.",
-                "Name a student variable that is computed from the student's parameters.",
+                "Name a student variable that is computed from the student's parameters, in a loss "
+                "whose weight is not 0.",
             )
         scopes.initialise(program.scope, startup, program.place)
         rate = None if graphs.scheduler_of(optimizer) is None else step.program.lr_name

@@ -34,6 +34,9 @@ from purdist.testing import (
     PROGRAM_LAWS,
     SPEC_LAWS,
     BatchNorm,
+    Branch,
+    Conv,
+    Linear,
     LossLaw,
     Merge,
     Network,
@@ -49,6 +52,8 @@ from purdist.testing import (
     printed_as_the_call_that_makes_it,
     schedules,
     specs,
+    told_apart_by_every_field,
+    trained_twice_it_is_the_same,
 )
 from tests.properties.pairs import pairs, small
 
@@ -127,7 +132,7 @@ def test_what_cannot_be_drawn_says_what_to_do() -> None:
 
 
 def test_everything_that_a_network_holds_is_drawn() -> None:
-    network = Network((2, 3, 3), (purdist.testing.Conv(3), BatchNorm(), purdist.testing.Linear(4)))
+    network = Network((2, 3, 3), (Conv(3), BatchNorm(), Linear(4)))
     seen: dict[str, set[bytes]] = {}
     for seed in range(5):
         program = network.program(seed=seed)
@@ -144,6 +149,13 @@ def test_everything_that_a_network_holds_is_drawn() -> None:
 @given(pairs)
 def test_every_law_of_programs_holds(law: ProgramLaw, pair: NetworkPair) -> None:
     law(*pair.programs(), pair.data_name_map)
+
+
+def test_a_training_that_diverges_is_the_same_twice() -> None:
+    wide = Branch("add", (Conv(2, 1), Conv(2, 3), Conv(2, 3)))
+    teacher = Network((3, 2, 4), (Linear(2),))
+    pair = NetworkPair(teacher, Network((3, 2, 4), (wide, wide, Linear(2))))
+    trained_twice_it_is_the_same(*pair.programs(), pair.data_name_map)
 
 
 # --- planted faults -----------------------------------------------------------------------
@@ -289,12 +301,25 @@ def of_values(law: SpecLaw, kind: type[LossSpec]) -> Held:
     return held
 
 
+@attrs.frozen
+class Uncounted(PairLoss):
+    """A loss of which one field does not count."""
+
+    kind: ClassVar[str] = "uncounted"
+
+    power: float = attrs.field(default=1.0, kw_only=True, eq=False)
+
+    def build(self, values: Mapping[str, paddle.Tensor]) -> paddle.Tensor:
+        return values["student_var"].abs().mean() ** self.power
+
+
 FAULTS: Mapping[str, tuple[Held, str]] = {
     "resets statistics": (of_programs(both_compute_as_alone, resetting), "BatchNorm"),
     "swaps a map": (of_programs(both_compute_as_alone, swapping), "Network"),
     "shares an array": (of_programs(both_stay_as_they_were, sharing), "Linear"),
     "one row alone": (of_losses(order_of_batch_is_free, First), "First"),
     "no gradient": (of_losses(nothing_flows_to_teacher, Stopped), "Stopped"),
+    "a field that does not count": (of_values(told_apart_by_every_field, Uncounted), "Uncounted"),
     "a text that forgets": (of_values(printed_as_the_call_that_makes_it, Forgetful), "beta"),
 }
 

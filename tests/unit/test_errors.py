@@ -1007,7 +1007,8 @@ MINIMIZING: dict[str, Case] = {
         frozen,
         InvalidArgumentError,
         "Expected 'loss' to depend on a trainable parameter, got none.\n"
-        "Name a student variable that is computed from the student's parameters.",
+        "Name a student variable that is computed from the student's parameters, in a loss whose "
+        "weight is not 0.",
     ),
 }
 

@@ -291,3 +291,24 @@ def test_each_type_is_resolved_where_its_field_is_declared(tmp_path: Any) -> Non
     script = "import mine; print(*mine.MineLoss('a', 'b', 'c', 'd').variables)"
     printed = nets.in_a_process(f"import sys; sys.path.insert(0, {str(tmp_path)!r}); {script}")
     assert printed == "teacher_var student_var right seen\n"
+
+
+@attrs.frozen
+class Aliased(LossSpec):
+    """A loss whose fields are not called as what it is made with."""
+
+    kind: ClassVar[str] = "aliased"
+
+    _taught: TeacherVariable
+    var: StudentVariable = attrs.field(alias="student")
+
+    def build(self, values: Mapping[str, paddle.Tensor]) -> paddle.Tensor:
+        return (values["var"] - values["_taught"]).abs().mean()
+
+
+def test_fields_with_another_argument_move_and_are_told_by_their_names() -> None:
+    loss = Aliased("t", student="s")
+    assert loss.renamed({}) == loss
+    assert loss.renamed({"t": "u", "s": "v"}) == Aliased("u", student="v")
+    with pytest.raises(InvalidArgumentError, match=r"one of weight, name, _taught, var\."):
+        losses_from_data([{"kind": "aliased", "_taught": "t", "student": "s"}], own=[Aliased])
