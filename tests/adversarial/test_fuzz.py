@@ -20,7 +20,7 @@ def children() -> Iterator[Children]:
 
 
 @settings(
-    max_examples=2000 if SLOW else 6,
+    max_examples=2000 if SLOW else 3,
     derandomize=not SLOW,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
     deadline=None,

@@ -190,9 +190,20 @@ def test_the_caller_s_script_is_not_run_again_and_nothing_is_left(way: str, tmp_
 def test_an_interrupted_try_is_over() -> None:
     server = server_alive()
     graphs.tried(os.getpid)
-    threading.Timer(0.5, os.kill, [os.getpid(), signal.SIGINT]).start()
-    with pytest.raises(KeyboardInterrupt):
-        graphs.tried(time.sleep, 300)
+    over = threading.Event()
+
+    def interrupt() -> None:  # again where it came while Python collected, which ignores it
+        over.wait(0.5)
+        while not over.is_set():
+            os.kill(os.getpid(), signal.SIGINT)
+            over.wait(10)
+
+    threading.Thread(target=interrupt).start()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            graphs.tried(time.sleep, 300)
+    finally:
+        over.set()
     assert gone(server)
     assert graphs.tried(divmod, 7, 2).value == (3, 1)
 

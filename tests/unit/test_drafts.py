@@ -23,7 +23,7 @@ from purdist import storing
 from purdist.storing import draft_folders, drafts
 from tests.profiles import SLOW
 
-KILLS = 50 if SLOW else 10
+KILLS = 50 if SLOW else 5
 
 
 def save(path: Path, text: str) -> None:

@@ -52,7 +52,7 @@ def test_the_training_is_that_of_one_graph(case: str) -> None:
 
 def test_a_teacher_that_loops_is_computed_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     """Folding constants makes its loop endless in Paddle Inference, which is found out once."""
-    monkeypatch.setattr(engine, "_PATIENCE", 15.0)
+    monkeypatch.setattr(engine, "_PATIENCE", 8.0)
     distillation = distilled(engines.cells, (5, 6))
     output = distillation.program.variable("teacher_output").name
     assert distillation.digests == {"teacher_": (output,)}

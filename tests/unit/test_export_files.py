@@ -78,7 +78,7 @@ def test_the_manifest_says_what_the_files_are(stem: Path) -> None:
 def test_each_byte_that_is_flipped_or_cut_off_is_found(suffix: str, stem: Path) -> None:
     file = Path(f"{stem}{suffix}")
     whole = file.read_bytes()
-    for k in range(len(whole)) if SLOW else range(0, len(whole), 7):
+    for k in range(len(whole)) if SLOW else range(0, len(whole), 23):
         for damaged in (whole[:k] + bytes([whole[k] ^ (1 << k % 8)]) + whole[k + 1 :], whole[:k]):
             file.write_bytes(damaged)
             refused(stem)

@@ -234,7 +234,7 @@ def test_where_paddle_inference_computes_something_else_it_is_said_what_to_set(
 def test_a_loop_that_never_ends_in_paddle_inference_is_warned_of(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine, "_PATIENCE", 15.0)
+    monkeypatch.setattr(engine, "_PATIENCE", 8.0)
     student, path = engines.network(engines.cells, "x", (5, 6)), tmp_path / "student"
     with pytest.warns(purdist.PurdistWarning, match="it took too long") as caught:
         purdist.export(student, path, ["output"])
