@@ -55,7 +55,7 @@ def _read_only(numbers: Mapping[str, float]) -> Mapping[str, float]:
 
 def _own(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """``array`` if it cannot be written, a copy that cannot otherwise."""
-    if array.flags.writeable or array.base is not None:  # which may be written
+    if array.flags.writeable or not array.flags.owndata:  # what it looks at may be written
         array = array.copy()
         array.flags.writeable = False
     return array
