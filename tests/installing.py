@@ -22,7 +22,7 @@ def copied(folder: Path) -> Path:
 
 
 def built(sources: Path, kind: str, folder: Path) -> Path:
-    """What setuptools makes of it: an ``sdist``, a ``wheel``, or an ``editable`` one."""
+    """What setuptools makes of it: a ``wheel`` or an ``editable`` one."""
     code = f"from setuptools import build_meta; build_meta.build_{kind}({str(folder)!r})"
     command = [sys.executable, "-W", "ignore", "-c", code]
     done = subprocess.run(command, cwd=sources, capture_output=True, text=True, check=False)
