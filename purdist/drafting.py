@@ -24,7 +24,7 @@ from purdist.losses.spec import LossSpec
 from purdist.program import Program, internals_of
 from purdist.rehearsing import rehearsed
 from purdist.store import Store
-from purdist.variables import FLOATS, NewInput, describe_values, learns, left_of
+from purdist.variables import FLOATS, NewInput, describe_values, learns, left_of, name_of
 
 
 class ProgramDraft:
@@ -80,7 +80,7 @@ class ProgramDraft:
         """
         found: dict[str, str | None] = {}
         for key, wanted in spec.variables.items():
-            name = _name_of(wanted)
+            name = name_of(wanted)
             variable = self._source.variables.get(name)
             if variable and variable.owner == "teacher" and not self._source.takes_gradient(name):
                 found[key] = variable.network
@@ -95,7 +95,7 @@ class ProgramDraft:
         identities = [graphs.value_id(value) for _, value in digests]
         gone: dict[str, paddle.Tensor] = {}
         for (digest, value), identity in zip(digests, identities, strict=True):
-            name = _name_of(spec.variables[digest.reads[0]])
+            name = name_of(spec.variables[digest.reads[0]])
             if digest.computed and digest.teacher is not None:
                 result = gone.get(identity, value)
                 self._refuse_unmet(f"{term}: Expected the digest {digest.key!r}", result)
@@ -226,10 +226,6 @@ class ProgramDraft:
         if new.name not in self._inputs:
             self._inputs[new.name] = paddle.static.data(new.name, list(new.shape), new.dtype)
         return self._inputs[new.name]
-
-
-def _name_of(wanted: str | NewInput) -> str:
-    return wanted if isinstance(wanted, str) else wanted.name
 
 
 def _number_in_scope(name: str, dtype: paddle.dtype | str, value: float) -> paddle.Tensor:

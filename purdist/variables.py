@@ -149,6 +149,11 @@ class NewInput:
     dtype: Dtype = "int64"
 
 
+def name_of(read: str | NewInput) -> str:
+    """The name of what a loss reads: a variable, or a new input."""
+    return read if isinstance(read, str) else read.name
+
+
 def describe_values(modes: graphs.Modes, *, owner: Owner = "student") -> dict[str, Variable]:
     """What is known of every named value of a network.
 

@@ -16,7 +16,7 @@ import attrs
 from purdist.checking import Called, shown
 from purdist.checking.fields import declaring, type_of
 from purdist.errors import InvalidArgumentError
-from purdist.variables import NewInput
+from purdist.variables import NewInput, name_of
 
 Part: TypeAlias = Literal["teacher", "student", "label", "mask"]
 """What a variable is to a loss."""
@@ -224,7 +224,7 @@ def renamed_variable(
     Raises:
         InvalidArgumentError: ``rename`` gives neither a name nor a new input, or raised.
     """
-    name = variable if isinstance(variable, str) else variable.name
+    name = name_of(variable)
     try:
         found: object = rename(name)
     except Exception as error:

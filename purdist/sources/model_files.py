@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -101,8 +102,9 @@ class ModelFiles:
 
             def opened(suffix: str) -> graphs.OpenFile | None:
                 file = Path(f"{stem}{suffix}")
-                there = file.is_symlink() or file.exists()
-                return stack.enter_context(graphs.OpenFile.of(file)) if there else None
+                if not os.path.lexists(file):
+                    return None
+                return stack.enter_context(graphs.OpenFile.of(file))
 
             with storing.undisturbed(stem.parent):
                 graph, is_old = opened(GRAPH), False

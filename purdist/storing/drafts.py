@@ -18,7 +18,7 @@ import shutil
 import stat
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from purdist.errors import PurdistError, WriteError
@@ -48,17 +48,26 @@ def folder_beside(target: Path) -> Iterator[Path]:
         WriteError: The system refuses to write, here or in what the folder is used for.
     """
     check_target(target)
-    with telling(target):
-        _tidy(target.parent)
-        draft, lock = new_draft(target.parent)
-        try:
-            files = draft / OPEN
-            files.mkdir()
-            yield files
-        finally:
-            if not (draft / COMMITTED).exists():  # which holds what could not be moved
-                shutil.rmtree(draft, ignore_errors=True)
-            os.close(lock)
+    with telling(target), _draft_in(target.parent) as files:
+        yield files
+
+
+@contextmanager
+def _draft_in(holder: Path) -> Iterator[Path]:
+    """The files of a new draft in ``holder``, which is gone afterwards, but for what is committed.
+
+    Those of processes that are gone are ended before.
+    """
+    _tidy(holder)
+    draft, lock = new_draft(holder)
+    try:
+        files = draft / OPEN
+        files.mkdir()
+        yield files
+    finally:
+        if not (draft / COMMITTED).exists():  # which holds what could not be moved
+            shutil.rmtree(draft, ignore_errors=True)
+        os.close(lock)
 
 
 @contextmanager
@@ -198,24 +207,18 @@ def scratch() -> Iterator[Path]:
     Raises:
         WriteError: There is no temporary folder that can be written to.
     """
-    try:
-        holder = Path(tempfile.gettempdir())
-        str(holder).encode()  # Paddle keeps paths in UTF-8
-        _tidy(holder)
-        draft, lock = new_draft(holder)
-        files = draft / OPEN
-        files.mkdir()
-    except (OSError, UnicodeEncodeError) as error:
-        said = error.strerror if isinstance(error, OSError) else "its name is not UTF-8"
-        raise WriteError(
-            f"Expected a temporary folder to write to, got: {said}.",
-            "Make room there, or let TMPDIR name another folder.",
-        ) from error
-    try:
+    with ExitStack() as stack:
+        try:
+            holder = Path(tempfile.gettempdir())
+            str(holder).encode()  # Paddle keeps paths in UTF-8
+            files = stack.enter_context(_draft_in(holder))
+        except (OSError, UnicodeEncodeError) as error:
+            said = error.strerror if isinstance(error, OSError) else "its name is not UTF-8"
+            raise WriteError(
+                f"Expected a temporary folder to write to, got: {said}.",
+                "Make room there, or let TMPDIR name another folder.",
+            ) from error
         yield files
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
-        os.close(lock)
 
 
 def _tidy(holder: Path) -> None:

@@ -159,11 +159,7 @@ def where_files_point(stem: Path, suffixes: Iterable[str]) -> Path:
     with telling(stem):
         if not any(file.is_symlink() for file, _ in files):
             return stem
-    ends = {
-        (str(where_it_points(file)), suffix)
-        for file, suffix in files
-        if file.is_symlink() or file.exists()
-    }
+    ends = {(str(where_it_points(file)), suffix) for file, suffix in files if os.path.lexists(file)}
     stems = {end.removesuffix(suffix) for end, suffix in ends if end.endswith(suffix)}
     if len(stems) == 1 and all(end.endswith(suffix) for end, suffix in ends):
         return Path(stems.pop())

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import islice
 from typing import Protocol
 
+import attrs
 import numpy as np
 import paddle
 
@@ -58,68 +59,79 @@ class ProgramLaw(Protocol):
     ) -> None: ...
 
 
-def both_compute_as_alone(
-    teacher: Program,
-    student: Program,
-    data_name_map: Mapping[str, str],
-    *,
-    merge: Merge = merging.merge,
-) -> None:
+@attrs.frozen(eq=False)
+class _Networks:
+    """What a law is held against: two networks, and what merges them."""
+
+    teacher: Program
+    student: Program
+    data_name_map: Mapping[str, str]
+    merge: Merge
+
+    def merged(self) -> Program:
+        """Both in one program."""
+        return self.merge(self.teacher, self.student, self.data_name_map)
+
+
+def _law(holds: Callable[[_Networks], None]) -> ProgramLaw:
+    """A law as it is called, under the name and the text of what holds it."""
+
+    def law(
+        teacher: Program,
+        student: Program,
+        data_name_map: Mapping[str, str],
+        *,
+        merge: Merge = merging.merge,
+    ) -> None:
+        holds(_Networks(teacher, student, data_name_map, merge))
+
+    law.__name__, law.__qualname__, law.__doc__ = holds.__name__, holds.__qualname__, holds.__doc__
+    return law
+
+
+@_law
+def both_compute_as_alone(of: _Networks) -> None:
     """In the merged program each network computes what it does alone, to the bit.
 
     So a teacher is fed what the map says, and weights and statistics are its own.
     """
-    merged = merge(teacher, student, data_name_map)
+    merged = of.merged()
     feed = batch_of(merged)
-    read = merged.run(feed, list(data_name_map.values()))
-    names = _computed(teacher)
-    alone = teacher.run({name: read[v] for name, v in data_name_map.items()}, names)
+    read = merged.run(feed, list(of.data_name_map.values()))
+    names = _computed(of.teacher)
+    alone = of.teacher.run({name: read[v] for name, v in of.data_name_map.items()}, names)
     found = merged.run(feed, [f"teacher_{name}" for name in names])
     hold_same("the teacher", {k.removeprefix("teacher_"): a for k, a in found.items()}, alone)
-    names = _computed(student)
-    hold_same("the student", merged.run(feed, names), student.run(feed, names))
+    names = _computed(of.student)
+    hold_same("the student", merged.run(feed, names), of.student.run(feed, names))
 
 
-def both_stay_as_they_were(
-    teacher: Program,
-    student: Program,
-    data_name_map: Mapping[str, str],
-    *,
-    merge: Merge = merging.merge,
-) -> None:
+@_law
+def both_stay_as_they_were(of: _Networks) -> None:
     """Merging, and training what was merged, changes neither network, nor anything of Paddle."""
-    with unchanged(teacher, student, data_name_map):
-        _trained(merge(teacher, student, data_name_map))
+    with unchanged(of.teacher, of.student, of.data_name_map):
+        _trained(of.merged())
 
 
-def the_student_comes_back(
-    teacher: Program,
-    student: Program,
-    data_name_map: Mapping[str, str],
-    *,
-    merge: Merge = merging.merge,
-) -> None:
+@_law
+def the_student_comes_back(of: _Networks) -> None:
     """`student_of` a merged program is the student: names, weights, and what it computes."""
-    found = student_of(merge(teacher, student, data_name_map))
+    found = student_of(of.merged())
     hold(
-        dict(found.variables) == dict(student.variables),
-        f"Expected the variables {sorted(student.variables)}, got {sorted(found.variables)}.",
+        dict(found.variables) == dict(of.student.variables),
+        f"Expected the variables {sorted(of.student.variables)}, got {sorted(found.variables)}.",
     )
-    hold_same("the student", _weights(found), _weights(student))
-    feed, names = batch_of(student), _computed(student)
-    hold_same("the student", found.run(feed, names), student.run(feed, names))
+    hold_same("the student", _weights(found), _weights(of.student))
+    feed, names = batch_of(of.student), _computed(of.student)
+    hold_same("the student", found.run(feed, names), of.student.run(feed, names))
 
 
-def a_prefix_is_a_name(
-    teacher: Program,
-    student: Program,
-    data_name_map: Mapping[str, str],
-    *,
-    merge: Merge = merging.merge,
-) -> None:
+@_law
+def a_prefix_is_a_name(of: _Networks) -> None:
     """Another prefix gives the teacher's variables other names, and nothing else."""
     ours, other = (
-        merge(teacher, student, data_name_map, name_prefix=prefix) for prefix in ("t_", "other.")
+        of.merge(of.teacher, of.student, of.data_name_map, name_prefix=prefix)
+        for prefix in ("t_", "other.")
     )
     renamed = {
         f"other.{name.removeprefix('t_')}" if v.owner == "teacher" else name
@@ -127,7 +139,7 @@ def a_prefix_is_a_name(
     }
     found = set(other.variables)
     hold(found == renamed, f"Expected the names {sorted(renamed)}, got {sorted(found)}.")
-    feed, names = batch_of(ours), _computed(teacher)
+    feed, names = batch_of(ours), _computed(of.teacher)
     one, two = (
         program.run(feed, [prefix + name for name in names])
         for program, prefix in ((ours, "t_"), (other, "other."))
@@ -135,15 +147,10 @@ def a_prefix_is_a_name(
     hold_same("the teacher", {f"t_{k.removeprefix('other.')}": a for k, a in two.items()}, one)
 
 
-def halves_are_the_whole(
-    teacher: Program,
-    student: Program,
-    data_name_map: Mapping[str, str],
-    *,
-    merge: Merge = merging.merge,
-) -> None:
+@_law
+def halves_are_the_whole(of: _Networks) -> None:
     """A network that is `cut`, its second half fed what its first computes, is the network."""
-    merged = merge(teacher, student, data_name_map)
+    merged = of.merged()
     names = _computed(merged)
     place, last = names[len(names) // 2], names[-1]
     if place == last:
@@ -156,29 +163,19 @@ def halves_are_the_whole(
     hold_same("both halves", got, merged.run(feed, [last]))
 
 
-def trained_twice_it_is_the_same(
-    teacher: Program,
-    student: Program,
-    data_name_map: Mapping[str, str],
-    *,
-    merge: Merge = merging.merge,
-) -> None:
+@_law
+def trained_twice_it_is_the_same(of: _Networks) -> None:
     """`minimize` twice of one distillation, one seed: the same losses and weights, to the bit."""
-    merged = merge(teacher, student, data_name_map)
+    merged = of.merged()
     one, two = (_trained(merged) for _ in range(2))
     if one and two:
         _hold_trained_alike(one, two)
 
 
-def pieces_are_the_whole(
-    teacher: Program,
-    student: Program,
-    data_name_map: Mapping[str, str],
-    *,
-    merge: Merge = merging.merge,
-) -> None:
+@_law
+def pieces_are_the_whole(of: _Networks) -> None:
     """Two calls of `train` that follow each other are one over all batches, to the bit."""
-    merged = merge(teacher, student, data_name_map)
+    merged = of.merged()
     whole = _trained(merged)
     pieces = _trained(merged, lambda batches: (list(islice(batches, 1)), list(batches)))
     if whole and pieces:

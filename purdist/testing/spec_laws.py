@@ -18,7 +18,7 @@ from purdist.losses.schedule import Schedule
 from purdist.losses.spec import LossSpec
 from purdist.serialising import losses_from_data, losses_to_data
 from purdist.testing.holding import hold
-from purdist.variables import NewInput
+from purdist.variables import NewInput, name_of
 
 
 class SpecLaw(Protocol):
@@ -104,7 +104,7 @@ def scaled_by_numbers(spec: LossSpec) -> None:
 
 
 def _names(spec: LossSpec) -> Sequence[str]:
-    return [v if isinstance(v, str) else v.name for v in spec.variables.values()]
+    return [name_of(read) for read in spec.variables.values()]
 
 
 def _number(spec: LossSpec) -> float:

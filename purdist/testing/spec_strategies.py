@@ -18,7 +18,7 @@ from purdist.losses import CATALOGUE
 from purdist.losses.fields import beside_none, field_types, part_of
 from purdist.losses.schedule import Schedule
 from purdist.losses.spec import LossSpec
-from purdist.variables import Dtype, NewInput, Variable
+from purdist.variables import Dtype, NewInput, Variable, name_of
 
 T = TypeVar("T", bound=LossSpec)
 
@@ -249,7 +249,7 @@ def _shapes(spec: LossSpec) -> _Shapes | None:
                 for key in spec.variables
             }
             if _allows(spec, found):
-                return {_name(spec.variables[key]): shape for key, shape in found.items()}
+                return {name_of(spec.variables[key]): shape for key, shape in found.items()}
     return None
 
 
@@ -260,7 +260,7 @@ def _allows(spec: LossSpec, shapes: _Shapes) -> bool:
         if isinstance(read, NewInput) and len(read.shape) != len(shape):
             return False
         dtype = read.dtype if isinstance(read, NewInput) else _dtype(spec, key)
-        variables[key] = Variable(_name(read), shape, dtype, "activation")
+        variables[key] = Variable(name_of(read), shape, dtype, "activation")
     try:
         spec.check(variables)
     except PurdistError:
@@ -272,10 +272,6 @@ def _dtype(spec: LossSpec, key: str) -> Dtype:
     return "int64" if spec.part(key) == "label" else "float32"
 
 
-def _name(read: str | NewInput) -> str:
-    return read if isinstance(read, str) else read.name
-
-
 def _given(spec: LossSpec, shapes: _Shapes, rows: int, seed: int) -> Given:
     random = np.random.RandomState(seed)
     teacher: dict[str, Array] = {}
@@ -283,7 +279,7 @@ def _given(spec: LossSpec, shapes: _Shapes, rows: int, seed: int) -> Given:
     inputs: dict[str, Array] = {}
     classes = min(shape[-1] for shape in shapes.values() if shape)
     for key, read in spec.variables.items():
-        name, part = _name(read), spec.part(key)
+        name, part = name_of(read), spec.part(key)
         shape = (rows, *shapes[name])
         if part in ("teacher", "student"):
             side = teacher if part == "teacher" else student

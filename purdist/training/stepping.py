@@ -10,14 +10,14 @@ import attrs
 from paddle.optimizer.lr import LRScheduler, ReduceOnPlateau
 
 from purdist import graphs, scopes
-from purdist.arrays import Array, Arrays, Batches, Feed
+from purdist.arrays import Arrays, Batches, Feed
 from purdist.checking import Names, Number
 from purdist.errors import InvalidArgumentError, RunError, some
 from purdist.feeding import FeedRules
 from purdist.program import internals_of
 from purdist.progress import showing
 from purdist.training.session import Session
-from purdist.training.values import Step, Training, session_of
+from purdist.training.values import Step, Training, sealed, session_of
 
 
 def train(
@@ -199,13 +199,8 @@ class _Stepper:
             {name: float(v) for name, v in zip(training.terms, others[:count], strict=True)},
             weights,
             rate,
-            dict(zip(self.fetch, map(_sealed, others[count:]), strict=True)),
+            sealed(dict(zip(self.fetch, others[count:], strict=True))),
         )
-
-
-def _sealed(array: Array) -> Array:
-    array.flags.writeable = False  # a `Step` copies what others could write
-    return array
 
 
 def _set_numbers(session: Session, weights: Mapping[str, float], rate: float) -> None:

@@ -61,7 +61,16 @@ def _own(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return array
 
 
+def sealed(arrays: Mapping[str, npt.NDArray[Any]]) -> FrozenMapping[str, npt.NDArray[Any]]:
+    """``arrays`` that nobody else holds, for a `Step` to keep without a copy."""
+    for array in arrays.values():
+        array.flags.writeable = False
+    return FrozenMapping(arrays)
+
+
 def _read_only_arrays(fetched: Mapping[str, npt.NDArray[Any]]) -> Mapping[str, npt.NDArray[Any]]:
+    if isinstance(fetched, FrozenMapping):  # of another step, or of `train`
+        return fetched
     return FrozenMapping({name: _own(array) for name, array in fetched.items()})
 
 
@@ -90,6 +99,6 @@ class Step:
     )
 
     def __reduce__(self) -> tuple[type[Step], tuple[object, ...]]:
-        # Arrays that are unpickled can be written.
-        values = (self.index, self.loss, self.terms, self.weights, self.learning_rate, self.fetched)
-        return Step, values
+        # Arrays that are unpickled can be written: those of a dict are taken for such.
+        told = (self.index, self.loss, self.terms, self.weights, self.learning_rate)
+        return Step, (*told, dict(self.fetched))

@@ -268,11 +268,7 @@ def unshared(pair: NetworkPair) -> tuple[Program, Program]:
 def of_programs(law: ProgramLaw, merge: Merge) -> Held:
     def held(data: st.DataObject) -> object:
         pair = data.draw(pairs)
-        try:
-            law(*unshared(pair), pair.data_name_map, merge=merge)
-        except AssertionError:
-            return pair
-        return None
+        return broken(pair, lambda: law(*unshared(pair), pair.data_name_map, merge=merge))
 
     return held
 
@@ -280,11 +276,8 @@ def of_programs(law: ProgramLaw, merge: Merge) -> Held:
 def of_losses(law: LossLaw, kind: type[LossSpec]) -> Held:
     def held(data: st.DataObject) -> object:
         spec = data.draw(specs(kind))
-        try:
-            law(spec, **data.draw(arrays_for(spec)))
-        except AssertionError:
-            return spec
-        return None
+        given = data.draw(arrays_for(spec))
+        return broken(spec, lambda: law(spec, **given))
 
     return held
 
@@ -292,13 +285,18 @@ def of_losses(law: LossLaw, kind: type[LossSpec]) -> Held:
 def of_values(law: SpecLaw, kind: type[LossSpec]) -> Held:
     def held(data: st.DataObject) -> object:
         spec = data.draw(specs(kind))
-        try:
-            law(spec)
-        except AssertionError:
-            return spec
-        return None
+        return broken(spec, lambda: law(spec))
 
     return held
+
+
+def broken(what: object, law: Callable[[], None]) -> object:
+    """``what`` was drawn, if it breaks the law."""
+    try:
+        law()
+    except AssertionError:
+        return what
+    return None
 
 
 @attrs.frozen
@@ -339,10 +337,10 @@ def test_a_planted_fault_is_found_and_shrunk(name: str) -> None:
     )
     @given(st.data())
     def holds(data: st.DataObject) -> None:
-        broken = held(data)
-        if broken is not None:
-            found.append(broken)
-        assert broken is None
+        breaking = held(data)
+        if breaking is not None:
+            found.append(breaking)
+        assert breaking is None
 
     with pytest.raises(AssertionError):
         holds()

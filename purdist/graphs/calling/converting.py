@@ -77,12 +77,23 @@ class _Cache(program_translator.FunctionCache):
         return converted
 
 
+class _NamedApart(_Cache):
+    """What Paddle has converted, with names of its own that are names of Python's."""
+
+    def _convert(self, func: Function) -> Function:
+        with unique_name.guard():
+            return super()._convert(func)
+
+
 @contextmanager
-def converting() -> Iterator[None]:
+def converting(cache: type[_Cache] = _Cache) -> Iterator[None]:
     """What Paddle converts inside, and the files that it writes for it, are gone afterwards.
 
     Its own files lie under the home folder, which need not be there nor be ours to write to. What
     is converted is kept no longer than its file: functions inside it are read from there.
+
+    Args:
+        cache: Keeps it meanwhile.
 
     Raises:
         WriteError: No temporary folder can be written to.
@@ -90,7 +101,7 @@ def converting() -> Iterator[None]:
     with (
         scratch() as folder,
         replaced(utils, {"get_temp_dir": lambda: str(folder), "DEL_TEMP_DIR": False}),
-        replaced(program_translator, {"_FUNCTION_CACHE": _Cache()}),
+        replaced(program_translator, {"_FUNCTION_CACHE": cache()}),
         replaced(convert_call_func, {"is_unsupported": _remembered()}),
     ):
         yield
@@ -126,11 +137,6 @@ def converted(function: Function) -> Iterator[Function | None]:
     decorator. Nothing is left of the conversion but what holds on to the function.
     """
 
-    class Cache(_Cache):
-        def _convert(self, function: Function) -> Function:
-            with unique_name.guard():  # what it names must be names of Python's
-                return super()._convert(function)
-
     def shape(value: Any) -> Any:
         return sizes_of(value) if isinstance(value, pir.Value) else value.shape
 
@@ -150,9 +156,8 @@ def converted(function: Function) -> Iterator[Function | None]:
     logger.disabled = True
     try:
         with (
-            converting(),
+            converting(_NamedApart),
             reading_sizes(shape),
-            replaced(program_translator, {"_FUNCTION_CACHE": Cache()}),
             replaced(paddle.static.nn, {"while_loop": while_loop}),
             replaced(convert_operators, {"to_static_variable": number}),
         ):

@@ -17,6 +17,7 @@ from purdist.errors import PurdistError, escaped, together
 from purdist.graphs.running.computing import allows, computes, unsafe
 from purdist.graphs.running.opening import LARGEST_RANK
 from purdist.graphs.running.structure import DEEPEST, check_name
+from purdist.graphs.running.weights import DTYPES
 
 _AttrType = framework_pb2.AttrType
 _VarType = framework_pb2.VarType
@@ -119,10 +120,7 @@ _TENSORS = {_VarType.DENSE_TENSOR: "dense_tensor", _VarType.DENSE_TENSOR_ARRAY: 
 
 _DTYPES = frozenset(
     _VarType.Type.Value(name)
-    for name in (
-        *("BOOL", "UINT8", "INT8", "INT16", "INT32", "INT64", "UINT16", "UINT32", "UINT64"),
-        *("FP16", "BF16", "FP32", "FP64", "FP8_E4M3FN", "FP8_E5M2", "COMPLEX64", "COMPLEX128"),
-    )
+    for name in (*DTYPES, "UINT16", "UINT32", "UINT64", "FP8_E4M3FN", "FP8_E5M2")
 )
 """Of tensors: others of these numbers are kinds of variables, at which Paddle ends the process."""
 
@@ -165,7 +163,7 @@ def _check_op(op: framework_pb2.OpDesc, where: str, known: Collection[str]) -> N
         for name in given.arguments:
             if name not in known and name != "@EMPTY@":
                 raise ValueError(f"a variable that nobody declared: {escaped(name)} ({where})")
-    proto = _protos()[op.type] if op.type in _protos() else _Proto()
+    proto = _protos().get(op.type, _Proto())
     _check_slots(op.inputs, proto.inputs, op.type, where)
     _check_slots(op.outputs, proto.outputs, op.type, where)
     for attribute in op.attrs:

@@ -19,7 +19,7 @@ _ENTRY = struct.Struct("<IQIi")
 """Version of the entry, number of its levels of detail, version of the tensor, and how long
 its description is, which follows."""
 
-_DTYPES = {
+DTYPES = {
     "BOOL": "bool",
     "INT8": "int8",
     "UINT8": "uint8",
@@ -33,6 +33,7 @@ _DTYPES = {
     "COMPLEX64": "complex64",
     "COMPLEX128": "complex128",
 }
+"""Those that a weight may have, as files of Paddle's name them and as it writes them."""
 
 
 def read_weights(
@@ -129,4 +130,4 @@ def _described(file: OpenFile, at: int) -> tuple[int, Kind | None]:
 
 def kind_in(tensor: framework_pb2.VarType.TensorDesc) -> Kind:
     """What a tensor is described as."""
-    return tuple(tensor.dims), _DTYPES[framework_pb2.VarType.Type.Name(tensor.data_type)]
+    return tuple(tensor.dims), DTYPES[framework_pb2.VarType.Type.Name(tensor.data_type)]
