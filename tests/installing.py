@@ -1,4 +1,4 @@
-"""purdist as setuptools makes it, of a copy of the project."""
+"""purdist as its build backend makes it, of a copy of the project."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from tests.nets import ROOT
 
 
 def copied(folder: Path) -> Path:
-    """The project as it is cloned: building leaves things beside it."""
+    """The project as it is cloned, without what working in it leaves."""
     sources = folder / "purdist"
     passed = shutil.ignore_patterns(
         ".*cache*", ".git", ".venv", "__pycache__", "build", "*.egg-info"
@@ -22,8 +22,8 @@ def copied(folder: Path) -> Path:
 
 
 def built(sources: Path, kind: str, folder: Path) -> Path:
-    """What setuptools makes of it: a ``wheel`` or an ``editable`` one."""
-    code = f"from setuptools import build_meta; build_meta.build_{kind}({str(folder)!r})"
+    """What is made of it: an ``sdist``, a ``wheel``, or an ``editable`` one."""
+    code = f"from flit_core import buildapi; buildapi.build_{kind}({str(folder)!r})"
     command = [sys.executable, "-W", "ignore", "-c", code]
     done = subprocess.run(command, cwd=sources, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

@@ -14,10 +14,7 @@ trap 'rm -rf "$work"' EXIT
 "${PYTHON:-python3}" -m venv "$work/env"
 python=$work/env/bin/python
 "$python" -m pip install -q uv
-# Of a copy, since building leaves things beside what is built.
-mkdir "$work/sources"
-cp -R pyproject.toml README.md purdist "$work/sources"
 "$python" -m uv pip install -q --python "$python" --resolution lowest-direct \
-    "$work/sources[demo,test]"
+    ".[demo,test]"
 "$python" -m uv pip list --python "$python"
 "$python" -m pytest -n 2 --dist worksteal "$@"

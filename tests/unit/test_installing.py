@@ -1,4 +1,4 @@
-"""How purdist is installed: what a wheel of it is, and what it imports."""
+"""How purdist is installed: what a wheel of it is, what its sources hold, what it imports."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import sys
+import tarfile
 import tomllib
 import venv
 from collections.abc import Iterator
@@ -27,6 +28,19 @@ ELSEWHERE = {"fcntl", "grp", "pwd", "resource", "termios"}
 def sources(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The project as it is cloned."""
     return copied(tmp_path_factory.mktemp("sources"))
+
+
+def test_the_sources_hold_what_the_tests_need(sources: Path, tmp_path: Path) -> None:
+    with tarfile.open(built(sources, "sdist", tmp_path)) as archive:
+        held = {name.partition("/")[2] for name in archive.getnames()}
+    folders = ("purdist", "tests", "stubs")
+    wanted = [
+        path for folder in folders for path in (sources / folder).rglob("*") if path.is_file()
+    ]
+    assert len(wanted) > 300
+    names = {str(path.relative_to(sources)) for path in wanted}
+    assert {*names, "README.md", "mypy.ini", "pyproject.toml", ".ci/run"} <= held
+    assert not [name for name in held if "__pycache__" in name or "cache/" in name]
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +82,7 @@ def test_type_checkers_see_an_editable_install(
 
 def test_the_version_is_told() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
-    assert project["tool"]["setuptools"]["dynamic"]["version"] == {"attr": "purdist.__version__"}
+    assert project["project"]["dynamic"] == ["version"]
     assert re.fullmatch(r"\d+\.\d+\.\d+", purdist.__version__)
 
 
