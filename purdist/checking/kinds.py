@@ -49,6 +49,7 @@ def known(cls: type, words: str, *others: type) -> None:
 
 def kind_of(hint: Any) -> Kind:
     """What the type ``hint`` takes."""
+    hint = _behind_alias(hint)
     origin = get_origin(hint)
     if origin is Annotated:
         return _annotated(*get_args(hint))
@@ -70,6 +71,14 @@ def kind_of(hint: Any) -> Kind:
     if make is not None:
         return make(*get_args(hint))
     return _class(origin or hint)
+
+
+def _behind_alias(hint: Any) -> Any:
+    """What ``hint`` stands for where it is an alias: numpy's NDArray is, from Python 3.12 on."""
+    while hasattr(get_origin(hint) or hint, "__value__"):
+        alias, given = get_origin(hint) or hint, get_args(hint)
+        hint = alias.__value__[given] if given else alias.__value__
+    return hint
 
 
 def _class(cls: Any) -> Kind:
