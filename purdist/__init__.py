@@ -77,8 +77,10 @@ from purdist.teachers.caching import cache_teacher as cache_teacher
 from purdist.teachers.graph import InGraph as InGraph
 from purdist.teachers.inference import Inference as Inference
 from purdist.training import MakeOptimizer as MakeOptimizer
+from purdist.training import MetricSpec as MetricSpec
 from purdist.training import Step as Step
 from purdist.training import Training as Training
+from purdist.training import evaluate as evaluate
 from purdist.training import minimize as minimize
 from purdist.training import train as train
 from purdist.variables import Dtype as Dtype

@@ -68,6 +68,13 @@ def dtype_of(value: object, array: Array) -> str:
     return graphs.dtype_name(value.dtype) if isinstance(value, paddle.Tensor) else array.dtype.name
 
 
+def widened(array: Array, dtype: str) -> Array:
+    """``array`` of Paddle's ``dtype`` as numpy computes with it: halves in float32, as they are."""
+    if dtype == "bfloat16":  # the upper half of a float32
+        return np.asarray(array.astype(np.uint32) << 16).view(np.float32)
+    return array.astype(np.float32) if dtype == "float16" else array
+
+
 def _leaves(value: object) -> Iterator[object]:
     """What lists and tuples hold, however deep."""
     if isinstance(value, list | tuple):

@@ -97,7 +97,7 @@ class BuildError(PurdistError, RuntimeError):
 
 
 class RunError(PurdistError, RuntimeError):
-    """Paddle fails as it computes, at feeds that looked right. What it raised is the cause."""
+    """Paddle, or a metric, fails as it computes, at feeds that looked right. The cause says how."""
 
 
 class RandomInferenceError(PurdistError, ValueError):

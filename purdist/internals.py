@@ -9,7 +9,7 @@ from types import MappingProxyType
 import attrs
 
 from purdist import graphs
-from purdist.arrays import Arrays
+from purdist.arrays import Array, Arrays
 from purdist.checking import Names
 from purdist.describing import suggestion
 from purdist.errors import (
@@ -134,6 +134,17 @@ class Internals:
                 del self._runners[next(iter(self._runners))]
             self._runners[names] = compiled
         return compiled
+
+    def computed(self, names: tuple[str, ...], feed: Arrays) -> dict[str, Array]:
+        """Variables in inference mode, of a feed that fits.
+
+        Raises:
+            PurdistError: As in `Program.run`.
+        """
+        try:
+            return dict(zip(names, self.compiled(names)(feed), strict=True))
+        except RunError as error:
+            raise self.explained(error, feed) from error.__cause__
 
     def explained(self, error: RunError, feed: Arrays) -> PurdistError:
         """What to raise where running failed with ``error``: sizes of a loss that do not meet."""

@@ -15,7 +15,6 @@ from purdist import graphs
 from purdist.arrays import Feed
 from purdist.checking import Names, OfThisProcess
 from purdist.describing import overview, table
-from purdist.errors import RunError
 from purdist.internals import Internals
 from purdist.variables import Owner, Variable, is_mapped_input
 
@@ -125,12 +124,7 @@ class Program(OfThisProcess):
         """
         own = self._internals
         names = tuple(dict.fromkeys(own.check_fetch(fetch, own.modes.inference, "inference")))
-        compiled = own.compiled(names)
-        arrays = own.feed_rules.check(feed, compiled.feeds)
-        try:
-            return dict(zip(names, compiled(arrays), strict=True))
-        except RunError as error:
-            raise own.explained(error, arrays) from error.__cause__
+        return own.computed(names, own.feed_rules.check(feed, own.compiled(names).feeds))
 
     def describe(self, match: str = "*") -> str:
         """A table of the variables for a person to pick from.

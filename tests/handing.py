@@ -321,6 +321,13 @@ def _train(teacher: Any, hand: Hand) -> object:
     return hand.call(trained)
 
 
+def _evaluate(hand: Hand) -> object:
+    batches = hand([hand({"x": x(seed=k), "label": np.arange(2)}) for k in range(2)])
+    of_metric = hand((paddle.metric.Accuracy(), hand(["output", "label"])))
+    metrics: dict[str, purdist.MetricSpec] = hand({"mean": "output", "acc": of_metric})
+    return hand.call(purdist.evaluate, network(), batches, metrics)
+
+
 def _run(hand: Hand) -> object:
     return hand.call(network().run, hand({"x": x()}), hand(["output"]))
 
@@ -374,6 +381,7 @@ CALLS: dict[str, Callable[[Hand], object]] = {
     "train": lambda hand: _train("graph", hand),
     "train, ahead": lambda hand: _train("inference", hand),
     "train, of a cache": lambda hand: _train("cache", hand),
+    "evaluate": _evaluate,
     "cache_teacher": _cache_teacher,
     "student_of": lambda hand: hand.call(purdist.student_of, merged()),
     "export": _export,

@@ -164,7 +164,7 @@ from purdist.graphs.sizes.agreeing import (
     must_meet,
 )
 from purdist.graphs.sizes.lookups import Lookup, lookups, value_ranges
-from purdist.graphs.slices import fed_ids, upstream
+from purdist.graphs.slices import fed_ids, feeds_of, upstream
 from purdist.graphs.state import (
     Place,
     Scope,
@@ -242,6 +242,7 @@ __all__ = [
     "dynamic",
     "erase",
     "fed_ids",
+    "feeds_of",
     "fetched",
     "flatten_linear_layers",
     "follow",

@@ -8,6 +8,7 @@ import paddle
 
 from purdist.graphs.looking import (
     Operation,
+    data_name,
     identity,
     is_feed,
     is_tensor,
@@ -25,6 +26,11 @@ def upstream(ops: Iterable[Operation], value: paddle.Tensor) -> list[Operation]:
             needed |= read_ids([op])
             found.append(op)
     return found[::-1]
+
+
+def feeds_of(program: paddle.static.Program, value: paddle.Tensor) -> set[str]:
+    """The names of the feeds that ``value`` is computed from."""
+    return {data_name(op) for op in upstream(operations(program), value) if is_feed(op)}
 
 
 def fed_ids(program: paddle.static.Program) -> set[str]:

@@ -85,12 +85,9 @@ def _silent_of_building() -> Iterator[None]:
 @contextmanager
 def dynamic() -> Iterator[None]:
     """Dynamic mode inside, and Paddle's process-wide state as found afterwards."""
-    with random_state():
-        if paddle.in_dynamic_mode():
-            yield
-        else:
-            with paddle.base.dygraph.guard():
-                yield
+    # A guard has a tracer of its own, and so its own counters of names.
+    with random_state(), paddle.base.dygraph.guard():
+        yield
 
 
 @contextmanager

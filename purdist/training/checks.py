@@ -1,14 +1,23 @@
-"""What `minimize` and `train` refuse before anything is built."""
+"""What `minimize`, `train` and `evaluate` refuse before anything is built."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from paddle import distributed
 
 from purdist import graphs
 from purdist.errors import InvalidArgumentError, layer_in_words
 from purdist.program import Program
+
+
+def check_several(batches: object, write: str) -> None:
+    """Refuses one feed in place of several, and says what to ``write``."""
+    if isinstance(batches, Mapping):
+        raise InvalidArgumentError(
+            f"Expected an iterable of feeds, got one feed for {', '.join(map(repr, batches))}.",
+            f"Write {write}.",
+        )
 
 
 def check_processes() -> None:

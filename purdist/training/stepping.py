@@ -16,6 +16,7 @@ from purdist.errors import InvalidArgumentError, RunError, some
 from purdist.feeding import FeedRules
 from purdist.program import internals_of
 from purdist.progress import showing
+from purdist.training.checks import check_several
 from purdist.training.session import Session
 from purdist.training.values import Step, Training, sealed, session_of
 
@@ -84,11 +85,7 @@ def train(
             as its graph does, or refuses a batch.
         CorruptFileError: A file of a cache is damaged: each is checked when it is first read.
     """
-    if isinstance(batches, Mapping):
-        raise InvalidArgumentError(
-            f"Expected an iterable of feeds, got one feed for {', '.join(map(repr, batches))}.",
-            "Write train(training, [feed]).",
-        )
+    check_several(batches, "train(training, [feed])")
     fetch = _checked(training, fetch)
     return _steps(_Stepper(training, fetch, log_every), batches, progress=progress)
 

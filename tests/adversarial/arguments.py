@@ -205,6 +205,7 @@ TAKES: Mapping[str, tuple[str, ...]] = {
     ),
     "Feed": ("mapping", "str keys", "pieces"),
     "Batches": ANY_LIST,
+    "Mapping[str, MetricSpec]": ("mapping", "mapping of str"),
     "Inputs": ANY_LIST,
     "Sequence[Annotated[Mapping[str, object], CHECKED_INSIDE]]": (
         *TEXTS,
@@ -507,6 +508,15 @@ VALID: Mapping[str, tuple[Make, Make]] = {
             "fetch": ["logits"],
             "log_every": 1,
             "progress": False,
+        },
+    ),
+    "evaluate": (
+        lambda _: purdist.evaluate,
+        lambda w: {
+            "source": w.training,
+            "batches": [w.feed],
+            "metrics": {"loss": "loss"},
+            "averaged": False,
         },
     ),
     "NewInput": _static(purdist.NewInput, name="x", shape=(-1,), dtype="int64"),

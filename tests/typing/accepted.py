@@ -105,6 +105,14 @@ factories: list[purdist.MakeOptimizer] = [factory, lambda: paddle.optimizer.Adam
 steps = purdist.train(training, batches(10), fetch=["logits"], progress=True)
 assert_type(steps, Iterator[Step])
 
+accuracy = (paddle.metric.Accuracy(topk=(1, 5)), ["logits", "label"])
+metrics: dict[str, purdist.MetricSpec] = {"loss": "loss", "acc": accuracy}
+assert_type(purdist.evaluate(training, batches(10), metrics), dict[str, float])
+assert_type(
+    purdist.evaluate(student, batches(10), {"acc": (*accuracy, "mask"), "loss": "logits"}),
+    dict[str, float],
+)
+
 holders: tuple[purdist.Program | purdist.Training, ...] = (training, merged)
 for holder in holders:
     assert_type(purdist.student_of(holder), purdist.Program)

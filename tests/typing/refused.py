@@ -42,6 +42,7 @@ def wrong_order(
     purdist.train(program, [])  # E: arg-type
     purdist.train(distillation, [])  # E: arg-type
     purdist.cache_teacher(program, [], "cache")  # E: arg-type
+    purdist.evaluate(distillation, [], {"loss": "loss"})  # E: arg-type
     purdist.student_of(program.graph)  # E: arg-type
     purdist.save_weights(distillation, "weights")  # E: arg-type
     purdist.student_of(distillation)  # E: arg-type
@@ -134,6 +135,9 @@ def arguments(
     purdist.train(training, [{"x": 1.0}])  # E: dict-item
     purdist.train(training, [{"x": np.zeros(1)}], fetch=[0])  # E: list-item
     program.run({"x": np.zeros(1)}, fetch=[0])  # E: list-item
+    purdist.evaluate(program, [], {"acc": paddle.metric.Accuracy()})  # E: dict-item
+    purdist.evaluate(program, [], {"acc": (paddle.metric.Accuracy(), "logits")})  # E: dict-item
+    purdist.evaluate(program, [], ["loss"])  # E: arg-type
     program.descrive()  # E: attr-defined
 
 

@@ -32,7 +32,12 @@ def test_a_public_name_is_ours_and_documented(name: str) -> None:
 
 @pytest.mark.parametrize("name", sorted(ALIASES))
 def test_the_name_of_a_type_is_documented_where_it_is_defined(name: str) -> None:
-    modules = [purdist.arrays, purdist.losses.fields, purdist.variables]
+    modules = [
+        purdist.arrays,
+        purdist.losses.fields,
+        purdist.training.evaluating,
+        purdist.variables,
+    ]
     sources = "".join(map(inspect.getsource, modules))
     written = rf"^{name}: TypeAlias = " + r'[^"]+(?:"\w+"[^"]+)*\n"""[A-Z].*[.:]"""$'
     assert re.search(written, sources, re.MULTILINE)

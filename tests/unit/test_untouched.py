@@ -8,6 +8,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 
 import attrs
+import numpy as np
 import paddle
 import pytest
 from paddle.utils import unique_name
@@ -136,6 +137,11 @@ CALLS: dict[str, Callable[[Experiment], object]] = {
             feed(), ["logits", "teacher_logits", "loss"]
         ).items()
     },
+    "evaluate": lambda experiment: purdist.evaluate(
+        experiment.training,
+        [{**feed(), "label": np.arange(3)}] * 2,
+        {"loss": "loss", "acc": (paddle.metric.Accuracy(), ["logits", "label"])},
+    ),
     "describe": lambda experiment: str(experiment.merged),
     "export": _exported,
 }
