@@ -70,11 +70,6 @@ class Measured:
         measured.keys = measured._keys(measured._asked("tell its name", own.name))
         return measured
 
-    @property
-    def read(self) -> tuple[str, ...]:
-        """All that is read: the mask's name, too."""
-        return self.names if self.mask is None else (*self.names, self.mask)
-
     def add(self, values: Arrays) -> None:
         """Shows a batch to the metric.
 
