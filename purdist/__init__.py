@@ -36,9 +36,11 @@ from purdist.errors import InvalidArgumentError as InvalidArgumentError
 from purdist.errors import MapDirectionError as MapDirectionError
 from purdist.errors import MissingFileError as MissingFileError
 from purdist.errors import NameClashError as NameClashError
+from purdist.errors import NonFiniteError as NonFiniteError
 from purdist.errors import PurdistError as PurdistError
 from purdist.errors import PurdistWarning as PurdistWarning
 from purdist.errors import RandomInferenceError as RandomInferenceError
+from purdist.errors import RankError as RankError
 from purdist.errors import RunError as RunError
 from purdist.errors import SeveralFaultsError as SeveralFaultsError
 from purdist.errors import ShapeMismatchError as ShapeMismatchError

@@ -161,7 +161,7 @@ class ProgramDraft:
                 if weight == 0:
                     continue
                 if isinstance(weight, Schedule):
-                    factor = _number_in_scope(weight_name(name, term), dtype, weight.at(0))
+                    factor = graphs.kept_in_scope(weight_name(name, term), [], dtype, weight.at(0))
                     self._moving.add(weight_name(name, term))
                 else:
                     # Paddle rounds a Python number to float32 before it multiplies.
@@ -226,18 +226,6 @@ class ProgramDraft:
         if new.name not in self._inputs:
             self._inputs[new.name] = paddle.static.data(new.name, list(new.shape), new.dtype)
         return self._inputs[new.name]
-
-
-def _number_in_scope(name: str, dtype: paddle.dtype | str, value: float) -> paddle.Tensor:
-    """A weight that no optimizer touches."""
-    parameter = paddle.create_parameter(
-        [],
-        dtype,
-        attr=paddle.ParamAttr(name, trainable=False),
-        default_initializer=paddle.nn.initializer.Constant(value),
-    )
-    parameter.stop_gradient = True
-    return parameter
 
 
 def _with_digits(value: paddle.Tensor) -> paddle.Tensor:

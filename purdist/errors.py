@@ -112,6 +112,14 @@ class StaleCacheError(PurdistError, ValueError):
     """A cache of another teacher, other variables or other data."""
 
 
+class NonFiniteError(PurdistError, ArithmeticError):
+    """A loss or a weight that is nan or infinite: training ends before it spreads."""
+
+
+class RankError(PurdistError, RuntimeError):
+    """A process that trains with this one is gone, has no more batches, or is elsewhere."""
+
+
 class TracingError(PurdistError, ValueError):
     """A layer that cannot be called with graph values."""
 

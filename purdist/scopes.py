@@ -60,15 +60,17 @@ def _make(scope: Scope, name: str) -> Memory:
     return made[name][1]
 
 
-def initialise(scope: Scope, startup: paddle.static.Program, place: Place) -> None:
-    """Runs a startup program and puts the weights it sets into ``scope``."""
+def initialise(scope: Scope, startup: paddle.static.Program, place: Place) -> list[str]:
+    """Runs a startup program, puts the weights it sets into ``scope``, and returns their names."""
     if not list(graphs.operations(startup)):
-        return
+        return []
     # The executor would put them into the uppermost parent of `scope`.
     drawn = paddle.static.Scope()
     graphs.Runner(graphs.Graph(startup, {}), (), drawn, place)({})
-    share(drawn, scope, [n for n in drawn.local_var_names() if tensor_of(drawn, n) is not None])
+    names = sorted(n for n in drawn.local_var_names() if tensor_of(drawn, n) is not None)
+    share(drawn, scope, names)
     graphs.drop_scope(drawn)
+    return names
 
 
 def tensor_of(scope: Scope, name: str) -> Memory | None:

@@ -18,16 +18,20 @@ class Store:
         scope: Holds the weights.
         place: Where they and the program are.
         trained: Whether `train` changes them.
+        following: Those of teachers that follow the student, which it changes too.
     """
 
     scope: graphs.Scope
     place: graphs.Place
     trained: bool = False
+    following: frozenset[str] = frozenset()
 
     @classmethod
-    def at(cls, place: graphs.Place, *, trained: bool = False) -> Store:
+    def at(
+        cls, place: graphs.Place, *, trained: bool = False, following: Iterable[str] = ()
+    ) -> Store:
         """An empty one."""
-        return cls(scopes.new_scope(), place, trained)
+        return cls(scopes.new_scope(), place, trained, frozenset(following))
 
     def hand_to(
         self,
@@ -47,6 +51,7 @@ class Store:
         copied: list[str] = []
         for weight in weights:
             fixed = not changes(weight) or (frozen and not self.trained)
+            fixed = fixed and weight.name not in self.following | other.following
             (shared if here and fixed else copied).append(weight.name)
         scopes.share(self.scope, other.scope, shared, rename=rename)
         scopes.copy(self.scope, other.scope, copied, other.place, rename=rename)

@@ -11,18 +11,21 @@ from paddle import distributed
 from purdist import graphs
 from purdist.checking import Number
 from purdist.distillation import Distillation, moving_weights
+from purdist.errors import InvalidArgumentError
 from purdist.program import Program, internals_of
 from purdist.store import Store
 from purdist.teachers.choosing import Choice, backends_of
 from purdist.teachers.driver import Driver
+from purdist.training.averaging import followed, moving_names, statistics_of
 from purdist.training.checks import (
     check_differentiable,
     check_processes,
     check_trains_as_before,
 )
 from purdist.training.optimizing import MakeOptimizer, own_optimizer
+from purdist.training.ranks import begin_alike
 from purdist.training.session import Progress, Session
-from purdist.training.updating import make_step
+from purdist.training.updating import Update, make_step
 from purdist.training.values import Training
 
 
@@ -32,6 +35,9 @@ def minimize(
     *,
     teacher: Choice | Mapping[str, Choice] = "graph",
     data_parallel: bool = False,
+    accumulate: Annotated[int, Number(least=1, whole=True)] = 1,
+    average: Annotated[float, Number(least=0, below=1)] | None = None,
+    follow: Mapping[str, Annotated[float, Number(least=0, below=1)]] | None = None,
     seed: Annotated[int, Number(least=0, whole=True)] | None = None,
     scheduler_every: Annotated[int, Number(least=1, whole=True)] = 1,
 ) -> Training:
@@ -59,10 +65,25 @@ def minimize(
             the student trains on this one; a `TeacherCache`, nowhere any more. One for all
             teachers, or a mapping from prefix to one; what is not named runs in the graph. The
             numbers are the same up to rounding.
-        data_parallel: Average each gradient over the processes that ``python -m
-            paddle.distributed.launch`` started; each must have called
-            ``paddle.distributed.init_parallel_env()``, begins with the same weights and
-            trains on batches of its own. Running statistics stay each process's own.
+        data_parallel: Average gradients over the processes that ``python -m
+            paddle.distributed.launch`` started, in few flat arrays; each must have called
+            ``paddle.distributed.init_parallel_env()`` and trains on batches of its own. All begin
+            with the weights of the first, and running statistics are averaged too: all have the
+            same weights after each update. The loss and terms that a `Step` tells are means over
+            the processes.
+        accumulate: How many batches make one update, and one `Step`: gradients, loss and terms
+            are means of theirs, and clipping, regularisation, the scheduler and all that counts
+            see the update. For losses that average over equally many rows that is the update of
+            the joined batch. Losses between samples (`RKDLoss`, `PKTLoss`, ...) and batch norm
+            see each batch on its own.
+        average: Keep a moving average of the weights that learn, which begins with the weights
+            themselves: after each update ``average * its own + (1 - average) * the weights``.
+            ``student_of(training, averaged=True)`` has it, with the running statistics as they
+            are.
+        follow: Prefix of a teacher -> the rate at which it follows the student (Tarvainen and
+            Valpola, 2017, mean teacher): after each update its weights become ``rate * its own +
+            (1 - rate) * the student's``, its running statistics those of the student. At 0.0 it
+            is the student of the moment. It begins with its own weights, and runs in the graph.
         seed: Of the random numbers that steps draw. Those of a batch follow from it, from the
             count of steps and from the process, and from nothing that was drawn before; Paddle's
             own random state is the same before and after a step, and no other thread may draw from
@@ -77,10 +98,12 @@ def minimize(
             reads what the student learns and is to run elsewhere, or a `Backend` of your own gives
             something else than it should; ``data_parallel`` was asked for
             in a process that is alone; ``seed`` is no number from 0 on; ``scheduler_every`` is
-            below 1; or a gradient has to go through a while loop that Paddle does not
-            differentiate, or a recurrent layer with dropout that infers, or a masked_fill; or an
+            below 1; ``follow`` names no teacher, one that runs elsewhere, or one that has other
+            weights than the student; or a gradient has to go through a while loop that Paddle does
+            not differentiate, or a recurrent layer with dropout that infers, or a masked_fill; an
             embedding that learns is ``sparse``; or a network that learns comes from an exported
             file that does not hold how it trained, as with ``Dropout2D``.
+        RankError: The processes of ``data_parallel`` do not train the same network.
         EngineError: Paddle Inference computes the teacher in no way as its graph does.
         StaleCacheError: A cache is of another teacher, or of other variables.
         CorruptFileError: A file of a cache is not there, or damaged.
@@ -98,32 +121,55 @@ def minimize(
         check_processes()
     with graphs.building():  # and no program about that an optimizer could take for its own
         optimizer = own_optimizer(make_optimizer)
-    driver, left = Driver.start(distillation, backends_of(distillation, teacher))
+    backends = backends_of(distillation, teacher)
+    followers = _followers(source, follow or {}, backends)
+    driver, left = Driver.start(distillation, backends)
     given = internals_of(left)
-    store = Store.at(left.place, trained=True)
+    store = Store.at(left.place, trained=True, following=followers)
     program = Program(attrs.evolve(given, store=store, origins=(), tensors={}))
     given.store.hand_to(store, given.held)
-    step, rate_in_scope = make_step(
-        driver.forward(program),
-        distillation.loss,
-        optimizer,
-        program,
-        data_parallel=data_parallel,
+    if data_parallel:
+        begin_alike(program)
+    update = Update(
+        accumulate=accumulate,
+        processes=distributed.get_world_size() if data_parallel else 1,
+        average=average,
+        follow=follow or {},
     )
+    forward = driver.forward(program)
+    losses = (distillation.loss, *distillation.terms)
+    built = make_step(forward.copy(), losses, optimizer, program, update)
     session = Session(
-        step,
+        built,
+        update,
+        forward.finish(),
         driver,
         Progress(program.scope, graphs.scheduler_of(optimizer)),
         program.place,
         {term: s.weight for term, s in zip(distillation.terms, distillation.specs, strict=True)},
         moving_weights(distillation),
         optimizer.get_lr(),
-        rate_in_scope,
+        (*moving_names(program), *built.kept),
+        tuple(statistics_of(program)),
         _common_seed(data_parallel=data_parallel) if seed is None else seed,
         distributed.get_rank() if data_parallel else 0,
         scheduler_every,
     )
     return Training(program, distillation.loss, distillation.terms, session)
+
+
+def _followers(
+    program: Program, rates: Mapping[str, float], backends: Mapping[str, object]
+) -> tuple[str, ...]:
+    """The weights of teachers that follow the student, each of which computes in the graph."""
+    for prefix in rates:
+        if prefix in backends:
+            raise InvalidArgumentError(
+                f"Expected a teacher that follows the student to run in the graph, got {prefix!r} "
+                "in follow and in teacher=.",
+                f"Leave {prefix!r} to the graph: its weights move at each update.",
+            )
+    return tuple(followed(program, rates))
 
 
 def _common_seed(*, data_parallel: bool) -> int:

@@ -10,9 +10,10 @@ import attrs
 import numpy as np
 from paddle.optimizer.lr import LRScheduler
 
-from purdist import graphs
+from purdist import graphs, scopes
 from purdist.losses.schedule import Schedule
 from purdist.teachers.driver import Driver
+from purdist.training.updating import DUE, StepGraph, Update
 
 
 @attrs.define(eq=False)
@@ -22,13 +23,15 @@ class Progress:
     Attributes:
         scope: The weights, and what the optimizer keeps of them. It is that of the program.
         scheduler: What sets the learning rate, None if it is constant.
-        steps: How many steps were taken: the one clock. Schedules of weights, the LR scheduler
+        steps: How many updates were made: the one clock. Schedules of weights, the LR scheduler
             and random numbers go by it.
+        is_begun: Whether there are gradients of an update that was not made.
     """
 
     scope: graphs.Scope
     scheduler: LRScheduler | None = None
     steps: int = 0
+    is_begun: bool = False
 
 
 @attrs.frozen(eq=False)
@@ -36,31 +39,43 @@ class Session:
     """The compiled step of a training, and all that moves in it.
 
     Attributes:
-        step: The graph of one step: forward, backward and the optimizer's ops.
+        built: The graph of one step: forward, backward and the update.
+        update: How weights follow gradients.
+        forward: The graph of the losses alone.
         driver: The teachers that are cut out of it.
         progress: All that moves.
         place: Where it runs.
         weights: Term -> its factor in the loss, in the order of the terms.
         moving: Term -> where the scope keeps its factor, of those that a schedule moves.
         learning_rate: What it is where it is constant.
-        rate_in_scope: Where the scope keeps it where a scheduler moves it.
+        kept: The names of all that the scope keeps from update to update: weights that move, and
+            what the optimizer and averages keep.
+        statistics: Those of them that the forward graph moves.
         seed: What the random numbers of every batch follow from.
         rank: Which of the processes this is that train together, from 0.
         scheduler_every: How many steps make one of the LR scheduler's.
     """
 
-    step: graphs.Graph
+    built: StepGraph
+    update: Update
+    forward: graphs.Graph
     driver: Driver
     progress: Progress
     place: graphs.Place
     weights: Mapping[str, float | Schedule]
     moving: Mapping[str, str]
     learning_rate: float
-    rate_in_scope: str | None
+    kept: tuple[str, ...]
+    statistics: tuple[str, ...]
     seed: int
     rank: int
     scheduler_every: int
     _runners: dict[tuple[str, ...], graphs.Runner] = attrs.field(factory=dict, init=False)
+
+    @property
+    def step(self) -> graphs.Graph:
+        """The graph of one step."""
+        return self.built.graph
 
     def weights_at(self, step: int) -> dict[str, float]:
         """The factor of each term at a step."""
@@ -79,6 +94,24 @@ class Session:
         if fetch not in self._runners:
             self._runners[fetch] = graphs.Runner(self.step, fetch, self.progress.scope, self.place)
         return self._runners[fetch]
+
+    def set_numbers(self, weights: Mapping[str, float], rate: float) -> None:
+        """Puts what an update reads from the scope there: weights that move, and learning rate."""
+        numbers = {name: weights[term] for term, name in self.moving.items()}
+        if self.built.rate is not None:
+            numbers[self.built.rate] = rate
+        for name, number in numbers.items():
+            scopes.write(self.progress.scope, name, number, self.place)
+
+    def set_due(self, *, due: bool) -> None:
+        """Says whether the update follows the next batch."""
+        if self.update.accumulate > 1:
+            scopes.write(self.progress.scope, DUE, float(due), self.place)
+
+    def clear_sums(self) -> None:
+        """Forgets gradients of an update that was not made."""
+        for name, array in scopes.values(self.progress.scope, self.built.sums).items():
+            scopes.put(self.progress.scope, name, np.zeros_like(array), self.place)
 
     def drawing(self, update: int, batch: int = 0) -> AbstractContextManager[None]:
         """Paddle's random state for a batch of an update, and as found afterwards.

@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from functools import cached_property
+from collections.abc import Iterable, Iterator
 from typing import Annotated
 
-import attrs
-from paddle.optimizer.lr import LRScheduler, ReduceOnPlateau
-
-from purdist import graphs, scopes
-from purdist.arrays import Arrays, Batches, Feed
+from purdist.arrays import Batches, Feed
 from purdist.checking import Names, Number
-from purdist.errors import InvalidArgumentError, RunError, some
-from purdist.feeding import FeedRules
+from purdist.errors import InvalidArgumentError, some
 from purdist.program import internals_of
 from purdist.progress import showing
 from purdist.training.checks import check_several
-from purdist.training.session import Session
-from purdist.training.values import Step, Training, sealed, session_of
+from purdist.training.stepper import Stepper
+from purdist.training.values import Step, Training, session_of
 
 
 def train(
@@ -35,9 +29,9 @@ def train(
     random numbers and the count of steps.
 
     A feed is refused before its step. A step that fails as it runs, at sizes or numbers that only
-    then meet, is not counted and moves neither the learning rate nor the random numbers; but what
-    had run by then stays: running statistics may have gathered the batch, and weights that what
-    failed has no part in may have moved. Save the weights before if batches are not to be trusted.
+    then meet, is not counted and moves nothing. One whose loss is nan or infinite ends training,
+    and its update is not made. With ``accumulate``, batches at the end that are too few for an
+    update are dropped with a warning.
 
     Every tenth step is told, and all are taken::
 
@@ -81,13 +75,15 @@ def train(
         SeveralFaultsError: Faults of several of these kinds.
         RunError: Paddle fails as it computes, at sizes or numbers that only then meet; its own
             error is the cause.
+        NonFiniteError: A loss is nan or infinite; or, when ``batches`` end, a weight is.
+        RankError: Another process has no more batches, is at another step, or is gone.
         EngineError: Paddle Inference computes the teacher's answer to the first batch in no way
             as its graph does, or refuses a batch.
         CorruptFileError: A file of a cache is damaged: each is checked when it is first read.
     """
     check_several(batches, "train(training, [feed])")
     fetch = _checked(training, fetch)
-    return _steps(_Stepper(training, fetch, log_every), batches, progress=progress)
+    return _steps(Stepper(training, fetch, log_every), batches, progress=progress)
 
 
 def _checked(training: Training, fetch: Names) -> tuple[str, ...]:
@@ -107,21 +103,23 @@ def _checked(training: Training, fetch: Names) -> tuple[str, ...]:
     return internals_of(training.program).check_fetch(names, session.step, "training")
 
 
-def _steps(stepper: _Stepper, batches: Iterable[Feed], *, progress: bool) -> Iterator[Step]:
-    steps = stepper.session.driver.steps(batches, stepper.check, stepper.step)
-    if progress and stepper.session.rank == 0:
-        steps = _shown(steps, _length(batches))
-    yield from filter(None, steps)
+def _steps(stepper: Stepper, batches: Iterable[Feed], *, progress: bool) -> Iterator[Step]:
+    with stepper:
+        steps = stepper.session.driver.steps(batches, stepper.check, stepper.step)
+        if progress and stepper.session.rank == 0:
+            unit = "step" if stepper.session.update.accumulate == 1 else "batch"
+            steps = _shown(steps, unit, _length(batches))
+        yield from filter(None, steps)
 
 
-def _shown(steps: Iterable[Step | None], total: int | None) -> Iterator[Step | None]:
+def _shown(steps: Iterable[Step | None], unit: str, total: int | None) -> Iterator[Step | None]:
     newest: Step | None = None
 
     def text() -> str:
         told = {"loss": newest.loss, **newest.terms} if newest else {}
         return ", ".join(f"{name}={value:.4g}" for name, value in told.items())
 
-    with showing("step", total) as show:
+    with showing(unit, total) as show:
         for done, step in enumerate(steps, start=1):
             newest = step or newest
             show(done, text)
@@ -133,84 +131,3 @@ def _length(batches: Iterable[Feed]) -> int | None:
         return len(batches)  # type: ignore[arg-type]
     except Exception:  # whatever theirs raise that have a length of others alone
         return None
-
-
-@attrs.frozen(eq=False)
-class _Stepper:
-    """Takes one step of a training."""
-
-    training: Training
-    fetch: tuple[str, ...]
-    log_every: int
-
-    @property
-    def session(self) -> Session:
-        """What moves."""
-        return session_of(self.training)
-
-    @cached_property
-    def run(self) -> graphs.Runner:
-        """The compiled step."""
-        return self.session.compiled((self.training.loss, *self.training.terms, *self.fetch))
-
-    @cached_property
-    def needed(self) -> frozenset[str]:
-        """What must be fed."""
-        return self.session.driver.needs(self.run.feeds)
-
-    @cached_property
-    def rules(self) -> FeedRules:
-        """What it must be like."""
-        return self.session.driver.rules(self.training.program)
-
-    def check(self, feed: Feed) -> Arrays:
-        """A feed in arrays, refused if it does not fit."""
-        arrays = self.rules.check(feed, self.needed)
-        graphs.check_not_empty({name: arrays[name] for name in self.needed})
-        return arrays
-
-    def step(self, feed: Arrays, starting: Callable[[], object] = lambda: None) -> Step | None:
-        """Trains on a whole feed that fits, and tells of it if it is due."""
-        training, session = self.training, self.session
-        progress = session.progress
-        index = progress.steps
-        due = (index + 1) % self.log_every == 0
-        scheduler = progress.scheduler if (index + 1) % session.scheduler_every == 0 else None
-        weights, rate = session.weights_at(index), session.learning_rate_now()
-        _set_numbers(session, weights, rate)
-        try:
-            with session.drawing(index):
-                numbers = self.run(feed, read=due or scheduler is not None, starting=starting)
-        except RunError as error:
-            raise internals_of(training.program).explained(error, feed) from error.__cause__
-        progress.steps += 1
-        if scheduler is not None:
-            _advance(scheduler, float(numbers[0]))
-        if not due:
-            return None
-        loss, *others = numbers
-        count = len(training.terms)
-        return Step(
-            index,
-            float(loss),
-            {name: float(v) for name, v in zip(training.terms, others[:count], strict=True)},
-            weights,
-            rate,
-            sealed(dict(zip(self.fetch, others[count:], strict=True))),
-        )
-
-
-def _set_numbers(session: Session, weights: Mapping[str, float], rate: float) -> None:
-    """Puts what a step reads from the scope there: weights that move, and learning rate."""
-    numbers = {name: weights[term] for term, name in session.moving.items()}
-    if session.rate_in_scope is not None:
-        numbers[session.rate_in_scope] = rate
-    for name, number in numbers.items():
-        scopes.write(session.progress.scope, name, number, session.place)
-
-
-def _advance(scheduler: LRScheduler, loss: float) -> None:
-    if isinstance(scheduler, ReduceOnPlateau):
-        scheduler.step(loss)
-    else:
-        scheduler.step()

@@ -229,7 +229,7 @@ def test_linear_layers_train_as_on_paddles_own_kernels(
 
     def trained() -> tuple[graphs.Graph, list[float], dict[str, Array], list[Array]]:
         training = purdist.minimize(
-            purdist.apply(network, [loss]), lambda: paddle.optimizer.SGD(0.3)
+            purdist.apply(network, [loss]), lambda: paddle.optimizer.SGD(1e-4)
         )
         steps = list(purdist.train(training, feeds, fetch=["out"]))
         weights = read(training.program.scope)

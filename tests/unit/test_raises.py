@@ -54,7 +54,7 @@ def test_one_that_comes_with_a_step_or_a_constructor_is_noticed(
     loss = purdist.CustomLoss(lambda logits: logits.mean(), {"logits": "logits"})
     distillation = purdist.apply(nets.program(nets.linear()), [loss])
     training = purdist.minimize(distillation, lambda: paddle.optimizer.SGD(0.1))
-    monkeypatch.setattr("purdist.training.stepping._set_numbers", stale)
+    monkeypatch.setattr("purdist.training.stepper.Stepper._begin", stale)
     monkeypatch.setattr("purdist.variables.check_name", stale)
     with recording() as recorder:
         with pytest.raises(StaleCacheError):

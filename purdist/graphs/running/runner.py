@@ -94,10 +94,10 @@ class Runner:
         self,
         feed: Mapping[str, npt.NDArray[np.generic]],
         *,
-        read: bool = True,
+        read: int | None = None,
         starting: Callable[[], object] = lambda: None,
     ) -> list[npt.NDArray[Any]]:
-        """Runs once and returns what was asked for, in order; nothing if not to be ``read``.
+        """Runs once and returns what was asked for, in order: the first ``read``, or all.
 
         ``starting`` is called when the feeds are there, right before the interpreter lock is
         let go.
@@ -123,14 +123,14 @@ class Runner:
                 tensor.set(feed[name], self._place)
                 core.set_feed_variable(self._scope, tensor, name, 0)
             starting()
-            return self._fetched(feed, read=read)
+            return self._fetched(feed, read)
 
     def _fetched(
-        self, feed: Mapping[str, npt.NDArray[np.generic]], *, read: bool
+        self, feed: Mapping[str, npt.NDArray[np.generic]], read: int | None
     ) -> list[npt.NDArray[Any]]:
         try:
             fetched = self._executor.run(list(self.feeds), False)._move_to_list()  # noqa: FBT003
-            return [np.array(tensor) for tensor in fetched] if read else []
+            return [np.array(tensor) for tensor in fetched[:read]]
         except MemoryError:
             raise
         except Exception as error:

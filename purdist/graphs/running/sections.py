@@ -40,7 +40,7 @@ def plan_of(program: paddle.static.Program) -> core.Plan:
     """What the executor runs for ``program``: the whole, or its sections."""
     ops = list(operations(program))
     computing = [op for op in ops if not is_declared(op)]
-    if len(computing) < LONG or any(op.num_regions() for op in computing):
+    if len(computing) < LONG:
         return core.Plan([core.Job("default")], {"default": program})
     sections = list(_Sections(ops, computing).programs())
     names = [f"section{k}" for k in range(len(sections))]

@@ -1,0 +1,134 @@
+"""Training ends where a loss or a weight is nan or infinite, and says where it came from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import paddle
+
+from purdist import graphs, scopes
+from purdist.arrays import Arrays
+from purdist.errors import NonFiniteError, RunError
+from purdist.training.session import Session
+from purdist.training.values import Training, session_of
+from purdist.variables import FLOATS
+
+
+def loss_error(
+    training: Training, step: int, batch: int, feed: Arrays, before: Arrays | None
+) -> NonFiniteError:
+    """The error for a loss that is not finite.
+
+    Args:
+        training: What trains. Its running statistics are as they were before the update.
+        step: The index of the update.
+        batch: Which batch of it it was.
+        feed: What was fed.
+        before: What was fed before that, None if nobody knows.
+    """
+    look = _Look(training)
+    losses, found = look(feed, step, batch)
+    terms = {term: losses[term] for term in training.terms if not np.isfinite(losses[term])}
+    meant = set() if before is None else look.infinite(before, step, batch)
+    said = ", ".join(f"the term {term!r} is {value}" for term, value in terms.items())
+    return NonFiniteError(
+        f"Expected a finite loss, got {losses[training.loss]} at step {step}: "
+        f"{said or 'each term is finite, their weighted sum is not'}. "
+        f"{_first(training, found, meant)}",
+        "That update was not made: weights and running statistics are those from before it. Look "
+        "at that variable and at the batch; a smaller learning rate, clipping "
+        "(paddle.nn.ClipGradByGlobalNorm) or a mask of empty rows often help.",
+    )
+
+
+def others_error(step: int) -> NonFiniteError:
+    """The error where the loss of another process is not finite."""
+    return NonFiniteError(
+        f"Expected a finite loss in all processes, got one that is not at step {step}, in another "
+        "than this.",
+        "That update was not made in any. The other process says which variable it is.",
+    )
+
+
+def check_weights(session: Session) -> None:
+    """Refuses weights, or what an optimizer keeps of them, that are not finite.
+
+    Raises:
+        NonFiniteError: The first.
+    """
+    step = session.progress.steps
+    for name in session.kept:
+        for array in scopes.values(session.progress.scope, [name]).values():
+            if array.dtype.kind == "f" and not np.isfinite(array).all():
+                kind = "nan" if np.isnan(array).any() else "infinite numbers"
+                raise NonFiniteError(
+                    f"Expected finite weights after step {step - 1}, got {kind} in {name!r}.",
+                    "A gradient was not finite, though the loss was. Go on from an earlier "
+                    "checkpoint, with a smaller learning rate or clipping "
+                    "(paddle.nn.ClipGradByGlobalNorm).",
+                )
+
+
+def _first(training: Training, found: Mapping[str, str], meant: set[str]) -> str:
+    """Which variable of the forward graph is not finite, before all others.
+
+    Args:
+        training: Whose variables they are.
+        found: Name -> ``"nan"``, ``"infinite"`` or '', in the order they are computed.
+        meant: What was infinite at the batch before, too: a class that is masked.
+    """
+    for name, kind in found.items():
+        if kind == "nan" or (kind and name not in meant):
+            return f"The first variable that is {kind} is {training.program.variables[name]}."
+    return "No variable of the forward graph that has a name is."
+
+
+class _Look:
+    """Looks at all variables of a forward graph for numbers that are not finite."""
+
+    def __init__(self, training: Training) -> None:
+        self._session = session_of(training)
+        self._losses = (training.loss, *training.terms)
+        with graphs.building():
+            draft = self._session.forward.copy()
+            self._names = [
+                name
+                for name in training.program.variables
+                if name in draft.values and graphs.dtype_name(draft.values[name].dtype) in FLOATS
+            ]
+            values = {name: draft.values[name] for name in self._losses}
+            with draft.appending():
+                for name in self._names:
+                    value = draft.values[name]
+                    value = value.astype(graphs.wide(value.dtype))
+                    values[f"{name} nan"] = paddle.isnan(value).any()
+                    values[f"{name} infinite"] = paddle.isinf(value).any()
+            draft.values = values
+            self._run = graphs.Runner(
+                draft.finish(), list(values), self._session.progress.scope, self._session.place
+            )
+
+    def __call__(
+        self, feed: Arrays, step: int, batch: int
+    ) -> tuple[dict[str, float], dict[str, str]]:
+        """The losses, and of each variable whether it is ``"nan"``, ``"infinite"`` or neither."""
+        session = self._session
+        found = scopes.values(session.progress.scope, session.statistics)
+        try:
+            with session.drawing(step, batch):
+                numbers = iter(self._run(feed))
+        finally:
+            for name, array in found.items():
+                scopes.put(session.progress.scope, name, array, session.place)
+        losses = {name: float(next(numbers)) for name in self._losses}
+        flags = {name: (bool(next(numbers)), bool(next(numbers))) for name in self._names}
+        kinds = {(False, False): "", (False, True): "infinite"}
+        return losses, {name: kinds.get(flag, "nan") for name, flag in flags.items()}
+
+    def infinite(self, feed: Arrays, step: int, batch: int) -> set[str]:
+        """The variables that are infinite somewhere."""
+        try:
+            return {name for name, kind in self(feed, step, batch)[1].items() if kind}
+        except RunError:  # its arrays may have been used for others since
+            return set()
