@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Any, TypeAlias
 
+import numpy as np
 import paddle
 from paddle.autograd import ir_backward
 from paddle.base.libpaddle import pir
@@ -12,7 +13,8 @@ from paddle.nn import ClipGradByGlobalNorm, ClipGradByValue
 from paddle.optimizer import Optimizer
 from paddle.optimizer.lr import LRScheduler
 
-from purdist.graphs.looking import Operation, is_value
+from purdist.graphs.dtypes import dtype_name
+from purdist.graphs.looking import Operation, is_tensor, is_value, op_id, op_of, operations
 from purdist.graphs.state import replaced
 
 Gradient: TypeAlias = tuple[paddle.Tensor, paddle.Tensor]
@@ -124,7 +126,37 @@ def follow(optimizer: Optimizer, loss: paddle.Tensor, gradients: list[Gradient])
 
     ``apply_gradients`` sorts them first: a norm over all would be rounded otherwise.
     """
+    known = set(map(op_id, _all_operations()))
     optimizer._apply_optimize(loss, None, gradients)
+    added = [op for op in _all_operations() if op_id(op) not in known]
+    for op in added:
+        _take_numbers_exactly(op)
+    if added:
+        pir.set_insertion_point_after(added[-1])
+
+
+def _all_operations() -> Iterator[Operation]:
+    return operations(paddle.static.default_main_program(), regions=True)
+
+
+def _take_numbers_exactly(op: Operation) -> None:
+    """Lets ``op`` take its numbers beside float64 in float64, as in dynamic mode.
+
+    Paddle makes float32 of them in a graph: 0.89999998 of 0.9. What was written is the shortest
+    number that it makes the same of, save of numbers with more than seven digits.
+    """
+    if "float64" not in _dtypes_of(op.operands_source()):
+        return
+    pir.set_insertion_point(op)
+    for operand in op.operands():
+        source = operand.source()
+        if _dtypes_of([source]) == {"float32"} and op_of(source).name() == "pd_op.full":
+            written = float(str(np.float32(str(op_of(source).attrs()["value"]))))
+            operand.set_source(paddle.full(source.shape, written, "float64"))
+
+
+def _dtypes_of(values: Iterable[paddle.Tensor]) -> set[str]:
+    return {dtype_name(value.dtype) for value in values if is_tensor(value)}
 
 
 def count_of_batches(optimizer: paddle.optimizer.ASGD) -> int:

@@ -88,5 +88,17 @@ class AdamW(Optimizer):
         grad_clip: _ClipGradBase | None = None,
     ) -> None: ...
 
+class Lamb(Optimizer):
+    def __init__(
+        self,
+        learning_rate: float = 0.001,
+        lamb_weight_decay: float = 0.01,
+        beta1: float = 0.9,
+        beta2: float = 0.999,
+        epsilon: float = 1e-6,
+        parameters: Sequence[Tensor] | None = None,
+        grad_clip: _ClipGradBase | None = None,
+    ) -> None: ...
+
 class ASGD(Optimizer):
     _n: int
