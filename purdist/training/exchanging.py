@@ -89,7 +89,7 @@ class Exchange:
             dtype = kinds[group[0]][0]
             flat = paddle.concat([values[k].reshape([-1]).astype(dtype) for k in group])
             distributed.all_reduce(flat)
-            parts = paddle.split(flat / float(self.processes), [kinds[k][1] for k in group])
+            parts = paddle.split(graphs.mean_of(flat, self.processes), [kinds[k][1] for k in group])
             for k, part in zip(group, parts, strict=True):
                 means[k] = part.reshape(values[k].shape).astype(values[k].dtype)
         return [means[k] for k in range(len(values))]

@@ -185,7 +185,7 @@ def _means(
     if not sums:
         return list(gradients)
     return [
-        (parameter, (kept / float(count)).astype(gradient.dtype))
+        (parameter, graphs.mean_of(kept, count).astype(gradient.dtype))
         for (parameter, gradient), kept in zip(gradients, sums, strict=True)
     ]
 

@@ -147,6 +147,37 @@ def test_steps_are_those_of_the_loop_by_hand(name: str, way: str, dtype: str) ->
         np.testing.assert_allclose(held[path], array, rtol=near, atol=near, err_msg=path)
 
 
+@pytest.mark.parametrize("dtype", NEAR)
+def test_three_accumulated_batches_are_those_of_the_loop_by_hand(dtype: str) -> None:
+    def make_optimizer(**given: Any) -> Any:
+        return paddle.optimizer.Momentum(0.2, **given)  # Adam would not mind a factor
+
+    answer = {"answer": "output"}
+    layer = nn.Linear(6, 4)
+    layer.to(dtype=dtype)
+    program = purdist.from_layer(layer, {"x": InputSpec([None, 6], dtype)})
+    distillation = purdist.apply(program, [purdist.CustomLoss(mean_square, answer)])
+    training = purdist.minimize(distillation, make_optimizer, accumulate=3)
+    fed = [{"x": numbers(k, 2, 6, dtype=dtype)} for k in range(30)]
+    losses = [step.loss for step in purdist.train(training, fed)]
+    by_hand, expected = make_optimizer(parameters=layer.parameters()), []
+    for k in range(0, 30, 3):
+        parts = [mean_square(layer(paddle.to_tensor(feed["x"]))) for feed in fed[k : k + 3]]
+        loss = sum(parts[1:], parts[0]) / paddle.to_tensor(3.0, dtype)
+        loss.backward()
+        by_hand.step()
+        by_hand.clear_grad()
+        expected.append(float(loss))
+    near = NEAR[dtype]
+    np.testing.assert_allclose(losses, expected, rtol=near)
+    held = weights(training.program)["weight"]
+    np.testing.assert_allclose(held, layer.weight.numpy(), rtol=near, atol=near)
+
+
+def mean_square(answer: paddle.Tensor) -> paddle.Tensor:
+    return (answer - 1.0).square().mean()
+
+
 def test_a_clip_of_each_norm_at_float64_is_refused_as_paddle_does() -> None:
     with pytest.raises(RuntimeError, match="clip_by_norm"):
         by_hand("float64", "clipped by norm", "SGD")

@@ -28,6 +28,11 @@ def add_to(kept: paddle.Tensor, value: paddle.Tensor) -> paddle.Tensor:
     return paddle._C_ops.add_(kept, value.astype(kept.dtype))
 
 
+def mean_of(total: paddle.Tensor, count: int) -> paddle.Tensor:
+    """``total`` divided by ``count``, which as a Python number would be rounded to float32."""
+    return total / paddle.full([], float(count), total.dtype)
+
+
 def move_towards(kept: paddle.Tensor, value: paddle.Tensor, rate: float) -> None:
     """Makes of ``kept``, where it lies, ``rate`` of it and the rest of ``value``."""
     value = value.astype(kept.dtype)
