@@ -11,13 +11,13 @@ from purdist import graphs
 from purdist.checking import IN_ORDER, Names
 from purdist.engine import Way, Written, every_way, first_right, samples_of
 from purdist.errors import InvalidArgumentError, UnknownVariableError, some, warn
-from purdist.exporting.source import program_of
 from purdist.exporting.student import student_of
 from purdist.program import Program, internals_of
 from purdist.sources.exported import from_exported
 from purdist.sources.model_files import GRAPH, OLD_GRAPH, WEIGHTS, WRITTEN, write_manifest
 from purdist.storing import file_at, folder_beside, place, where_files_point
 from purdist.training import Training
+from purdist.training.source import program_of
 
 
 def export(

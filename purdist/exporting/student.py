@@ -7,13 +7,15 @@ from collections.abc import Sequence
 from purdist import graphs
 from purdist.cutting import part, without_prefix
 from purdist.errors import InvalidArgumentError, listed
-from purdist.exporting.source import program_of
 from purdist.program import Program, internals_of
 from purdist.training import Training
+from purdist.training.source import program_of
 from purdist.variables import is_mapped_input
 
 
-def student_of(source: Program | Training, *, name_prefix: str | None = None) -> Program:
+def student_of(
+    source: Program | Training, *, name_prefix: str | None = None, averaged: bool = False
+) -> Program:
     """The bare student: no teacher, no loss, no optimizer; its weights as they are now.
 
     It answers as the training left it::
@@ -26,15 +28,17 @@ def student_of(source: Program | Training, *, name_prefix: str | None = None) ->
             that is a student already. A `Distillation` never trains: it is refused.
         name_prefix: Another network instead, such as a peer: that of this prefix, under its own
             names, with its own inputs fed again. Two that were mapped to one variable are one.
+        averaged: Take the moving averages of the weights that learn, which ``minimize(...,
+            average=0.999)`` keeps; running statistics are as they are now.
 
     Returns:
         A program with weights of its own: training on does not reach it.
 
     Raises:
         InvalidArgumentError: ``source`` is neither; or no network has that prefix, or nothing is
-            left of it.
+            left of it; or it keeps no averages.
     """
-    program = program_of(source)
+    program = program_of(source, averaged=averaged)
     if name_prefix is None:
         own = [name for name, variable in program.variables.items() if variable.owner == "student"]
         # `names`: a teacher's input that reads a student's variable is a second name of that.

@@ -41,9 +41,11 @@ def begin_averages(program: Program, names: Iterable[str]) -> None:
 
 
 def moving_names(program: Program) -> list[str]:
-    """The weights of a program that training moves."""
-    own = internals_of(program)
-    return [v.name for v in own.held if changes(v) or v.name in own.store.following]
+    """The weights of a program that training moves, its factors of terms left out."""
+    own, written = internals_of(program), graphs.written_parameters(program.graph)
+    moving = [v for v in own.held if changes(v) or v.name in own.store.following]
+    following = own.store.following
+    return [v.name for v in moving if v.role != "buffer" or v.name in written | following]
 
 
 def statistics_of(program: Program) -> list[str]:

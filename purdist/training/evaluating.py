@@ -29,6 +29,7 @@ from purdist.program import Program, internals_of
 from purdist.training.checks import check_several
 from purdist.training.means import means_of
 from purdist.training.metrics import Measured, asking_metrics
+from purdist.training.source import program_of
 from purdist.training.values import Training
 
 _WORDS = Called("the name of a variable, (metric, names) or (metric, names, mask)")
@@ -104,7 +105,7 @@ def evaluate(
         SeveralFaultsError: Faults of several of these kinds.
     """
     check_several(batches, "evaluate(source, [feed], metrics)")
-    own = internals_of(_program_of(source, averaged=averaged))
+    own = internals_of(program_of(source, averaged=averaged))
     reader = _Reader.of(own, metrics)
     variables = {key: spec for key, spec in metrics.items() if isinstance(spec, str)}
     means, measured = means_of(own, variables), _measured(metrics)
@@ -128,17 +129,6 @@ def evaluate(
         for one in measured:
             found.update(one.numbers())
     return {key: found[key] for key in keys}
-
-
-def _program_of(source: Program | Training, *, averaged: bool) -> Program:
-    """The program with the weights that are evaluated."""
-    if averaged:
-        raise InvalidArgumentError(
-            "Expected a training that keeps an average of its weights, got "
-            f"{'one' if isinstance(source, Training) else 'a Program, which is none'}.",
-            "Write minimize(..., average=0.999).",
-        )
-    return source.program if isinstance(source, Training) else source
 
 
 def _measured(metrics: Mapping[str, MetricSpec]) -> list[Measured]:

@@ -95,7 +95,9 @@ class _Look:
             self._names = [
                 name
                 for name in training.program.variables
-                if name in draft.values and graphs.dtype_name(draft.values[name].dtype) in FLOATS
+                if name in draft.values
+                and name not in self._session.statistics  # they are written behind what reads them
+                and graphs.dtype_name(draft.values[name].dtype) in FLOATS
             ]
             values = {name: draft.values[name] for name in self._losses}
             with draft.appending():

@@ -84,12 +84,13 @@ def make_step(
             _name_parameters(optimizer, step, program)
             added = _Added.to(step, losses, optimizer, program, update)
         made = scopes.initialise(program.scope, startup, program.place)
+        rate = None if graphs.scheduler_of(optimizer) is None else step.program.lr_name
         begin_averages(program, added.averages)
         finished = step.finish()
         return StepGraph(
             graphs.with_fast_kernels(finished) if fast else finished,
-            None if graphs.scheduler_of(optimizer) is None else finished.program.lr_name,
-            tuple(name for name in made if name not in added.between),
+            rate,
+            tuple(name for name in made if name not in {*added.between, rate}),
             tuple(added.sums),
             added.exchange,
         )
