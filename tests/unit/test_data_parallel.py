@@ -1,11 +1,15 @@
-"""Two processes that train on halves of a batch train as one does on the whole."""
+"""Processes that train on parts of a batch train as one does on the whole, and end together."""
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
+import textwrap
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import paddle
@@ -14,84 +18,278 @@ import pytest
 import purdist
 from purdist.training.values import session_of
 from tests import nets
+from tests.nets import Array, numbers
+
+ROWS, STEPS = 12, 5
+
+Result = dict[str, Any]
+
+
+def normalised(feed: str = "x") -> nets.Forward:
+    def forward() -> dict[str, paddle.Tensor]:
+        x = paddle.static.data(feed, [None, 6])
+        hidden = paddle.nn.BatchNorm1D(5)(paddle.nn.Linear(6, 5)(x))
+        return {"logits": paddle.nn.Linear(5, 4)(hidden)}
+
+    return forward
+
+
+def distilled(forward: nets.Forward | None = None, *, seed: int = 0) -> purdist.Distillation:
+    teacher = nets.program(nets.linear("y"), seed=1)
+    student = nets.program(forward or nets.linear(), seed=seed)
+    merged = purdist.merge(teacher, student, {"y": "x"})
+    losses = [
+        purdist.KDLoss("teacher_logits", "logits"),
+        purdist.HintLoss("teacher_logits", "logits"),
+    ]
+    return purdist.apply(merged, losses)
+
+
+def batches(rank: int = 0, count: int = 1, accumulate: int = 1) -> list[dict[str, Array]]:
+    """The batches of each process: parts of those of one alone."""
+    rows = ROWS // count // accumulate
+    whole = [numbers(k, ROWS, 6) for k in range(STEPS)]
+    return [
+        {"x": x[begin : begin + rows]}
+        for x in whole
+        for begin in range(rank * rows * accumulate, (rank + 1) * rows * accumulate, rows)
+    ]
+
+
+def momentum() -> paddle.optimizer.Optimizer:
+    return paddle.optimizer.Momentum(0.1, grad_clip=paddle.nn.ClipGradByGlobalNorm(0.5))
+
+
+def trained(
+    distillation: purdist.Distillation, feeds: list[dict[str, Array]], **options: Any
+) -> Result:
+    """What steps tell, how they end, and all that they leave."""
+    training = purdist.minimize(distillation, momentum, **options)
+    steps: list[purdist.Step] = []
+    error = ""
+    try:
+        steps.extend(purdist.train(training, feeds))
+    except purdist.PurdistError as raised:
+        error = f"{type(raised).__name__}: {raised}"
+    return {
+        "losses": [step.loss for step in steps],
+        "terms": [dict(step.terms) for step in steps],
+        "error": error,
+        "steps": training.steps,
+        "seed": session_of(training).seed,
+        "weights": {n: w.tolist() for n, w in nets.weights(training.program).items()},
+    }
+
+
+# --- what a process does, by the name of a scenario ---------------------------------------
+
+
+def with_other_weights(rank: int, count: int) -> Result:
+    paddle.seed(rank)
+    return trained(distilled(seed=10 * rank), batches(rank, count), data_parallel=True)
+
+
+def accumulated(rank: int, count: int) -> Result:
+    feeds = batches(rank, count, 3 if count == 2 else 1)
+    accumulate = 3 if count == 2 else 1
+    return trained(distilled(), feeds, data_parallel=True, accumulate=accumulate)
+
+
+def with_statistics(rank: int, count: int) -> Result:
+    return trained(distilled(normalised()), batches(rank, count), data_parallel=True)
+
+
+def uneven(rank: int, count: int) -> Result:
+    feeds = batches(rank, count)
+    return trained(distilled(), feeds[:3] if rank == 1 else feeds, data_parallel=True)
+
+
+def not_finite(rank: int, count: int) -> Result:
+    feeds = batches(rank, count)
+    if rank == 1:
+        feeds[3] = {"x": feeds[3]["x"] * np.float32(np.inf)}
+    return trained(distilled(normalised()), feeds, data_parallel=True)
+
+
+def refused(rank: int, count: int) -> Result:
+    feeds = batches(rank, count)
+    if rank == 1:
+        feeds[3] = {"x": feeds[3]["x"][:, :2]}
+    return trained(distilled(), feeds, data_parallel=True)
+
+
+def another_teacher(rank: int, count: int) -> Result:
+    merged = purdist.merge(
+        nets.program(nets.linear("y"), seed=rank), nets.program(nets.linear()), {"y": "x"}
+    )
+    distillation = purdist.apply(merged, [purdist.KDLoss("teacher_logits", "logits")])
+    try:
+        return trained(distillation, batches(rank, count), data_parallel=True)
+    except purdist.RankError as error:
+        return {"error": str(error)}
+
+
+def killed(rank: int, count: int) -> Result:
+    feeds = batches(rank, count)
+    training = purdist.minimize(distilled(), momentum, data_parallel=True)
+    try:
+        for step in purdist.train(training, feeds):
+            if rank == 1 and step.index == 2:
+                os.kill(os.getpid(), 9)
+    except purdist.RankError as error:
+        return {"error": f"RankError: {error}", "steps": training.steps}
+    return {"error": ""}
+
+
+ALL: dict[str, Callable[[int, int], Result]] = {
+    scenario.__name__: scenario
+    for scenario in (
+        with_other_weights,
+        accumulated,
+        with_statistics,
+        uneven,
+        not_finite,
+        refused,
+        another_teacher,
+        killed,
+    )
+}
 
 SCRIPT = """
-import numpy, paddle, sys
+import json, sys
+import paddle
 import paddle.distributed
 
 paddle.distributed.init_parallel_env()
 paddle.enable_static()
 
-from purdist.training.values import session_of
-from tests.unit.test_data_parallel import distilled, halves, trained
+from tests.unit.test_data_parallel import ALL
 
-rank = paddle.distributed.get_rank()
-distillation = distilled()
-paddle.seed(rank)
-training, weights = trained(distillation, halves()[rank], data_parallel=True)
-numpy.savez(f"{sys.argv[1]}/{rank}.npz", **weights)
-session = session_of(training)
-print("rank", session.rank, "of seed", session.seed, file=open(f"{sys.argv[1]}/{rank}", "w"))
+rank, count = paddle.distributed.get_rank(), paddle.distributed.get_world_size()
+for name in sys.argv[2:]:
+    result = ALL[name](rank, count)
+    with open(f"{sys.argv[1]}/{name}.{rank}", "w") as file:
+        json.dump(result, file)
 """
 
 
-def distilled() -> purdist.Distillation:
-    teacher = nets.program(nets.linear("y"), seed=1)
-    merged = purdist.merge(teacher, nets.program(nets.linear()), {"y": "x"})
-    return purdist.apply(merged, [purdist.KDLoss("teacher_logits", "logits")])
-
-
-def halves() -> list[list[dict[str, nets.Array]]]:
-    """The batches of each process."""
-    return [[{"x": nets.numbers(10 * rank + k, 4, 6)} for k in range(5)] for rank in range(2)]
-
-
-def trained(
-    distillation: purdist.Distillation,
-    batches: list[dict[str, nets.Array]],
-    *,
-    data_parallel: bool = False,
-) -> tuple[purdist.Training, dict[str, nets.Array]]:
-    clip = paddle.nn.ClipGradByGlobalNorm(0.05)
-    training = purdist.minimize(
-        distillation,
-        lambda: paddle.optimizer.Momentum(0.1, grad_clip=clip),
-        data_parallel=data_parallel,
-    )
-    for _ in purdist.train(training, batches):
-        pass
-    return training, nets.weights(purdist.student_of(training))
-
-
-def test_both_end_with_the_weights_of_one_process(tmp_path: Path) -> None:
-    script = tmp_path / "script.py"
-    script.write_text(SCRIPT)
-    launch = [sys.executable, "-m", "paddle.distributed.launch", "--nproc_per_node", "2"]
+def launched(folder: Path, count: int, *names: str, code: int = 0) -> dict[str, list[Result]]:
+    """Scenario -> what each of ``count`` processes made of it, None for one that is gone."""
+    script = folder / "script.py"
+    script.write_text(textwrap.dedent(SCRIPT))
+    launch = [sys.executable, "-m", "paddle.distributed.launch", "--nproc_per_node", str(count)]
     process = subprocess.run(
-        [*launch, "--backend", "gloo", "--log_dir", str(tmp_path), str(script), str(tmp_path)],
+        [*launch, "--backend", "gloo", "--log_dir", str(folder), str(script), str(folder), *names],
         check=False,
         capture_output=True,
         text=True,
         cwd=nets.ROOT,
-        env={**os.environ, "PYTHONPATH": str(nets.ROOT)},
-        timeout=120,
+        env={**os.environ, "PYTHONPATH": str(nets.ROOT), "OMP_NUM_THREADS": "1"},
+        timeout=240,
     )
-    assert process.returncode == 0, process.stdout + process.stderr
-    both = [
-        {"x": np.concatenate([one["x"], other["x"]])} for one, other in zip(*halves(), strict=True)
-    ]
-    _, expected = trained(distilled(), both)
-    for rank in range(2):
-        with np.load(tmp_path / f"{rank}.npz") as got:
-            assert set(got) == set(expected)
-            for name, weight in expected.items():
-                np.testing.assert_allclose(got[name], weight, rtol=1e-5, atol=1e-6)
-    distillation = distilled()
+    logs = "".join(log.read_text() for log in sorted(folder.glob("workerlog.*")))
+    assert process.returncode == code, process.stdout + process.stderr + logs
+    files = {name: [folder / f"{name}.{rank}" for rank in range(count)] for name in names}
+    return {
+        name: [json.loads(file.read_text()) for file in those if file.exists()]
+        for name, those in files.items()
+    }
+
+
+@pytest.fixture(scope="module")
+def of_two(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Result]]:
+    return launched(tmp_path_factory.mktemp("two"), 2, *(name for name in ALL if name != "killed"))
+
+
+@pytest.fixture(scope="module")
+def of_four(tmp_path_factory: pytest.TempPathFactory) -> dict[str, list[Result]]:
+    return launched(tmp_path_factory.mktemp("four"), 4, "with_other_weights", "uneven")
+
+
+def assert_is_one(results: list[Result], expected: Result) -> None:
+    """The losses of one process on the joined batch, and weights that are equal everywhere."""
+    for result in results:
+        assert result["error"] == ""
+        np.testing.assert_allclose(result["losses"], expected["losses"], rtol=1e-5)
+        for got, wanted in zip(result["terms"], expected["terms"], strict=True):
+            assert got == pytest.approx(wanted, rel=1e-5)
+        assert result["weights"] == results[0]["weights"]
+        for name, weight in expected["weights"].items():
+            np.testing.assert_allclose(result["weights"][name], weight, rtol=1e-5, atol=1e-6)
+
+
+def test_two_train_as_one_whatever_they_began_with(of_two: dict[str, list[Result]]) -> None:
     paddle.seed(0)  # as in the first process, whose seed is that of both
-    training = purdist.minimize(distillation, lambda: paddle.optimizer.SGD(0.1))
-    seed = session_of(training).seed
-    seeds = [(tmp_path / str(rank)).read_text().strip() for rank in range(2)]
-    assert seeds == [f"rank {rank} of seed {seed}" for rank in range(2)]
+    expected = trained(distilled(), batches())
+    assert_is_one(of_two["with_other_weights"], expected)
+    assert [r["seed"] for r in of_two["with_other_weights"]] == [expected["seed"]] * 2
+    assert_is_one(of_two["accumulated"], expected)
+
+
+def test_four_train_as_one(of_four: dict[str, list[Result]]) -> None:
+    assert len(of_four["with_other_weights"]) == 4
+    assert_is_one(of_four["with_other_weights"], trained(distilled(), batches()))
+
+
+def test_running_statistics_are_averaged(of_two: dict[str, list[Result]]) -> None:
+    one, other = of_two["with_statistics"]
+    assert one == other
+    program = distilled(normalised()).program
+    buffers = [n for n in program.weights if program.variables[n].role == "buffer"]
+    assert len(buffers) == 2
+    (mean,) = (n for n in buffers if np.abs(one["weights"][n]).max() < 0.9)
+    alone = trained(distilled(normalised()), batches())
+    np.testing.assert_allclose(one["weights"][mean], alone["weights"][mean], rtol=0.1, atol=0.02)
+
+
+@pytest.mark.parametrize("count", [2, 4])
+def test_those_with_more_batches_end_with_the_first_that_has_none(
+    count: int, of_two: dict[str, list[Result]], of_four: dict[str, list[Result]]
+) -> None:
+    results = {2: of_two, 4: of_four}[count]["uneven"]
+    assert len(results) == count
+    for rank, result in enumerate(results):
+        assert result["error"] == (
+            "RankError: Expected all processes to take step 3, got no more batches in 1; this is "
+            f"{rank}.\nGive each as many batches: paddle.io.DistributedBatchSampler evens them "
+            "out. That update was not made in any."
+        )
+        assert result["steps"] == 3
+        assert result["weights"] == results[0]["weights"]
+
+
+def test_a_loss_that_is_not_finite_ends_all_in_the_same_step(
+    of_two: dict[str, list[Result]],
+) -> None:
+    good, bad = of_two["not_finite"]
+    assert "NonFiniteError: Expected a finite loss in all processes" in good["error"]
+    assert "at step 3" in good["error"]
+    assert "at step 3: the term 'kd_0' is nan" in bad["error"]
+    assert "The first variable that is infinite is x [" in bad["error"]
+    assert good["steps"] == bad["steps"] == 3
+    assert good["weights"] == bad["weights"]
+
+
+def test_a_feed_that_one_refuses_ends_all(of_two: dict[str, list[Result]]) -> None:
+    good, bad = of_two["refused"]
+    assert bad["error"].startswith("ShapeMismatchError: Expected the feed x")
+    assert good["error"].startswith("RankError: Expected all processes to take step 3, got no more")
+    assert good["steps"] == bad["steps"] == 3
+
+
+def test_other_teachers_are_refused(of_two: dict[str, list[Result]]) -> None:
+    for result in of_two["another_teacher"]:
+        assert result["error"].startswith(
+            "Expected the same networks, losses and teachers in all processes, got others in 1 "
+        )
+
+
+def test_one_that_is_killed_ends_the_other(tmp_path: Path) -> None:
+    (result,) = launched(tmp_path, 2, "killed", code=1)["killed"]
+    assert result["error"].startswith(
+        "RankError: Expected all processes to take step 3, got one that is gone."
+    )
+    assert result["steps"] == 3
 
 
 def test_a_process_that_is_alone_is_refused() -> None:
