@@ -65,7 +65,8 @@ def evaluate(
 
     Args:
         source: A program, or a training with its weights as they are now. A `Distillation` never
-            trains: it is refused.
+            trains: it is refused. One that is trained from a `TeacherCache` has no teacher: a
+            loss that listens to it is fed what it said, or computed of another merged program.
         batches: Feeds: input name -> array or tensor, and what else ``metrics`` name, such as
             labels that the program has no input for. Read one at a time.
         metrics: Key of your own -> what to compute, such as ``{"loss": "loss", "acc":

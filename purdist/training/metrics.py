@@ -11,7 +11,6 @@ import attrs
 import numpy as np
 import paddle
 from paddle.metric import Metric
-from paddle.utils import unique_name
 
 from purdist import graphs
 from purdist.arrays import Array, Arrays
@@ -25,7 +24,7 @@ T = TypeVar("T")
 @contextmanager
 def asking_metrics() -> Iterator[None]:
     """Metrics may be asked inside: in dynamic mode, and Paddle's state as found afterwards."""
-    with graphs.dynamic(), unique_name.guard(), paddle.no_grad():
+    with graphs.dynamic(), paddle.no_grad():
         yield
 
 

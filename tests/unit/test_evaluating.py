@@ -119,6 +119,13 @@ def test_a_variable_without_rows_in_a_batch_counts_where_it_has_some() -> None:
         evaluated(zeros, {"it": "found"})
 
 
+def test_a_weight_has_a_mean_too() -> None:
+    name = network().weights[0]
+    held = nets.weights(network())[name]
+    found = evaluated(words(feeds(3, 1)), {"it": name})
+    assert found["it"] == pytest.approx(held.mean(dtype="float64"))
+
+
 def test_halves_are_numbers() -> None:
     batches = words(feeds(3, 2))
     expected = joined(feeds(3, 2), "logits").mean(dtype="float64")
@@ -207,6 +214,15 @@ def test_a_mask_of_samples_leaves_all_their_tokens_out() -> None:
     assert 0 < keep.sum() < 7
     found = evaluated(batches, {"acc": (Accuracy(), ["logits", "label"], "mask")})
     assert found == pytest.approx({"acc": right(batches)[keep].mean()})
+
+
+def test_a_mask_may_be_a_variable() -> None:
+    batches = words(feeds(4, 3))
+    keep = joined(batches, "positive")
+    assert 0 < keep.sum() < 7
+    evaluated(batches, {"it": (Own(), ["samples"], "positive")})
+    kept = np.concatenate([part for (part,) in SEEN])
+    assert np.array_equal(kept, joined(batches, "samples")[keep])
 
 
 @pytest.mark.parametrize("length", [4, 5], ids=["as many tokens as samples", "more"])
