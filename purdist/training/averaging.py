@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-import numpy as np
 import paddle
 
 from purdist import graphs, scopes
+from purdist.arrays import widened
 from purdist.errors import InvalidArgumentError, PurdistError, listed, together
 from purdist.program import Program, internals_of
 from purdist.variables import changes, learns
@@ -32,11 +32,7 @@ def averages_of(gradients: Sequence[graphs.Gradient], program: Program) -> dict[
 def begin_averages(program: Program, names: Iterable[str]) -> None:
     """Lets each average begin as the weight itself."""
     for name, array in scopes.values(program.scope, names).items():
-        dtype = program.variables[name].dtype
-        if dtype == "bfloat16":  # which numpy has as the upper half of a float32
-            wide = (array.astype(np.uint32) << 16).view(np.float32)
-        else:
-            wide = array.astype(graphs.array_dtype(graphs.wide(dtype)))
+        wide = widened(array, program.variables[name].dtype)
         scopes.put(program.scope, average_name(name), wide, program.place)
 
 
