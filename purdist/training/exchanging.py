@@ -21,8 +21,8 @@ _EARLIER = "exchange/earlier"
 _TAKING = "exchange/taking"
 """Where it keeps the number of the update, counted from 1, at the place of this process."""
 
-_BUCKET = 1 << 24
-"""How many numbers are sent at once: what they are gathered in takes memory of its own."""
+_LARGE = 1 << 16
+"""From so many numbers on an array is sent as it is: to gather it takes longer than a call."""
 
 
 @attrs.frozen(eq=False)
@@ -74,25 +74,13 @@ class Exchange:
         earlier = graphs.kept_in_scope(_EARLIER, [self.losses], "float32")
         taking = graphs.kept_in_scope(_TAKING, [self.processes], "float32")
         told = paddle.concat([(own + earlier) / float(count), taking])
-        means, *others = self._means([told, *(g for _, g in gradients), *statistics])
+        means, *others = exchanged([told, *(g for _, g in gradients), *statistics], self.processes)
         graphs.set_to(graphs.kept_in_scope(_MEANS, told.shape, "float32"), means)
         for kept, mean in zip(statistics, others[len(gradients) :], strict=True):
             graphs.set_to(kept, mean)
         averaged = [(p, mean) for (p, _), mean in zip(gradients, others, strict=False)]
         there = (means[self.losses :] > 0.0).all()
         return averaged, paddle.logical_and(paddle.isfinite(means[0]), there)
-
-    def _means(self, values: Sequence[paddle.Tensor]) -> list[paddle.Tensor]:
-        kinds = list(map(_kind, values))
-        means: dict[int, paddle.Tensor] = {}
-        for group in _groups(kinds):
-            dtype = kinds[group[0]][0]
-            flat = paddle.concat([values[k].reshape([-1]).astype(dtype) for k in group])
-            distributed.all_reduce(flat)
-            parts = paddle.split(graphs.mean_of(flat, self.processes), [kinds[k][1] for k in group])
-            for k, part in zip(group, parts, strict=True):
-                means[k] = part.reshape(values[k].shape).astype(values[k].dtype)
-        return [means[k] for k in range(len(values))]
 
     def begin(self, scope: graphs.Scope, place: graphs.Place, rank: int, update: int) -> None:
         """Says before an update that process ``rank`` has its batches."""
@@ -134,22 +122,35 @@ class Exchange:
         return self._read(run({})[0])[1]
 
 
+def exchanged(values: Sequence[paddle.Tensor], processes: int) -> list[paddle.Tensor]:
+    """The means of values over the processes, in the default program."""
+    kinds = list(map(_kind, values))
+    means: dict[int, paddle.Tensor] = {}
+    for group in _groups(kinds):
+        dtype = kinds[group[0]][0]
+        if len(group) == 1:
+            (k,) = group
+            share = graphs.mean_of(values[k].astype(dtype), processes)
+            distributed.all_reduce(share)
+            means[k] = share.astype(values[k].dtype)
+            continue
+        flat = paddle.concat([values[k].reshape([-1]).astype(dtype) for k in group])
+        flat = graphs.mean_of(flat, processes)
+        distributed.all_reduce(flat)
+        parts = paddle.split(flat, [kinds[k][1] for k in group])
+        for k, part in zip(group, parts, strict=True):
+            means[k] = part.reshape(values[k].shape).astype(values[k].dtype)
+    return [means[k] for k in range(len(values))]
+
+
 def _kind(value: paddle.Tensor) -> tuple[str, int]:
     """The dtype in which it is sent, and how many numbers it has."""
     return graphs.wide(value.dtype), int(np.prod(value.shape, dtype=np.int64))
 
 
 def _groups(kinds: Sequence[tuple[str, int]]) -> Iterator[list[int]]:
-    """Which values are sent together: those of one dtype, as many as a bucket takes."""
-    for dtype in dict.fromkeys(dtype for dtype, _ in kinds):
-        group: list[int] = []
-        length = 0
-        for k, (of, size) in enumerate(kinds):
-            if of != dtype:
-                continue
-            if group and length + size > _BUCKET:
-                yield group
-                group, length = [], 0
-            group.append(k)
-            length += size
-        yield group
+    """Which values are sent together: the small ones of a dtype."""
+    small = [k for k, (_, size) in enumerate(kinds) if size < _LARGE]
+    for dtype in dict.fromkeys(kinds[k][0] for k in small):
+        yield [k for k in small if kinds[k][0] == dtype]
+    yield from ([k] for k, (_, size) in enumerate(kinds) if size >= _LARGE)

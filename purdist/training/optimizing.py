@@ -23,8 +23,8 @@ _WRITE = "Write minimize(distillation, lambda: paddle.optimizer.Adam(1e-3))."
 _INNER = "Give the optimizer inside it alone: lambda: paddle.optimizer.Adam(1e-3)."
 
 _AVERAGE = (
-    "It averages weights and takes no step. Train with another, and average what "
-    "save_weights(training, path) writes after the steps you choose."
+    "It averages weights and takes no step. Write minimize(..., average=0.999) with another, and "
+    "take student_of(training, averaged=True)."
 )
 
 _REFUSED: Mapping[str, str] = {
@@ -34,7 +34,7 @@ _REFUSED: Mapping[str, str] = {
     "LookAhead": _INNER,
     "RecomputeOptimizer": _INNER,
     "PipelineOptimizer": _INNER,
-    "GradientMergeOptimizer": f"A step takes one batch: feed k as one, of all their rows. {_INNER}",
+    "GradientMergeOptimizer": f"Write minimize(..., accumulate=k). {_INNER}",
     "OptimizerWithMixedPrecision": "The network says what is cast, by "
     f"paddle.amp.auto_cast(dtype='bfloat16'): in forward, before from_layer. {_INNER}",
     "Fleet": f"Average gradients with minimize(..., data_parallel=True). {_INNER}",

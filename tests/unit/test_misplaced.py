@@ -272,7 +272,7 @@ def distributed() -> object:
     ("make", "problem", "remedy"),
     [
         (grouped, "got Adam with groups of them", "ParamAttr(learning_rate=0.1"),
-        (merging, "got GradientMergeOptimizer", "feed k as one, of all their rows"),
+        (merging, "got GradientMergeOptimizer", "accumulate=k"),
         (mixed, "got OptimizerWithMixedPrecision", "auto_cast(dtype='bfloat16'): in forward"),
         (distributed, "got Fleet", "minimize(..., data_parallel=True)"),
     ],

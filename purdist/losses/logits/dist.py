@@ -29,6 +29,9 @@ class DISTLoss(PairLoss):
     the mean of :math:`10^{-8} / |a|^2`, and what is constant, such as every class in a batch
     of one, counts as uncorrelated (1).
 
+    Classes are correlated over each batch on its own, where ``minimize`` accumulates several
+    and where processes have one each.
+
     Shapes: both [N, C], C at least 2.
     Source: Huang et al., "Knowledge Distillation from A Stronger Teacher", NeurIPS 2022,
     its inter-class and intra-class relations; DIST_KD ``segmentation/losses/dist_kd.py``, and

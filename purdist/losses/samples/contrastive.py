@@ -40,6 +40,9 @@ class ContrastiveLoss(PairLoss):
     the reference keeps that of its first; with it the size of the data set cancels out. The
     reference's 1e-7 in the denominators is left out: logarithms are taken exactly.
 
+    Samples meet only those of their own batch, where ``minimize`` accumulates several and where
+    processes have one each.
+
     Shapes: both [N, ...], flattened to [N, D]; all but N may differ and are known.
     Source: Tian, Krishnan and Isola, "Contrastive Representation Distillation", ICLR 2020,
     eq. 18 as the reference counts; RepDistiller ``crd/criterion.py`` and ``crd/memory.py``.

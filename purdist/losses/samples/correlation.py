@@ -22,6 +22,9 @@ class CorrelationCongruenceLoss(PairLoss):
 
     Neighbours are those in the batch, so its order counts. Of a batch of one it is 0.
 
+    Samples meet only those of their own batch, where ``minimize`` accumulates several and where
+    processes have one each.
+
     Shapes: both [N, D].
     Source: Peng et al., "Correlation Congruence for Knowledge Distillation", ICCV 2019, in
     the form that its authors gave RepDistiller, ``distiller_zoo/CC.py``; the paper has

@@ -25,6 +25,9 @@ class PKTLoss(PairLoss):
 
     with :math:`\epsilon = 10^{-7}`, which is also added to the norms in the cosine.
 
+    Samples meet only those of their own batch, where ``minimize`` accumulates several and where
+    processes have one each.
+
     Shapes: both [N, D]; D may differ.
     Source: Passalis and Tefas, "Learning Deep Representations with Probabilistic Knowledge
     Transfer", ECCV 2018, with the cosine kernel; RepDistiller ``distiller_zoo/PKT.py``. The

@@ -25,6 +25,9 @@ class RKDDistanceLoss(PairLoss):
 
     The mean distance is over :math:`i \ne j`. Of a batch of one it is 0.
 
+    Samples meet only those of their own batch, where ``minimize`` accumulates several and where
+    processes have one each.
+
     Shapes: both [N, ...], flattened to [N, D]; all but N may differ.
     Source: Park et al., "Relational Knowledge Distillation", CVPR 2019, section 3.2.1;
     lenscloth/RKD ``metric/loss.py``, its 1e-12 under the root included.
@@ -71,6 +74,9 @@ class RKDAngleLoss(PairLoss):
         \cos_{ijk} = e_{ij} \cdot e_{ik}, \qquad e_{ij} = (x_i - x_j) / |x_i - x_j|_2
 
     with the smooth L1 of `RKDDistanceLoss`. Takes memory for N * N * D numbers.
+
+    Samples meet only those of their own batch, where ``minimize`` accumulates several and where
+    processes have one each.
 
     Shapes: both [N, ...], flattened to [N, D]; all but N may differ.
     Source: Park et al., "Relational Knowledge Distillation", CVPR 2019, section 3.2.2;

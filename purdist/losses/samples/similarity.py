@@ -21,6 +21,9 @@ class SimilarityPreservingLoss(PairLoss):
     .. math:: \frac{1}{N^2} \sum_{ij} (G^s_{ij} - G^t_{ij})^2, \qquad
         G_{i:} = \tilde G_{i:} / |\tilde G_{i:}|_2, \qquad \tilde G = Q Q^\top
 
+    Samples meet only those of their own batch, where ``minimize`` accumulates several and where
+    processes have one each.
+
     Shapes: both [N, ...], flattened to [N, D]; all but N may differ.
     Source: Tung and Mori, "Similarity-Preserving Knowledge Distillation", ICCV 2019, eq. 1
     to 3; RepDistiller ``distiller_zoo/SP.py``.
