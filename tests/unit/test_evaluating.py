@@ -486,6 +486,20 @@ def accuracy(student: purdist.Program) -> float:
     return float(np.mean(np.concatenate(answers) == np.arange(12) % 6 % 4))
 
 
+def test_the_average_is_evaluated_as_a_student_that_has_it() -> None:
+    looked_at = training(average=0.7)
+    batches = [images(8), images(9)]
+    metrics: Metrics = {"mean": "logits", "acc": (Accuracy(), ["logits", "label"])}
+    for _ in purdist.train(looked_at, [images(k) for k in range(3)]):
+        before = nets.read(looked_at.program.scope)
+        found = purdist.evaluate(looked_at, batches, metrics, averaged=True)
+        assert found == purdist.evaluate(
+            purdist.student_of(looked_at, averaged=True), batches, metrics
+        )
+        assert found["mean"] != purdist.evaluate(looked_at, batches, metrics)["mean"]
+        assert not nets.moved(before, nets.read(looked_at.program.scope))
+
+
 @pytest.mark.parametrize("mode", ["static", "dynamic", "old"])
 def test_nothing_is_changed(mode: str) -> None:
     metric, program = Distance(), network()
