@@ -45,6 +45,7 @@ from purdist.errors import RunError as RunError
 from purdist.errors import SeveralFaultsError as SeveralFaultsError
 from purdist.errors import ShapeMismatchError as ShapeMismatchError
 from purdist.errors import StaleCacheError as StaleCacheError
+from purdist.errors import StaleCheckpointError as StaleCheckpointError
 from purdist.errors import TracingError as TracingError
 from purdist.errors import UninitializedWeightsError as UninitializedWeightsError
 from purdist.errors import UnknownVariableError as UnknownVariableError
@@ -78,12 +79,15 @@ from purdist.teachers.cache import TeacherCache as TeacherCache
 from purdist.teachers.caching import cache_teacher as cache_teacher
 from purdist.teachers.graph import InGraph as InGraph
 from purdist.teachers.inference import Inference as Inference
+from purdist.training import Checkpoints as Checkpoints
 from purdist.training import MakeOptimizer as MakeOptimizer
 from purdist.training import MetricSpec as MetricSpec
 from purdist.training import Step as Step
 from purdist.training import Training as Training
 from purdist.training import evaluate as evaluate
 from purdist.training import minimize as minimize
+from purdist.training import resume as resume
+from purdist.training import save_checkpoint as save_checkpoint
 from purdist.training import train as train
 from purdist.variables import Dtype as Dtype
 from purdist.variables import NewInput as NewInput

@@ -112,6 +112,10 @@ class StaleCacheError(PurdistError, ValueError):
     """A cache of another teacher, other variables or other data."""
 
 
+class StaleCheckpointError(PurdistError, ValueError):
+    """A checkpoint of another graph, other losses, another optimizer or another teacher."""
+
+
 class NonFiniteError(PurdistError, ArithmeticError):
     """A loss or a weight that is nan or infinite: training ends before it spreads."""
 

@@ -73,6 +73,11 @@ def initialise(scope: Scope, startup: paddle.static.Program, place: Place) -> li
     return names
 
 
+def names_in(scope: Scope) -> list[str]:
+    """The names of all that a scope of ours holds memory for."""
+    return [name for name in sorted(scope.local_var_names()) if tensor_of(scope, name) is not None]
+
+
 def tensor_of(scope: Scope, name: str) -> Memory | None:
     """The memory behind ``name``, None where there is none."""
     variable = scope.find_var(name)

@@ -347,6 +347,30 @@ def _load_weights(hand: Hand) -> object:
     return hand.call(purdist.load_weights, network(), hand(hand.folder / "w"))
 
 
+def _save_checkpoint(hand: Hand) -> object:
+    training = purdist.minimize(distilled(), sgd, seed=0)
+    hand.call(purdist.save_checkpoint, training, hand.folder / "c")
+    ends = (".json", ".safetensors")
+    return [(hand.folder / f"c.checkpoint{end}").read_bytes() for end in ends], training
+
+
+def _resume(hand: Hand) -> object:
+    training = purdist.minimize(distilled(), sgd, seed=0)
+    list(purdist.train(training, [{"x": x()}]))
+    purdist.save_checkpoint(training, hand.folder / "c")
+    other = purdist.minimize(distilled(), sgd)
+    resumed = hand.call(purdist.resume, other, hand(hand.folder / "c"))
+    assert other.steps == 0
+    return resumed
+
+
+def _train_to_disk(hand: Hand) -> object:
+    training = purdist.minimize(distilled(), sgd, seed=0)
+    checkpoints = purdist.Checkpoints(hand(hand.folder / "run"))
+    batches = hand([hand({"x": x()})])
+    return hand.call(lambda: list(purdist.train(training, batches, checkpoints=checkpoints)))
+
+
 def _cache_teacher(hand: Hand) -> object:
     batches = hand([hand({"x": x(seed=k)}) for k in range(2)])
     rows = hand(np.array([2, 0]))
@@ -382,11 +406,14 @@ CALLS: dict[str, Callable[[Hand], object]] = {
     "train, ahead": lambda hand: _train("inference", hand),
     "train, of a cache": lambda hand: _train("cache", hand),
     "evaluate": _evaluate,
+    "train, to disk": _train_to_disk,
     "cache_teacher": _cache_teacher,
     "student_of": lambda hand: hand.call(purdist.student_of, merged()),
     "export": _export,
     "save_weights": _save_weights,
     "load_weights": _load_weights,
+    "save_checkpoint": _save_checkpoint,
+    "resume": _resume,
     "to_layer": lambda hand: hand.call(purdist.to_layer, network("x", 1), hand(layer())),
     "losses_to_data": lambda hand: hand.call(purdist.losses_to_data, hand([*SPECS])),
     "losses_from_data": _from_data,

@@ -11,12 +11,12 @@ import attrs
 from purdist import scopes
 from purdist.comparing import Holder
 from purdist.errors import DtypeMismatchError, MissingFileError, together
-from purdist.exporting.weight_files import DTYPES, WeightFile, write_weights
 from purdist.program import Program, internals_of
 from purdist.store import Store
 from purdist.storing import file_at, open_regular, replacing
 from purdist.training import Training
 from purdist.training.source import program_of
+from purdist.weight_files import DTYPES, WeightFile, write_weights
 
 _TOLD = 20
 """How many faults are told of a file of another network."""

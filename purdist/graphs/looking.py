@@ -308,20 +308,42 @@ def numbers_of(op: Operation, attribute: str) -> list[int]:
     return [int(number) for number in value]
 
 
-def signature(program: paddle.static.Program) -> str:
-    """What ``program`` computes, as text: the same for a network that is built again."""
+def statements(program: paddle.static.Program) -> Iterator[tuple[str, str]]:
+    """What ``program`` computes, op by op: the same for a network that is built again.
+
+    Yields:
+        What an op is, for a person: its kind, and what it puts out. And all of it, as text.
+    """
     numbers: dict[str | None, int] = {None: -1}
 
-    def lines(ops: Iterable[Operation]) -> Iterator[str]:
+    def of(ops: Iterable[Operation]) -> Iterator[tuple[str, str]]:
         for op in ops:
             read = [numbers.setdefault(identity(v), len(numbers)) for v in op.operands_source()]
             made = [numbers.setdefault(identity(v), len(numbers)) for v in op.results()]
-            yield f"{made} = {op.name()} {read} {attributes(op)}"
+            tensors = [v for v in op.results()[:1] if is_tensor(v)]
+            sizes = [f"{list(v.shape)} {dtype_name(v.dtype)}" for v in tensors]
+            whole = f"{made} = {op.name()} {read} {attributes(op)}"
+            yield " ".join([short_name(op), *sizes]), whole
             for block in op.blocks() if op.num_regions() else ():
-                yield f"{[numbers.setdefault(v.id, len(numbers)) for v in block.args()]}"
-                yield from lines(block.ops)
+                entry = f"{[numbers.setdefault(v.id, len(numbers)) for v in block.args()]}"
+                yield f"a region of {short_name(op)}", entry
+                yield from of(block.ops)
 
-    return "\n".join(lines(operations(program)))
+    return of(operations(program))
+
+
+def signature(program: paddle.static.Program) -> str:
+    """What ``program`` computes, as text: the same for a network that is built again."""
+    return "\n".join(whole for _, whole in statements(program))
+
+
+def updates(program: paddle.static.Program) -> Iterator[tuple[str, dict[str, str]]]:
+    """Each op of an optimizer: the parameter that it moves, '' for several, and its attributes."""
+    for op in operations(program, regions=True):
+        if op.name().rpartition(".")[2] in _OPTIMIZERS:
+            moved = op.operands_source()[0]
+            name = parameter_name(op_of(moved)) if is_parameter(moved) else ""
+            yield name, {"op": short_name(op), **attributes(op)}
 
 
 def computed_alike(

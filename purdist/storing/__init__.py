@@ -10,6 +10,7 @@ from purdist.storing.drafts import scratch as scratch
 from purdist.storing.files import checksum as checksum
 from purdist.storing.files import checksum_of as checksum_of
 from purdist.storing.files import locked as locked
+from purdist.storing.files import make_folders as make_folders
 from purdist.storing.files import open_regular as open_regular
 from purdist.storing.files import rename as rename
 from purdist.storing.files import rewrite as rewrite

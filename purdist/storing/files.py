@@ -75,6 +75,19 @@ def rename(draft: Path, target: Path) -> None:
         sync(target.parent)
 
 
+def make_folders(path: Path) -> None:
+    """Makes a folder that is not there, and those that it is to be in.
+
+    Raises:
+        WriteError: The system refuses.
+    """
+    with telling(path):
+        if not path.is_dir():
+            make_folders(path.parent)
+            path.mkdir(exist_ok=True)
+            sync(path.parent)
+
+
 def sync(path: Path) -> None:
     """Waits until a file or a folder is on the disk, where the system can tell."""
     if os.name == "nt":  # which opens no folders

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from itertools import islice
@@ -155,7 +155,7 @@ class Driver:
 
     def steps(
         self, batches: Iterable[Feed], check: Callable[[Feed], Arrays], take: TakeStep[T]
-    ) -> Iterator[T]:
+    ) -> Generator[T, None, None]:
         """Takes a step for each batch, fed with what the teachers say to it.
 
         Args:
@@ -169,14 +169,14 @@ class Driver:
 
     def _in_turn(
         self, batches: Iterable[Feed], check: Callable[[Feed], Arrays], take: TakeStep[T]
-    ) -> Iterator[T]:
+    ) -> Generator[T, None, None]:
         for feed in batches:
             arrays = check(feed)
             yield take(self._asked(arrays)() if self.teachers else arrays)
 
     def _beside(
         self, batches: Iterable[Feed], check: Callable[[Feed], Arrays], take: TakeStep[T]
-    ) -> Iterator[T]:
+    ) -> Generator[T, None, None]:
         """Steps in a worker thread, beside which the teachers compute in this one.
 
         ``predictor.run()`` holds the interpreter lock, and the executor does not. While both

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Annotated
 
 import attrs
@@ -24,8 +24,9 @@ from purdist.training.checks import (
 )
 from purdist.training.optimizing import MakeOptimizer, own_optimizer
 from purdist.training.ranks import begin_alike
+from purdist.training.recipe import Recipe
 from purdist.training.session import Progress, Session
-from purdist.training.updating import Update, make_step
+from purdist.training.updating import StepGraph, Update, make_step
 from purdist.training.values import Training
 
 
@@ -124,6 +125,7 @@ def minimize(
     backends = backends_of(distillation, teacher)
     followers = _followers(source, follow or {}, backends)
     driver, left = Driver.start(distillation, backends)
+    recipe = Recipe.of(distillation, left, optimizer, seed_given=seed is not None)
     given = internals_of(left)
     store = Store.at(left.place, trained=True, following=followers)
     program = Program(attrs.evolve(given, store=store, origins=(), tensors={}))
@@ -149,13 +151,20 @@ def minimize(
         {term: s.weight for term, s in zip(distillation.terms, distillation.specs, strict=True)},
         moving_weights(distillation),
         optimizer.get_lr(),
-        (*moving_names(program), *built.kept),
+        _kept(program, built, moving_weights(distillation).values()),
         tuple(statistics_of(program)),
         _common_seed(data_parallel=data_parallel) if seed is None else seed,
         distributed.get_rank() if data_parallel else 0,
         scheduler_every,
+        recipe,
     )
     return Training(program, distillation.loss, distillation.terms, session)
+
+
+def _kept(program: Program, built: StepGraph, factors: Collection[str]) -> tuple[str, ...]:
+    """What the scope keeps from update to update: no factor and no rate, which are set for each."""
+    names = (*moving_names(program), *built.kept)
+    return tuple(name for name in names if name not in factors and name != built.rate)
 
 
 def _followers(

@@ -8,7 +8,7 @@ import numpy as np
 import paddle
 
 from purdist import graphs, scopes
-from purdist.arrays import Arrays
+from purdist.arrays import Array, Arrays
 from purdist.errors import NonFiniteError, RunError
 from purdist.training.session import Session
 from purdist.training.values import Training, session_of
@@ -58,16 +58,26 @@ def check_weights(session: Session) -> None:
         NonFiniteError: The first.
     """
     step = session.progress.steps
-    for name in session.kept:
+    for name, (_, dtype) in scopes.kinds(session.progress.scope, session.kept).items():
         for array in scopes.values(session.progress.scope, [name]).values():
-            if array.dtype.kind == "f" and not np.isfinite(array).all():
-                kind = "nan" if np.isnan(array).any() else "infinite numbers"
+            if not is_finite(array, dtype):
                 raise NonFiniteError(
-                    f"Expected finite weights after step {step - 1}, got {kind} in {name!r}.",
+                    f"Expected finite weights after step {step - 1}, got nan or infinite numbers "
+                    f"in {name!r}.",
                     "A gradient was not finite, though the loss was. Go on from an earlier "
                     "checkpoint, with a smaller learning rate or clipping "
                     "(paddle.nn.ClipGradByGlobalNorm).",
                 )
+
+
+def is_finite(array: Array, dtype: str) -> bool:
+    """Whether all of ``array``, which holds numbers of a ``dtype``, is finite."""
+    if dtype == "bfloat16":  # which numpy has as integers; infinity is all bits of the exponent
+        return not bool(((array & 0x7F80) == 0x7F80).any())
+    if array.dtype.kind not in "fc":
+        return True
+    with np.errstate(all="ignore"):  # a sum that is finite says all, one that overflows nothing
+        return bool(np.isfinite(array.sum())) or bool(np.isfinite(array).all())
 
 
 def _first(training: Training, found: Mapping[str, str], meant: set[str]) -> str:

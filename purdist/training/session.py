@@ -13,6 +13,7 @@ from paddle.optimizer.lr import LRScheduler
 from purdist import graphs, scopes
 from purdist.losses.schedule import Schedule
 from purdist.teachers.driver import Driver
+from purdist.training.recipe import Recipe
 from purdist.training.updating import DUE, StepGraph, Update
 
 
@@ -26,12 +27,15 @@ class Progress:
         steps: How many updates were made: the one clock. Schedules of weights, the LR scheduler
             and random numbers go by it.
         is_begun: Whether there are gradients of an update that was not made.
+        at_rest: Whether no step was begun that has not ended: one that fails as it runs may leave
+            some of its writes.
     """
 
     scope: graphs.Scope
     scheduler: LRScheduler | None = None
     steps: int = 0
     is_begun: bool = False
+    at_rest: bool = True
 
 
 @attrs.frozen(eq=False)
@@ -54,6 +58,7 @@ class Session:
         seed: What the random numbers of every batch follow from.
         rank: Which of the processes this is that train together, from 0.
         scheduler_every: How many steps make one of the LR scheduler's.
+        recipe: What it was made of.
     """
 
     built: StepGraph
@@ -70,6 +75,7 @@ class Session:
     seed: int
     rank: int
     scheduler_every: int
+    recipe: Recipe
     _runners: dict[tuple[str, ...], graphs.Runner] = attrs.field(factory=dict, init=False)
 
     @property

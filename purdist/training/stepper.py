@@ -68,6 +68,13 @@ class Stepper:
 
     def step(self, feed: Arrays, starting: Callable[[], object] = lambda: None) -> Step | None:
         """Trains on a whole feed that fits. Tells of the update if it made one that is due."""
+        progress = self.session.progress
+        progress.at_rest = False
+        told = self._taken(feed, starting)
+        progress.at_rest = True
+        return told
+
+    def _taken(self, feed: Arrays, starting: Callable[[], object]) -> Step | None:
         session, index = self.session, self.session.progress.steps
         is_due = (index + 1) % self.log_every == 0
         if not self._told:

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from typing import Annotated
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import closing
+from typing import Annotated, TypeAlias
 
 from purdist.arrays import Batches, Feed
 from purdist.checking import Names, Number
 from purdist.errors import InvalidArgumentError, some
 from purdist.program import internals_of
 from purdist.progress import showing
+from purdist.training.checkpoints import Checkpoints
 from purdist.training.checks import check_several
+from purdist.training.keeping import check_keeps, keeping
 from purdist.training.stepper import Stepper
 from purdist.training.values import Step, Training, session_of
+
+Steps: TypeAlias = Generator[Step | None, None, None]
+"""What comes of batches: a step where one is due."""
 
 
 def train(
@@ -22,6 +28,7 @@ def train(
     fetch: Names = (),
     log_every: Annotated[int, Number(least=1, whole=True)] = 1,
     progress: bool = False,
+    checkpoints: Checkpoints | None = None,
 ) -> Iterator[Step]:
     """Takes a step per batch, as they are asked for. Changes the scope of ``training`` alone.
 
@@ -59,6 +66,10 @@ def train(
         progress: Show loss, terms, steps a second and, where ``batches`` has a length, the time
             left, on the standard error: a bar that is redrawn four times a second, or, where no
             terminal is, a line twice a minute and one at the end. Of several processes the first.
+        checkpoints: Write all that moves to disk, for `resume` to go on from: after every so many
+            steps, after the last, and where the iterator is closed early or ``batches`` raise. Of
+            several processes the first writes. Where one cannot be written as the iterator is
+            closed, that is told in a `PurdistWarning`.
 
     Returns:
         A lazy iterator: a batch is trained on when its step is taken from it.
@@ -75,15 +86,21 @@ def train(
         SeveralFaultsError: Faults of several of these kinds.
         RunError: Paddle fails as it computes, at sizes or numbers that only then meet; its own
             error is the cause.
-        NonFiniteError: A loss is nan or infinite; or, when ``batches`` end, a weight is.
+        NonFiniteError: A loss is nan or infinite; or a weight is, when ``batches`` end or a
+            checkpoint is due, which is not written.
         RankError: Another process has no more batches, is at another step, or is gone.
         EngineError: Paddle Inference computes the teacher's answer to the first batch in no way
             as its graph does, or refuses a batch.
         CorruptFileError: A file of a cache is damaged: each is checked when it is first read.
+        WriteError: A checkpoint cannot be written. The step before it was taken, and the older
+            ones are whole.
+        MissingFileError: The directory of ``checkpoints`` is a file, or in one.
     """
     check_several(batches, "train(training, [feed])")
     fetch = _checked(training, fetch)
-    return _steps(Stepper(training, fetch, log_every), batches, progress=progress)
+    if checkpoints is not None:
+        check_keeps(training, checkpoints)
+    return _steps(Stepper(training, fetch, log_every), batches, checkpoints, progress=progress)
 
 
 def _checked(training: Training, fetch: Names) -> tuple[str, ...]:
@@ -103,23 +120,33 @@ def _checked(training: Training, fetch: Names) -> tuple[str, ...]:
     return internals_of(training.program).check_fetch(names, session.step, "training")
 
 
-def _steps(stepper: Stepper, batches: Iterable[Feed], *, progress: bool) -> Iterator[Step]:
-    with stepper:
-        steps = stepper.session.driver.steps(batches, stepper.check, stepper.step)
-        if progress and stepper.session.rank == 0:
-            unit = "step" if stepper.session.update.accumulate == 1 else "batch"
-            steps = _shown(steps, unit, _length(batches))
+def _steps(
+    stepper: Stepper, batches: Iterable[Feed], checkpoints: Checkpoints | None, *, progress: bool
+) -> Iterator[Step]:
+    steps = _taken(stepper, batches)
+    if checkpoints is not None and stepper.session.rank == 0:
+        steps = keeping(stepper.training, steps, checkpoints)
+    if progress and stepper.session.rank == 0:
+        unit = "step" if stepper.session.update.accumulate == 1 else "batch"
+        steps = _shown(steps, unit, _length(batches))
+    with closing(steps):
         yield from filter(None, steps)
 
 
-def _shown(steps: Iterable[Step | None], unit: str, total: int | None) -> Iterator[Step | None]:
+def _taken(stepper: Stepper, batches: Iterable[Feed]) -> Steps:
+    """What comes of each batch. The training is between two updates when it ends."""
+    with stepper:
+        yield from stepper.session.driver.steps(batches, stepper.check, stepper.step)
+
+
+def _shown(steps: Steps, unit: str, total: int | None) -> Steps:
     newest: Step | None = None
 
     def text() -> str:
         told = {"loss": newest.loss, **newest.terms} if newest else {}
         return ", ".join(f"{name}={value:.4g}" for name, value in told.items())
 
-    with showing(unit, total) as show:
+    with closing(steps), showing(unit, total) as show:
         for done, step in enumerate(steps, start=1):
             newest = step or newest
             show(done, text)

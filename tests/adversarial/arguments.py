@@ -152,6 +152,7 @@ TAKES: Mapping[str, tuple[str, ...]] = {
     "Program | Training": ("program", "training"),
     "Distillation | Program": ("program", "distillation"),
     "Training": ("training",),
+    "Checkpoints | None": ("none",),
     "Distillation": ("distillation",),
     "LossSpec": ("loss",),
     "TeacherVariable": VARIABLE,
@@ -304,6 +305,11 @@ class World:
         purdist.save_weights(self.program, "saved")
         return "saved"
 
+    @functools.cached_property
+    def checkpoint(self) -> str:
+        purdist.save_checkpoint(self.training, "kept")
+        return "kept"
+
     def values(self) -> Mapping[str, Value]:
         """All that is handed over in place of what is right."""
         own: dict[str, tuple[Any, tuple[str, ...]]] = {
@@ -425,6 +431,15 @@ VALID: Mapping[str, tuple[Make, Make]] = {
         lambda w: {"program": w.program, "path": w.saved},
     ),
     "save_weights": (lambda _: purdist.save_weights, lambda w: {"source": w.training, "path": "w"}),
+    "Checkpoints": _made(lambda _: purdist.Checkpoints("run", 2, 1)),
+    "save_checkpoint": (
+        lambda _: purdist.save_checkpoint,
+        lambda w: {"training": w.training, "path": "checkpoint"},
+    ),
+    "resume": (
+        lambda _: purdist.resume,
+        lambda w: {"training": w.training, "directory": w.checkpoint},
+    ),
     "CustomLoss": (
         lambda _: purdist.CustomLoss,
         lambda _: {"function": loss_of, "variables": {"s": "s"}, "weight": 2.0, "name": "mine"},
@@ -508,6 +523,7 @@ VALID: Mapping[str, tuple[Make, Make]] = {
             "fetch": ["logits"],
             "log_every": 1,
             "progress": False,
+            "checkpoints": None,
         },
     ),
     "evaluate": (

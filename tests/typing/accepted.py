@@ -5,6 +5,7 @@ against the types that Paddle itself ships, which are what a user has.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, ClassVar, assert_type
 
 import attrs
@@ -153,6 +154,12 @@ assert_type(traced, purdist.Program)
 assert_type(purdist.to_layer(traced, layer), Perceptron)
 purdist.save_weights(traced, "weights.safetensors")
 assert_type(purdist.load_weights(traced, "weights.safetensors"), purdist.Program)
+
+checkpoints = purdist.Checkpoints("run", every=100, keep=1)
+assert_type(checkpoints.directory, Path)
+assert_type(purdist.train(training, [], checkpoints=checkpoints), Iterator[Step])
+assert_type(purdist.resume(training, checkpoints.directory), purdist.Training)
+purdist.save_checkpoint(training, "best")
 
 # --- what the values hold -----------------------------------------------------------------
 

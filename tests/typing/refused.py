@@ -45,6 +45,9 @@ def wrong_order(
     purdist.evaluate(distillation, [], {"loss": "loss"})  # E: arg-type
     purdist.student_of(program.graph)  # E: arg-type
     purdist.save_weights(distillation, "weights")  # E: arg-type
+    purdist.save_checkpoint(program, "best")  # E: arg-type
+    purdist.resume(distillation, "run")  # E: arg-type
+    purdist.train(training, [], checkpoints="run")  # E: arg-type
     purdist.student_of(distillation)  # E: arg-type
     purdist.export(distillation, "student", ["logits"])  # E: arg-type
     purdist.to_layer(distillation, paddle.nn.Linear(1, 1))  # E: arg-type

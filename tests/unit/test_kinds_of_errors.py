@@ -21,6 +21,7 @@ import purdist
 from purdist import errors
 from purdist.errors import PurdistError, SeveralFaultsError, together
 from purdist.testing import Arrays
+from purdist.training.ranks import check_together
 from tests import nets
 
 BUILT_IN: dict[type[PurdistError], type[Exception]] = {
@@ -35,10 +36,13 @@ BUILT_IN: dict[type[PurdistError], type[Exception]] = {
     errors.MapDirectionError: ValueError,
     errors.MissingFileError: FileNotFoundError,
     errors.NameClashError: ValueError,
+    errors.NonFiniteError: ArithmeticError,
     errors.RandomInferenceError: ValueError,
+    errors.RankError: RuntimeError,
     errors.RunError: RuntimeError,
     errors.ShapeMismatchError: ValueError,
     errors.StaleCacheError: ValueError,
+    errors.StaleCheckpointError: ValueError,
     errors.TracingError: ValueError,
     errors.UninitializedWeightsError: ValueError,
     errors.UnknownVariableError: KeyError,
@@ -265,6 +269,15 @@ def _provoked(folder: Path) -> Iterator[Callable[[], object]]:
         purdist.cache_teacher(distillation, [{"x": 2 * x}], folder / "cache")
 
     yield stale
+
+    def resumed(seed: int) -> purdist.Training:
+        training = purdist.minimize(distillation, lambda: paddle.optimizer.SGD(0.1), seed=seed)
+        return purdist.resume(training, folder / "checkpoint")
+
+    purdist.save_checkpoint(resumed(1), folder / "checkpoint")
+    yield lambda: resumed(2)
+    yield lambda: _diverging(distillation, [{"x": x}])
+    yield lambda: check_together([1, 0], 0, 3)
     purdist.export(student, folder / "unsafe", ["logits"], check=False)
     (folder / "unsafe.manifest").unlink()
     graph = folder / "unsafe.json"
@@ -272,6 +285,11 @@ def _provoked(folder: Path) -> Iterator[Callable[[], object]]:
     yield lambda: purdist.from_exported(folder / "unsafe")
     yield lambda: _kept_without_room(distillation, [{"x": x}], folder / "full")
     yield lambda: _refusing(distillation)
+
+
+def _diverging(distillation: purdist.Distillation, batches: list[Arrays]) -> None:
+    training = purdist.minimize(distillation, lambda: paddle.optimizer.SGD(float("inf")))
+    list(purdist.train(training, batches))
 
 
 def _kept_without_room(

@@ -122,6 +122,7 @@ SHOWN = {
     "teachers variable variables weights",
     purdist.Distillation: "digests loss program source specs terms",
     purdist.Training: "loss program steps terms",
+    purdist.Checkpoints: "directory every keep",
     purdist.Step: "fetched index learning_rate loss terms weights",
     purdist.Variable: "dtype given_name layer mode name network op owner role shape trainable",
 }

@@ -16,7 +16,7 @@ import pytest
 from safetensors.numpy import save_file
 
 import purdist
-from purdist.exporting.weight_files import WeightFile
+from purdist.weight_files import WeightFile
 from tests import nets
 from tests.nets import moved, weights
 from tests.unit.test_drafts import limited

@@ -2,6 +2,7 @@ from collections.abc import Sequence
 from typing import Any, Literal
 
 class LRScheduler:
+    last_epoch: int
     def __init__(self, learning_rate: float = 0.1, last_epoch: int = -1) -> None: ...
     def __call__(self) -> float: ...
     def step(self, epoch: int | None = None) -> None: ...
@@ -11,6 +12,16 @@ class LRScheduler:
 class CosineAnnealingDecay(LRScheduler):
     def __init__(
         self, learning_rate: float, T_max: int, eta_min: float = 0, last_epoch: int = -1
+    ) -> None: ...
+
+class CosineAnnealingWarmRestarts(LRScheduler):
+    def __init__(
+        self,
+        learning_rate: float,
+        T_0: int,
+        T_mult: int = 1,
+        eta_min: float = 0,
+        last_epoch: int = -1,
     ) -> None: ...
 
 class LinearWarmup(LRScheduler):
