@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import ClassVar
 
 import attrs
 import numpy as np
@@ -39,7 +40,7 @@ class Exchange:
     processes: int
     buckets: tuple[tuple[str, int], ...]
 
-    names = (_MEANS, _EARLIER, _TAKING)
+    names: ClassVar[tuple[str, ...]] = (_MEANS, _EARLIER, _TAKING)
 
     @classmethod
     def of(

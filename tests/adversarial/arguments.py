@@ -132,6 +132,8 @@ TAKES: Mapping[str, tuple[str, ...]] = {
     "Count | None": ("int", "none"),
     "Annotated[int, Number(least=1, whole=True)]": ("int",),
     "Annotated[int, Number(least=0, whole=True)] | None": ("int", "none"),
+    "Annotated[float, Number(least=0, below=1)] | None": ("float", "none"),
+    "Mapping[str, Annotated[float, Number(least=0, below=1)]] | None": ("mapping", "none"),
     "Finite": ("float",),
     "float": ("float",),
     "Annotated[float, Number(least=0, below=1)]": ("float",),
@@ -424,7 +426,7 @@ VALID: Mapping[str, tuple[Make, Make]] = {
     ),
     "student_of": (
         lambda _: purdist.student_of,
-        lambda w: {"source": w.training, "name_prefix": None},
+        lambda w: {"source": w.training, "name_prefix": None, "averaged": False},
     ),
     "load_weights": (
         lambda _: purdist.load_weights,
@@ -511,6 +513,9 @@ VALID: Mapping[str, tuple[Make, Make]] = {
             "make_optimizer": w.optimizer,
             "teacher": "graph",
             "data_parallel": False,
+            "accumulate": 2,
+            "average": 0.9,
+            "follow": None,
             "seed": 0,
             "scheduler_every": 1,
         },
