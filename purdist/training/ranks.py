@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
+from typing import TypeVar, cast
 
 from paddle import distributed
 
 from purdist import graphs, scopes
-from purdist.errors import RankError, RunError, listed
+from purdist.errors import PurdistError, RankError, RunError, listed
 from purdist.program import Program
 from purdist.training.averaging import moving_names
 from purdist.training.exchanging import Exchange
 from purdist.training.session import Session
+
+T = TypeVar("T")
 
 
 def begin_alike(program: Program) -> None:
@@ -73,6 +77,23 @@ def check_together(updates: list[int], rank: int, step: int) -> None:
             f"Expected all processes at one step, got {where}.",
             "Resume all of them from one checkpoint, or none.",
         )
+
+
+def of_the_first(session: Session, choose: Callable[[], T]) -> T:
+    """What ``choose`` returns, or raises, in the first process, in all of them."""
+    if session.built.exchange is None:
+        return choose()
+    told: list[T | PurdistError | None] = [None]
+    if session.rank == 0:
+        try:
+            told = [choose()]
+        except PurdistError as error:
+            told = [error]
+    with graphs.dynamic():
+        distributed.broadcast_object_list(told, src=0)
+    if isinstance(told[0], PurdistError):
+        raise told[0]
+    return cast("T", told[0])
 
 
 def is_lost(error: RunError) -> bool:

@@ -32,6 +32,7 @@ from purdist.training.checkpoint_files import (
     steps_in,
 )
 from purdist.training.fingerprint import Fingerprint
+from purdist.training.ranks import of_the_first
 from purdist.training.schedules import set_state
 from purdist.training.values import Training, session_of
 
@@ -45,6 +46,8 @@ def resume(training: Training, directory: str | os.PathLike[str]) -> Training:
         training = resume(minimize(distillation, make_optimizer), "run")
         for step in train(training, batches, checkpoints=Checkpoints("run")):
             print(step.index)
+
+    Of several processes that train together all take the one that the first finds.
 
     Teachers stay where they run, and are shared with ``training``. How far that has moved does not
     matter. The seed is the checkpoint's.
@@ -69,8 +72,17 @@ def resume(training: Training, directory: str | os.PathLike[str]) -> Training:
         InvalidArgumentError: ``directory`` is a file; or the LR scheduler, one of your own, holds
             what is no number, text or list of them.
     """
-    found = _chosen(Path(directory))
-    return training if found is None else _loaded(training, found)
+    found: OpenCheckpoint | None = None
+
+    def choose() -> Path | None:
+        nonlocal found
+        found = _chosen(Path(directory))
+        return None if found is None else found.stem
+
+    stem = of_the_first(session_of(training), choose)
+    if stem is None:
+        return training
+    return _loaded(training, found or OpenCheckpoint.of(stem))
 
 
 # --- which one --------------------------------------------------------------------------------

@@ -129,6 +129,25 @@ def another_teacher(rank: int, count: int) -> Result:
         return {"error": str(error)}
 
 
+def resumed(rank: int, count: int) -> Result:
+    """The first writes, and all go on from what it wrote."""
+    folder = Path(sys.argv[1]) / "run"
+    feeds = batches(rank, count)
+    kept = purdist.Checkpoints(folder, every=2)
+    first = purdist.minimize(distilled(normalised()), momentum, data_parallel=True)
+    steps = list(purdist.train(first, feeds[:3], checkpoints=kept))
+    other = distilled(normalised(), seed=5)
+    again = purdist.resume(purdist.minimize(other, momentum, data_parallel=True), folder)
+    began = again.steps
+    steps += purdist.train(again, feeds[3:], checkpoints=kept)
+    return {
+        "losses": [step.loss for step in steps],
+        "began": began,
+        "weights": {n: w.tolist() for n, w in nets.weights(again.program).items()},
+        "files": sorted(file.name for file in folder.iterdir()),
+    }
+
+
 def killed(rank: int, count: int) -> Result:
     feeds = batches(rank, count)
     training = purdist.minimize(distilled(), momentum, data_parallel=True)
@@ -151,6 +170,7 @@ ALL: dict[str, Callable[[int, int], Result]] = {
         not_finite,
         refused,
         another_teacher,
+        resumed,
         killed,
     )
 }
@@ -240,6 +260,17 @@ def test_running_statistics_are_averaged(of_two: dict[str, list[Result]]) -> Non
     (mean,) = (n for n in buffers if np.abs(one["weights"][n]).max() < 0.9)
     alone = trained(distilled(normalised()), batches())
     np.testing.assert_allclose(one["weights"][mean], alone["weights"][mean], rtol=0.1, atol=0.02)
+
+
+def test_all_resume_from_what_the_first_wrote(of_two: dict[str, list[Result]]) -> None:
+    whole = of_two["with_statistics"][0]
+    for result in of_two["resumed"]:
+        assert result["began"] == 3
+        assert result["losses"] == whole["losses"]
+        assert result["weights"] == whole["weights"]
+    # The others may look before the first has removed the oldest.
+    manifests = [n for n in of_two["resumed"][0]["files"] if n.endswith(".json")]
+    assert manifests == [f"step_0000000{k}.checkpoint.json" for k in (3, 4, 5)]
 
 
 @pytest.mark.parametrize("count", [2, 4])
