@@ -85,6 +85,7 @@ from purdist.training import MetricSpec as MetricSpec
 from purdist.training import Step as Step
 from purdist.training import Training as Training
 from purdist.training import evaluate as evaluate
+from purdist.training import feeds as feeds
 from purdist.training import minimize as minimize
 from purdist.training import resume as resume
 from purdist.training import save_checkpoint as save_checkpoint

@@ -110,7 +110,10 @@ def _with_arrays(value: Any) -> Any:
     """``value`` with arrays in place of tensors, however deep in lists."""
     if isinstance(value, list | tuple):
         return [_with_arrays(part) for part in value]
-    return value.numpy() if isinstance(value, paddle.Tensor) else value
+    if not isinstance(value, paddle.Tensor):
+        return value
+    array = graphs.lent(value)
+    return value.numpy() if array is None else array
 
 
 def _in_words(value: object, array: Array) -> str:

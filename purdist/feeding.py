@@ -83,8 +83,8 @@ class FeedRules:
         """The error for a batch as a DataLoader makes one: it says how to write the feed."""
         names = [repr(name) for name in self.inputs if name in needed]
         if isinstance(feed, list | tuple):
-            written = [f"{name}: batch[{k}]" for k, name in enumerate(names)]
-            remedy = f"Where a DataLoader gives batch, write {{{', '.join(written)}}}."
+            listed = ", ".join(names)
+            remedy = f"Where a DataLoader gives it, write feeds(loader, [{listed}]), in its order."
         else:
             remedy = f"Make it a dict with {', '.join(names) or 'nothing'}."
         return FeedError(
@@ -145,7 +145,8 @@ class FeedRules:
                 yield FeedError(
                     f"Expected feeds for {_listed(self.inputs)}, got one for {name!r}, which the "
                     "program has no input for.",
-                    f"Take {name!r} out of the feed.",
+                    f"Take {name!r} out of the feed, or name what is to be fed with "
+                    "feeds(loader, names).",
                 )
 
     def faults(self, feed: Arrays, needed: Collection[str]) -> Iterator[PurdistError]:

@@ -328,6 +328,12 @@ def _evaluate(hand: Hand) -> object:
     return hand.call(purdist.evaluate, network(), batches, metrics)
 
 
+def _feeds(hand: Hand) -> object:
+    names = hand(["x", "label"])
+    batches = [[x(seed=k), np.arange(2)] for k in range(2)]
+    return list(hand.call(purdist.feeds, batches, names, start=1))
+
+
 def _run(hand: Hand) -> object:
     return hand.call(network().run, hand({"x": x()}), hand(["output"]))
 
@@ -407,6 +413,7 @@ CALLS: dict[str, Callable[[Hand], object]] = {
     "train, of a cache": lambda hand: _train("cache", hand),
     "evaluate": _evaluate,
     "train, to disk": _train_to_disk,
+    "feeds": _feeds,
     "cache_teacher": _cache_teacher,
     "student_of": lambda hand: hand.call(purdist.student_of, merged()),
     "export": _export,

@@ -90,6 +90,7 @@ from purdist.graphs.learning.trainable import (
     record_old,
     record_owner,
 )
+from purdist.graphs.loading import Loading
 from purdist.graphs.looking import (
     Operation,
     attributes,
@@ -141,6 +142,7 @@ from purdist.graphs.memory import (
     has_numbers,
     is_scratch,
     kind_of,
+    lent,
     middle_row,
     share_memory,
 )
@@ -204,6 +206,7 @@ __all__ = [
     "Gradient",
     "Graph",
     "Kind",
+    "Loading",
     "Lookup",
     "Meeting",
     "Memory",
@@ -290,6 +293,7 @@ __all__ = [
     "kept_in_scope",
     "kind_of",
     "layer_of",
+    "lent",
     "let_go_of_others",
     "let_weights_learn",
     "loaded_old_model",

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
+import attrs
 import numpy as np
 import numpy.typing as npt
 import paddle
@@ -13,6 +14,9 @@ from purdist.graphs.dtypes import Kind, dtype_name
 from purdist.graphs.state import Place, Scope
 
 Memory: TypeAlias = DenseTensor
+
+_CPU = 1, 0
+"""Where memory is that numpy can look at, as DLPack says it."""
 
 
 def has_memory(tensor: Memory | paddle.Tensor) -> bool:
@@ -54,6 +58,36 @@ def middle_row(memory: Memory) -> npt.NDArray[np.generic]:
     if len(shape) < 2:
         return np.array(memory)
     return np.array(memory._slice(shape[0] // 2, shape[0] // 2 + 1))
+
+
+@attrs.frozen(eq=False)
+class _Lent:
+    """Memory, as numpy asks for it to look at it."""
+
+    memory: Memory
+
+    def __dlpack__(self, *, max_version: object = None, **_: object) -> Any:
+        if max_version is None:
+            return self.memory._to_dlpack()
+        return self.memory._to_dlpack_versioned()  # which numpy may write to
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        return _CPU
+
+
+def lent(tensor: Memory | paddle.Tensor) -> npt.NDArray[Any] | None:
+    """What lies there as an array: the same memory, which lasts as long as the array does.
+
+    None where numpy has no such dtype, or cannot look there.
+    """
+    if isinstance(tensor, paddle.Tensor) and not tensor.is_dense():
+        return None
+    # Another name, for Paddle's memory does not keep its tensor.
+    memory = tensor.get_tensor() if isinstance(tensor, paddle.Tensor) else tensor
+    # Of one that is not there yet Paddle would crash.
+    if not (has_memory(memory) and memory._place().is_cpu_place()):
+        return None
+    return None if dtype_name(memory._dtype()) == "bfloat16" else np.from_dlpack(_Lent(memory))
 
 
 def drop_scope(scope: Scope) -> None:

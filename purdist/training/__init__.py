@@ -2,6 +2,7 @@
 
 from purdist.training.checkpoints import Checkpoints, save_checkpoint
 from purdist.training.evaluating import MetricSpec, evaluate
+from purdist.training.feeds import feeds
 from purdist.training.minimizing import minimize
 from purdist.training.optimizing import MakeOptimizer
 from purdist.training.resuming import resume
@@ -15,6 +16,7 @@ __all__ = [
     "Step",
     "Training",
     "evaluate",
+    "feeds",
     "minimize",
     "resume",
     "save_checkpoint",

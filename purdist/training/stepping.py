@@ -14,6 +14,7 @@ from purdist.progress import showing
 from purdist.training.checkpoints import Checkpoints
 from purdist.training.checks import check_several
 from purdist.training.keeping import check_keeps, keeping
+from purdist.training.loaders import length_of
 from purdist.training.stepper import Stepper
 from purdist.training.values import Step, Training, session_of
 
@@ -128,7 +129,7 @@ def _steps(
         steps = keeping(stepper.training, steps, checkpoints)
     if progress and stepper.session.rank == 0:
         unit = "step" if stepper.session.update.accumulate == 1 else "batch"
-        steps = _shown(steps, unit, _length(batches))
+        steps = _shown(steps, unit, length_of(batches))
     with closing(steps):
         yield from filter(None, steps)
 
@@ -151,10 +152,3 @@ def _shown(steps: Steps, unit: str, total: int | None) -> Steps:
             newest = step or newest
             show(done, text)
             yield step
-
-
-def _length(batches: Iterable[Feed]) -> int | None:
-    try:
-        return len(batches)  # type: ignore[arg-type]
-    except Exception:  # whatever theirs raise that have a length of others alone
-        return None

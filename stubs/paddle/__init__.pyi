@@ -16,6 +16,7 @@ from paddle import base as base
 from paddle import framework as framework
 from paddle import geometric as geometric
 from paddle import inference as inference
+from paddle import io as io
 from paddle import jit as jit
 from paddle import linalg as linalg
 from paddle import metric as metric

@@ -131,6 +131,7 @@ TAKES: Mapping[str, tuple[str, ...]] = {
     **dict.fromkeys(("int", "Index", "Size", "Seed", "Count", "Width", "Rank", "Steps"), ("int",)),
     "Count | None": ("int", "none"),
     "Annotated[int, Number(least=1, whole=True)]": ("int",),
+    "Annotated[int, Number(least=0, whole=True)]": ("int",),
     "Annotated[int, Number(least=0, whole=True)] | None": ("int", "none"),
     "Annotated[float, Number(least=0, below=1)] | None": ("float", "none"),
     "Mapping[str, Annotated[float, Number(least=0, below=1)]] | None": ("mapping", "none"),
@@ -209,6 +210,7 @@ TAKES: Mapping[str, tuple[str, ...]] = {
     "Feed": ("mapping", "str keys", "pieces"),
     "Batches": ANY_LIST,
     "Mapping[str, MetricSpec]": ("mapping", "mapping of str"),
+    "Loader": ANY_LIST,
     "Inputs": ANY_LIST,
     "Sequence[Annotated[Mapping[str, object], CHECKED_INSIDE]]": (
         *TEXTS,
@@ -540,6 +542,7 @@ VALID: Mapping[str, tuple[Make, Make]] = {
             "averaged": False,
         },
     ),
+    "feeds": _static(purdist.feeds, loader=[], names=["x"], epochs=1, start=0),
     "NewInput": _static(purdist.NewInput, name="x", shape=(-1,), dtype="int64"),
     "Schedule.constant": _static(S.constant, value=1.0),
     "Schedule.linear": _static(S.linear, start=0.0, end=1.0, steps=3),

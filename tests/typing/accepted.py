@@ -176,6 +176,9 @@ assert_type(merged.describe("t_*"), str)
 tensors: purdist.Feed = {"image": paddle.rand([8, 1, 28, 28]), "label": np.zeros(8, np.int64)}
 assert_type(merged.run(tensors, ["logits"]), dict[str, npt.NDArray[Any]])
 purdist.train(training, [tensors, *batches(1)])
+pairs: list[tuple[paddle.Tensor, npt.NDArray[Any]]] = []
+assert_type(purdist.feeds(pairs, ["image", "label"], epochs=3, start=2), Iterator[purdist.Feed])
+purdist.train(training, purdist.feeds(pairs, ("image", "label")))
 purdist.cache_teacher(distillation, [tensors], "teacher")
 
 

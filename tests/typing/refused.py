@@ -31,6 +31,7 @@ def number_of(student: paddle.Tensor) -> float:
 def wrong_order(
     program: purdist.Program, distillation: purdist.Distillation, training: purdist.Training
 ) -> None:
+    listed: list[list[paddle.Tensor]] = []
     purdist.merge(distillation, program, {})  # E: arg-type
     purdist.merge(program, distillation, {})  # E: arg-type
     purdist.merge(program, training, {})  # E: arg-type
@@ -41,6 +42,10 @@ def wrong_order(
     purdist.minimize(distillation, count)  # E: arg-type
     purdist.train(program, [])  # E: arg-type
     purdist.train(distillation, [])  # E: arg-type
+    purdist.train(training, [[paddle.rand([1]), paddle.rand([1])]])  # E: list-item
+    purdist.train(training, listed)  # E: arg-type
+    purdist.feeds(listed, "image")  # E: arg-type
+    purdist.feeds(0, ["image"])  # E: arg-type
     purdist.cache_teacher(program, [], "cache")  # E: arg-type
     purdist.evaluate(distillation, [], {"loss": "loss"})  # E: arg-type
     purdist.student_of(program.graph)  # E: arg-type

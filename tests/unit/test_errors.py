@@ -1022,6 +1022,8 @@ def test_minimize(call: Callable[[], object], kind: type[purdist.PurdistError], 
 
 X = nets.numbers(0, 2, 6)
 
+NAMED = "or name what is to be fed with feeds(loader, names)."
+
 FEEDS: dict[str, tuple[Mapping[str, object], type[purdist.PurdistError], str]] = {
     "missing": (
         {},
@@ -1032,7 +1034,7 @@ FEEDS: dict[str, tuple[Mapping[str, object], type[purdist.PurdistError], str]] =
         {"x": X, "label": X},
         FeedError,
         "Expected feeds for 'x', got one for 'label', which the program has no input for.\n"
-        "Take 'label' out of the feed.",
+        f"Take 'label' out of the feed, {NAMED}",
     ),
     "of another name": (
         {"image": X},
@@ -1041,7 +1043,7 @@ FEEDS: dict[str, tuple[Mapping[str, object], type[purdist.PurdistError], str]] =
         "1. Expected a feed for x [-1, 6] float32, got feeds for 'image'.\n"
         "Add 'x' to the feed.\n"
         "2. Expected feeds for 'x', got one for 'image', which the program has no input for.\n"
-        "Take 'image' out of the feed.",
+        f"Take 'image' out of the feed, {NAMED}",
     ),
     "of another rank": (
         {"x": X[0]},
@@ -1070,7 +1072,7 @@ FEEDS: dict[str, tuple[Mapping[str, object], type[purdist.PurdistError], str]] =
         "2. Expected the feed x [-1, 6] float32, got an array of shape [2, 5].\n"
         "Axis 1 must be 6, it is 5.\n"
         "3. Expected feeds for 'x', got one for 'z', which the program has no input for.\n"
-        "Take 'z' out of the feed.",
+        f"Take 'z' out of the feed, {NAMED}",
     ),
 }
 

@@ -312,11 +312,11 @@ def test_a_batch_of_a_loader_is_refused_with_how_to_be_a_feed(
     )
     with pytest.raises(purdist.FeedError) as caught:
         taken()
-    written = "" if way is from_a_cache else ", 'label': batch[1]"
+    written = "" if way is from_a_cache else ", 'label'"
     assert str(caught.value) == (
         "Expected a feed, a mapping from the names of inputs to arrays, got "
         f"{type(batch).__name__}.\n"
-        f"Where a DataLoader gives batch, write {{'x': batch[0]{written}}}."
+        f"Where a DataLoader gives it, write feeds(loader, ['x'{written}]), in its order."
     )
 
 
