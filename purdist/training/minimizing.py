@@ -130,8 +130,6 @@ def minimize(
     store = Store.at(left.place, trained=True, following=followers)
     program = Program(attrs.evolve(given, store=store, origins=(), tensors={}))
     given.store.hand_to(store, given.held)
-    if data_parallel:
-        begin_alike(program)
     update = Update(
         accumulate=accumulate,
         processes=distributed.get_world_size() if data_parallel else 1,
@@ -158,7 +156,10 @@ def minimize(
         scheduler_every,
         recipe,
     )
-    return Training(program, distillation.loss, distillation.terms, session)
+    training = Training(program, distillation.loss, distillation.terms, session)
+    if data_parallel:
+        begin_alike(training)
+    return training
 
 
 def _kept(program: Program, built: StepGraph, factors: Collection[str]) -> tuple[str, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Callable
 from typing import TypeVar, cast
 
@@ -10,46 +9,45 @@ from paddle import distributed
 
 from purdist import graphs, scopes
 from purdist.errors import PurdistError, RankError, RunError, listed
-from purdist.program import Program
-from purdist.training.averaging import moving_names
 from purdist.training.exchanging import Exchange
+from purdist.training.fingerprint import Fingerprint
 from purdist.training.session import Session
+from purdist.training.values import Training, session_of
 
 T = TypeVar("T")
 
 
-def begin_alike(program: Program) -> None:
-    """Gives each process the weights of the first, where they can change.
+def begin_alike(training: Training) -> None:
+    """Gives each process all that moves as the first has it.
 
     Raises:
-        RankError: Those that cannot differ, or the graphs do.
+        RankError: What cannot move differs, or what the trainings are made of.
     """
-    moving = moving_names(program)
+    session = session_of(training)
     with graphs.dynamic():
-        texts: list[str] = []
-        distributed.all_gather_object(texts, _fingerprint(program, moving))
-        others = [rank for rank, text in enumerate(texts) if text != texts[0]]
-        if others:
-            raise RankError(
-                "Expected the same networks, losses and teachers in all processes, got others in "
-                f"{listed(map(str, others))} than in 0.",
-                "Build them alike, and let the teacher be read from one file, or begin from one "
-                "seed.",
-            )
-        arrays = [scopes.values(program.scope, moving)]
+        made: list[tuple[Fingerprint, int]] = []
+        distributed.all_gather_object(made, (Fingerprint.of(training), session.seed))
+        for rank, (other, seed) in enumerate(made):
+            _check_alike(rank, made[0][0], other, made[0][1], seed)
+        arrays = [scopes.values(session.progress.scope, session.kept)]
         distributed.broadcast_object_list(arrays, src=0)
     for name, array in arrays[0].items():
-        scopes.put(program.scope, name, array, program.place)
+        scopes.put(session.progress.scope, name, array, session.place)
 
 
-def _fingerprint(program: Program, moving: list[str]) -> str:
-    """What of a program must be the same in all processes."""
-    text = hashlib.sha256(graphs.signature(program.graph).encode())
-    rest = [name for name in program.weights if name not in moving]
-    for name, array in scopes.some_of(program.scope, rest).items():
-        text.update(name.encode())
-        text.update(array.tobytes())
-    return text.hexdigest()
+def _check_alike(
+    rank: int, first: Fingerprint, other: Fingerprint, seed: int, other_seed: int
+) -> None:
+    found = list(first.differences(other))
+    if seed != other_seed:
+        found.append(("minimize's seed", str(seed), str(other_seed)))
+    for what, one, another in found:
+        raise RankError(
+            f"Expected the same training in all processes, got others: {what} is {one} in 0, "
+            f"{another} in {rank}.",
+            "Build it alike in all of them. Teachers, and what is frozen, must be read from one "
+            "file, or begin from one seed.",
+        )
 
 
 def check_together(updates: list[int], rank: int, step: int) -> None:
