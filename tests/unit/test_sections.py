@@ -17,6 +17,7 @@ import purdist
 from purdist import graphs
 from purdist.graphs.running import sections
 from purdist.training.values import session_of
+from tests import nets
 from tests.nets import Array, numbers, read
 
 
@@ -97,6 +98,34 @@ def test_a_step_in_sections_is_the_step_to_the_bit(
         cut = trained(distilled, name)
         assert len(cut) == len(whole)
         for one, other in zip(cut, whole, strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
+def branching() -> dict[str, paddle.Tensor]:
+    x = paddle.static.data("x", [None, 6])
+    hidden, other = nn.Linear(6, 6)(x), nn.Linear(6, 6)
+    hidden = paddle.static.nn.cond(
+        hidden.mean() > 0, lambda: other(hidden), lambda: F.dropout(other(hidden) * 2.0, 0.3)
+    )
+    return {"logits": nn.Linear(6, 4)(nn.BatchNorm1D(6)(hidden))}
+
+
+def test_loops_and_ifs_are_run_in_sections_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    teacher, student = nets.program(nets.looping("y"), seed=1), nets.program(branching)
+    losses = [purdist.KDLoss("teacher_logits", "logits")]
+    distilled = purdist.apply(purdist.merge(teacher, student, {"y": "x"}), losses)
+
+    def run() -> list[Array]:
+        training = purdist.minimize(distilled, OPTIMIZERS["images"], seed=5)
+        feeds = [{"x": numbers(k, 5, 6) * (-1) ** k} for k in range(4)]
+        told = [np.array(step.loss) for step in purdist.train(training, feeds)]
+        return [*told, *(array for _, array in sorted(read(training.program.scope).items()))]
+
+    whole = run()
+    monkeypatch.setattr(sections, "LONG", 1)
+    for size in (1, 9):
+        monkeypatch.setattr(sections, "SECTION", size)
+        for one, other in zip(run(), whole, strict=True):
             np.testing.assert_array_equal(one, other)
 
 
