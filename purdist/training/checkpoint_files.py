@@ -38,7 +38,13 @@ _SEALED = len(b', "checksum": "00000000"}')
 _LONGEST = 1 << 26
 """How many bytes of a manifest are read."""
 
+_SEED = re.compile(r"[0-9]{1,4000}")
+"""A longer number Python does not read."""
+
 _CHUNK = 1 << 22
+
+_MOST = 1 << 63
+"""Steps are fewer."""
 
 _NUMBERED = re.compile(r"step_(\d{8,19})")
 
@@ -53,6 +59,7 @@ class Manifest:
         seed: What random numbers follow from.
         scheduler: What the LR scheduler holds.
         weights: The checksum of the file of weights.
+        size: How many bytes that has.
         made: Of what training it is.
     """
 
@@ -61,6 +68,7 @@ class Manifest:
     seed: str
     scheduler: dict[str, str]
     weights: str
+    size: int
     made: Fingerprint
 
 
@@ -84,7 +92,7 @@ def write(
         stem: Where to, without the ends of the files.
         arrays: What moves.
         dtypes: Of each of them.
-        found: What the manifest says, save the checksum of the other file.
+        found: What the manifest says, save what it says of the other file.
 
     Raises:
         PurdistError: Nothing can be written there, as in `storing.folder_beside`.
@@ -93,8 +101,8 @@ def write(
         weights = folder / f"{stem.name}{WEIGHTS}"
         write_weights(weights, arrays, dtypes)
         with weights.open("rb") as file:
-            told = _checksum(file)
-        body = manifests.written(attrs.evolve(found, weights=told))
+            told = attrs.evolve(found, weights=_checksum(file), size=_size(file))
+        body = manifests.written(told)
         (folder / f"{stem.name}{MANIFEST}").write_bytes(_sealed(body))
         place(folder, stem.parent)
 
@@ -143,7 +151,10 @@ def read_manifest(stem: Path) -> Manifest:
     try:
         version = manifests.version_of(body)
         if version == VERSION:
-            return manifests.read(body, Manifest)
+            found = manifests.read(body, Manifest)
+            if not (0 <= found.steps < _MOST and _SEED.fullmatch(found.seed)):
+                raise ValueError(f"one of {found.steps} steps and seed {found.seed}")
+            return found
     except ValueError as error:
         raise _damaged(path, str(error)) from None
     raise StaleCheckpointError(
@@ -179,8 +190,8 @@ class OpenCheckpoint:
             file = _opened(path)
         try:
             with _told(path):
-                found = _checksum(file)
-            if found != manifest.weights:
+                is_whole = _size(file) == manifest.size and _checksum(file) == manifest.weights
+            if not is_whole:
                 raise _damaged(path, "one that is cut off or was changed")
             return cls(stem, manifest, file)
         except BaseException:
@@ -212,6 +223,10 @@ class OpenCheckpoint:
 
 def _sealed(body: bytes) -> bytes:
     return body[:-1] + f', "checksum": "{checksum(body)}"}}'.encode()
+
+
+def _size(file: BufferedReader) -> int:
+    return os.fstat(file.fileno()).st_size
 
 
 def _checksum(file: BufferedReader) -> str:

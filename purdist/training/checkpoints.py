@@ -38,8 +38,9 @@ class Checkpoints:
     Attributes:
         directory: A folder, which is made if it is not there.
         every: After how many steps there is one.
-        keep: How many of them stay: an older one is removed when the new one is on the disk.
-            Nothing else in the folder is touched, nor a checkpoint of more steps.
+        keep: How many of them stay: an older one is removed when the new one is on the disk,
+            which needs room for one more. Nothing else in the folder is touched, nor a checkpoint
+            of more steps.
 
     Raises:
         InvalidArgumentError: ``every`` or ``keep`` is below 1.
@@ -75,7 +76,7 @@ def save_checkpoint(training: Training, path: str | os.PathLike[str]) -> None:
         NonFiniteError: A weight is nan or infinite: nothing is written.
         InvalidArgumentError: ``path`` is a folder or has no name at its end, or what is there is
             no file, or links to several places; or the LR scheduler, one of your own, holds what
-            is no number, text or list of them.
+            is no number, text or list of them; or ``training`` was interrupted within a step.
         MissingFileError: ``path`` is in no folder.
         WriteError: The system refuses to write there: no room, no right, too long a name.
         DtypeMismatchError: safetensors has no such dtype as one of the weights.
@@ -98,6 +99,12 @@ def write_to(training: Training, stem: Path) -> None:
     """
     session = session_of(training)
     progress = session.progress
+    if not progress.at_rest:
+        raise InvalidArgumentError(
+            f"Expected a training between two steps, got one whose step {progress.steps} was "
+            "interrupted, and may have been taken in part.",
+            "Resume from a checkpoint from before.",
+        )
     kinds = scopes.kinds(progress.scope, session.kept)
     for name, (shape, dtype) in kinds.items():
         if dtype not in DTYPES.values():
@@ -113,6 +120,7 @@ def write_to(training: Training, stem: Path) -> None:
         str(session.seed),
         state_of(progress.scheduler),
         "",
+        0,
         Fingerprint.of(training),
     )
     arrays = scopes.values(progress.scope, session.kept)

@@ -16,6 +16,7 @@ from purdist.errors import (
     MissingFileError,
     PurdistError,
     StaleCheckpointError,
+    printable,
     some,
     together,
     warn,
@@ -26,6 +27,7 @@ from purdist.storing import finish
 from purdist.training.checkpoint_files import (
     MANIFEST,
     WEIGHTS,
+    Manifest,
     OpenCheckpoint,
     read_manifest,
     stems_in,
@@ -35,6 +37,9 @@ from purdist.training.fingerprint import Fingerprint
 from purdist.training.ranks import of_the_first
 from purdist.training.schedules import set_state
 from purdist.training.values import Training, session_of
+
+_SHOWN = 500
+"""How many characters of what differs are told."""
 
 
 def resume(training: Training, directory: str | os.PathLike[str]) -> Training:
@@ -172,7 +177,7 @@ def _loaded(training: Training, found: OpenCheckpoint) -> Training:
         faults = list(_faults(training, found, here))
         if faults:
             raise together(faults)
-        again = _again(training)
+        again = _again(training, found.manifest)
         session = session_of(again)
         scope, place = session.progress.scope, session.place
         expected = scopes.kinds(scope, session.kept)
@@ -184,14 +189,12 @@ def _loaded(training: Training, found: OpenCheckpoint) -> Training:
             read.add(name)
         if read != expected.keys():
             raise found.damaged(f"one without {some(sorted(expected.keys() - read))}")
-        session.progress.steps = found.manifest.steps
         try:
             set_state(session.progress.scheduler, found.manifest.scheduler)
-            session = attrs.evolve(session, seed=int(found.manifest.seed))
         except ValueError as error:
             raise found.damaged(str(error)) from None
     here.known_of(session)
-    return attrs.evolve(again, session=session)
+    return again
 
 
 def _faults(
@@ -200,8 +203,9 @@ def _faults(
     stem, session = str(found.stem), session_of(training)
     for what, there, now in found.manifest.made.differences(here):
         yield StaleCheckpointError(
-            f"Expected a checkpoint of this training in {stem!r}, got one of another: {what} is "
-            f"{there} there, {now} here.",
+            f"Expected a checkpoint of this training in {stem!r}, got one of another: "
+            f"{printable(what, _SHOWN)} is {printable(there, _SHOWN)} there, "
+            f"{printable(now, _SHOWN)} here.",
             "Make the training as it was made then, or choose another directory.",
         )
     if session.recipe.seed_given and str(session.seed) != found.manifest.seed:
@@ -213,8 +217,8 @@ def _faults(
         )
 
 
-def _again(training: Training) -> Training:
-    """The same training, with a scope and a scheduler of its own."""
+def _again(training: Training, found: Manifest) -> Training:
+    """The same training as far as it was ``found``, with a scope and a scheduler of its own."""
     given, session = internals_of(training.program), session_of(training)
     store = Store.at(given.store.place, trained=True, following=given.store.following)
     moving = frozenset(session.moving.values())  # no weights, but written in every step
@@ -223,11 +227,15 @@ def _again(training: Training) -> Training:
     others = [name for name in scopes.names_in(session.progress.scope) if name not in held]
     scopes.copy(session.progress.scope, store.scope, others, store.place)
     progress = attrs.evolve(
-        session.progress, scope=store.scope, scheduler=copy.deepcopy(session.progress.scheduler)
+        session.progress,
+        scope=store.scope,
+        scheduler=copy.deepcopy(session.progress.scheduler),
+        steps=found.steps,
+        at_rest=True,
     )
     return Training(
         Program(attrs.evolve(given, store=store)),
         training.loss,
         training.terms,
-        attrs.evolve(session, progress=progress),
+        attrs.evolve(session, progress=progress, seed=int(found.seed)),
     )

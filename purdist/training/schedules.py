@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping
 from paddle.optimizer.lr import LRScheduler
 
 from purdist.checking import shown
-from purdist.errors import InvalidArgumentError
+from purdist.errors import InvalidArgumentError, some
 
 _PADDLES = frozenset({"_var_name", "keys", "verbose"})
 """What a scheduler holds that sets no learning rate."""
@@ -43,9 +43,9 @@ def set_state(scheduler: LRScheduler | None, state: Mapping[str, str]) -> None:
     Raises:
         ValueError: It is that of another; the text says how.
     """
-    found = state_of(scheduler)
-    if found.keys() != state.keys():
-        raise ValueError(f"a scheduler's state of {sorted(found.keys() ^ state.keys())[:3]}")
+    others = state_of(scheduler).keys() ^ state.keys()
+    if others:
+        raise ValueError(f"the state of another scheduler: {some(sorted(others))}")
     for path, part in list(_parts(scheduler, "")):
         for name, held in list(vars(part).items()):
             if _is_state(name, held):
@@ -87,5 +87,10 @@ def _is_plain(held: object) -> bool:
 
 
 def _as_before(read: object, held: object) -> object:
-    """What JSON made of a tuple is one again."""
-    return tuple(read) if isinstance(read, list) and isinstance(held, tuple) else read
+    """What was ``read`` in place of ``held``: what JSON made of a tuple is one again."""
+    if isinstance(held, tuple) and isinstance(read, list):
+        return tuple(read)
+    numbers = int | float
+    if isinstance(held, numbers) and not (read is None or isinstance(read, numbers)):
+        raise ValueError("a scheduler's state that is no number")
+    return read

@@ -12,7 +12,7 @@ from paddle.optimizer.lr import LRScheduler, ReduceOnPlateau
 
 from purdist import graphs, scopes
 from purdist.arrays import Array, Arrays, Feed
-from purdist.errors import NonFiniteError, RankError, RunError, warn
+from purdist.errors import NonFiniteError, PurdistError, RankError, RunError, warn
 from purdist.feeding import FeedRules
 from purdist.program import internals_of
 from purdist.training.exchanging import Exchange
@@ -70,7 +70,11 @@ class Stepper:
         """Trains on a whole feed that fits. Tells of the update if it made one that is due."""
         progress = self.session.progress
         progress.at_rest = False
-        told = self._taken(feed, starting)
+        try:
+            told = self._taken(feed, starting)
+        except PurdistError:
+            progress.at_rest = True  # what was refused has moved nothing
+            raise
         progress.at_rest = True
         return told
 

@@ -249,22 +249,35 @@ def test_one_is_written_where_the_batches_raise(
     assert state(trained(again)) == state(trained(made(teacher=teacher)))
 
 
-def test_none_is_written_of_a_step_that_fails_as_it_runs(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("error", "where"), [(purdist.RunError, "_computed"), (KeyboardInterrupt, "_made")]
+)
+def test_of_a_step_that_fails_as_it_runs_none_is_written(
+    error: type[BaseException], where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found, training = written(monkeypatch), trained(made(), 1)
     steps = purdist.train(training, BATCHES[1:], checkpoints=purdist.Checkpoints(tmp_path))
     next(steps)
 
     def failing(*_: object) -> None:
-        raise purdist.RunError("An op failed.")
+        raise error("An op failed.")
 
-    monkeypatch.setattr("purdist.training.stepper.Stepper._computed", failing)
-    with pytest.raises(purdist.RunError):
+    monkeypatch.setattr(f"purdist.training.stepper.Stepper.{where}", failing)
+    with pytest.raises(error):
         next(steps)
+    monkeypatch.undo()
+    if error is purdist.RunError:  # which moves nothing
+        assert found == [2]
+        assert state(purdist.resume(made(), tmp_path)) == state(trained(made(), 2))
+        return
     assert found == []
-    list(purdist.train(training, [], checkpoints=purdist.Checkpoints(tmp_path)))
-    assert found == []
+    with pytest.raises(purdist.InvalidArgumentError) as caught:
+        purdist.save_checkpoint(training, tmp_path / "c")
+    assert str(caught.value) == (
+        "Expected a training between two steps, got one whose step 2 was interrupted, and may have "
+        "been taken in part.\nResume from a checkpoint from before."
+    )
+    assert names(tmp_path) == []
 
 
 # --- what is not finite -------------------------------------------------------------------
@@ -598,7 +611,13 @@ def sealed(folder: Path, **new: object) -> None:
     [
         {"steps": "4"},
         {"pickle": "x"},
+        {"steps": -1},
+        {"steps": 10**19},
         {"seed": "seven"},
+        {"seed": "-7"},
+        {"seed": "7" * 10**5},
+        {"size": 1},
+        {"scheduler": {"last_epoch": '"x"'}},
         {"scheduler": {}},
         {"weights": "00000000"},
         {"made": []},
@@ -621,6 +640,13 @@ def test_a_later_format_is_refused_in_words(run: Path) -> None:
             "one of format 2, which a later purdist wrote.\n"
             "Resume with that purdist, or from another directory."
         )
+
+
+@pytest.mark.parametrize("end", [MANIFEST, WEIGHTS])
+def test_a_file_without_an_end_is_not_read_to_it(end: str, run: Path) -> None:
+    os.truncate(run / f"step_00000004{end}", 1 << 40)
+    with pytest.warns(purdist.PurdistWarning, match="step_00000004 is damaged"):
+        assert purdist.resume(made(), run).steps == 2
 
 
 @pytest.mark.parametrize("end", [MANIFEST, WEIGHTS])
