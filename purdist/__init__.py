@@ -37,6 +37,7 @@ from purdist.errors import MapDirectionError as MapDirectionError
 from purdist.errors import MissingFileError as MissingFileError
 from purdist.errors import NameClashError as NameClashError
 from purdist.errors import NonFiniteError as NonFiniteError
+from purdist.errors import PartialWeightsWarning as PartialWeightsWarning
 from purdist.errors import PurdistError as PurdistError
 from purdist.errors import PurdistWarning as PurdistWarning
 from purdist.errors import RandomInferenceError as RandomInferenceError

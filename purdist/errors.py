@@ -177,6 +177,31 @@ class PurdistWarning(UserWarning):
     """What is done, and could be done in a better way."""
 
 
+class PartialWeightsWarning(PurdistWarning):
+    """Weights that `load_weights` with ``partial`` did not take from a file.
+
+    Attributes:
+        missing: Weights of the program that the file does not have.
+        unexpected: What the file has, and the program does not.
+        mismatched: Weights of the program that are of another shape or dtype in the file.
+    """
+
+    def __init__(
+        self,
+        text: str,
+        missing: Iterable[str] = (),
+        unexpected: Iterable[str] = (),
+        mismatched: Iterable[str] = (),
+    ) -> None:
+        super().__init__(text)
+        self.missing: tuple[str, ...] = tuple(missing)
+        self.unexpected: tuple[str, ...] = tuple(unexpected)
+        self.mismatched: tuple[str, ...] = tuple(mismatched)
+
+    def __reduce__(self) -> tuple[type[PartialWeightsWarning], tuple[object, ...]]:
+        return type(self), (str(self), self.missing, self.unexpected, self.mismatched)
+
+
 def together(faults: Sequence[PurdistError]) -> PurdistError:
     """One error that tells all of ``faults``: of their kind if they share one."""
     if len(faults) == 1:
@@ -206,12 +231,12 @@ def is_own_module(module: object) -> bool:
     return str(module).partition(".")[0] == "purdist"
 
 
-def warn(text: str) -> None:
+def warn(said: str | PurdistWarning) -> None:
     """Warns with a `PurdistWarning` of the line that called purdist, however deep it is found."""
     level, frame = 1, inspect.currentframe()
     while frame and is_own_module(frame.f_globals.get("__name__")):
         level, frame = level + 1, frame.f_back
-    warnings.warn(text, PurdistWarning, stacklevel=level)
+    warnings.warn(said, PurdistWarning, stacklevel=level)
 
 
 def some(things: Iterable[object], limit: int = 3) -> str:

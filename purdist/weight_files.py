@@ -10,7 +10,7 @@ import math
 import os
 import re
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from contextlib import contextmanager
 from io import BufferedReader
 from pathlib import Path
@@ -103,7 +103,7 @@ class WeightFile:
     kinds: Mapping[str, graphs.Kind]
     _file: BufferedReader
     _path: Path
-    _begins: Mapping[str, int]
+    _ends: Mapping[str, tuple[int, int]]
     _checksum: str | None
 
     @classmethod
@@ -131,26 +131,36 @@ class WeightFile:
             said = str(error) if type(error) is ValueError else "a header that says nothing"
             raise no_safetensors(path, beginning, said) from None
         kinds = {name: _kind(entries[name]) for name in sorted(entries)}
-        begins = {name: _LENGTH.size + length + begin for name, (begin, _) in ends.items()}
-        return cls(kinds, file, path, begins, _checksum_in(metadata, path))
+        first = _LENGTH.size + length
+        places = {name: (first + begin, first + end) for name, (begin, end) in ends.items()}
+        return cls(kinds, file, path, places, _checksum_in(metadata, path))
 
-    def weights(self) -> Iterator[tuple[str, npt.NDArray[Any]]]:
+    def weights(
+        self, wanted: Container[str] | None = None
+    ) -> Iterator[tuple[str, npt.NDArray[Any]]]:
         """The weights, each with its name. The last one comes before the checksum is compared.
+
+        Args:
+            wanted: The names of those that are given, all by default.
 
         Raises:
             CorruptFileError: They are not those that were written.
         """
         found = ""
         for name, (shape, dtype) in self.kinds.items():
-            kind = np.dtype(graphs.array_dtype(dtype))
-            content = np.empty(math.prod(shape) * kind.itemsize, np.uint8)
+            given = wanted is None or name in wanted
+            if not given and self._checksum is None:
+                continue
+            begin, end = self._ends[name]
+            content = np.empty(end - begin, np.uint8)
             with _read(self._path):
-                self._file.seek(self._begins[name])
+                self._file.seek(begin)
                 count = self._file.readinto(content.data)
             if count != content.size:
                 raise no_safetensors(self._path, b"", "one that ends while it is read")
             found = checksum(content.data, found)
-            yield name, content.view(kind).reshape(shape)
+            if given:
+                yield name, content.view(graphs.array_dtype(dtype)).reshape(shape)
         if self._checksum is not None and self._checksum != (found or checksum(b"")):
             raise no_safetensors(self._path, b"", "weights that their checksum is not of")
 

@@ -350,7 +350,8 @@ def _save_weights(hand: Hand) -> object:
 
 def _load_weights(hand: Hand) -> object:
     purdist.save_weights(network("x", 1), hand.folder / "w")
-    return hand.call(purdist.load_weights, network(), hand(hand.folder / "w"))
+    names = hand({"linear.weight": "linear.weight", "norm.bias": "norm.bias"})
+    return hand.call(purdist.load_weights, network(), hand(hand.folder / "w"), names=names)
 
 
 def _save_checkpoint(hand: Hand) -> object:

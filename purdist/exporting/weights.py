@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from io import BufferedReader
 from pathlib import Path
 
 import attrs
 
 from purdist import scopes
-from purdist.comparing import Holder
-from purdist.errors import DtypeMismatchError, MissingFileError, together
+from purdist.errors import DtypeMismatchError, MissingFileError
+from purdist.exporting.taking import Taking
 from purdist.program import Program, internals_of
 from purdist.store import Store
 from purdist.storing import file_at, open_regular, replacing
 from purdist.training import Training
 from purdist.training.source import program_of
 from purdist.weight_files import DTYPES, WeightFile, write_weights
-
-_TOLD = 20
-"""How many faults are told of a file of another network."""
-
-_STUDENT_ALONE = "save_weights(student_of(training), ...) writes the student alone."
 
 
 def save_weights(source: Program | Training, path: str | os.PathLike[str]) -> None:
@@ -64,7 +60,13 @@ def save_weights(source: Program | Training, path: str | os.PathLike[str]) -> No
         write_weights(draft, arrays, dtypes)
 
 
-def load_weights(program: Program, path: str | os.PathLike[str]) -> Program:
+def load_weights(
+    program: Program,
+    path: str | os.PathLike[str],
+    *,
+    partial: bool = False,
+    names: Mapping[str, str] | None = None,
+) -> Program:
     """The program with the weights of a safetensors file. ``program`` keeps its own.
 
     Every weight of the program is in the file, and nothing else::
@@ -72,37 +74,59 @@ def load_weights(program: Program, path: str | os.PathLike[str]) -> Program:
         save_weights(teacher, "teacher.safetensors")
         teacher = load_weights(teacher, "teacher.safetensors")
 
+    What fits is taken of the file of another network, such as a backbone under another head, and
+    a warning tells what was left::
+
+        student = load_weights(student, "pretrained.safetensors", partial=True)
+
+    A student of two layers begins with the first and the third of its teacher's::
+
+        layers = {"layers.0.": "layers.0.", "layers.1.": "layers.2."}
+        names = {
+            name: name.replace(own, theirs)
+            for name in student.weights
+            for own, theirs in layers.items()
+            if name.startswith(own)
+        }
+        student = load_weights(student, "teacher.safetensors", names=names)
+
     What the file says of its weights is compared before they are read, and their checksum before
     they are returned: a file of `save_weights` has one, other libraries' have none.
 
     Args:
-        program: The network. Its weights say what the file must hold.
+        program: The network. Its weights say what the file must hold. Those that are not taken
+            from it stay what they are.
         path: The file.
+        partial: Take the weights whose name, shape and dtype are in the file, and leave the rest.
+        names: Weight of the program -> its name in the file. No others are taken, and what else
+            the file holds is of no matter.
 
     Raises:
         InvalidArgumentError: The path is none that a file can have.
         MissingFileError: There is no such file, or none that can be read.
         CorruptFileError: It is cut off, damaged or no safetensors file, or of a later format.
-        UninitializedWeightsError: It does not hold all weights.
-        UnknownVariableError: It holds what is no weight of the program.
+        UninitializedWeightsError: It does not hold all weights; or, if ``partial``, none that
+            fits.
+        UnknownVariableError: It holds what is no weight of the program; or ``names`` has what is
+            none.
         ShapeMismatchError: It holds a weight in another shape.
         DtypeMismatchError: It holds a weight in another dtype.
         SeveralFaultsError: Several of the last four.
+
+    Warns:
+        PartialWeightsWarning: ``partial`` left something.
     """
-    path = Path(path)
+    path, own = Path(path), internals_of(program)
     with _opened(path) as opened:
         file = WeightFile.of(opened, path)
-        holder, own = Holder(f"in {str(path)!r}"), internals_of(program)
-        faults = [
-            *holder.faults(own.held, file.kinds),
-            *holder.surplus(own.held, file.kinds, _STUDENT_ALONE),
-        ]
-        if faults:
-            raise together(faults[:_TOLD])
-        loaded = Program(attrs.evolve(own, store=Store.at(program.place), origins=(), tensors={}))
-        for name, array in file.weights():
-            scopes.put(loaded.scope, name, array, program.place)
-    return loaded
+        taking = Taking.of(own, path, file.kinds, names)
+        taken = taking.part() if partial else taking.whole()
+        store = Store.at(program.place)
+        own.store.hand_to(store, [weight for weight in own.held if weight.name not in taken])
+        for place, array in file.weights({*taken.values()}):
+            for name in (name for name, found in taken.items() if found == place):
+                scopes.put(store.scope, name, array, program.place)
+    return Program(attrs.evolve(own, store=store, origins=(), tensors={}))
 
 
 def _opened(path: Path) -> BufferedReader:

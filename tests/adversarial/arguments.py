@@ -180,6 +180,7 @@ TAKES: Mapping[str, tuple[str, ...]] = {
     "tuple[Count, Count, Count] | None": ("none",),
     "frozenset[str]": ("frozenset",),
     "Mapping[str, str]": ("mapping", "mapping of str"),
+    "Mapping[str, str] | None": ("mapping", "mapping of str", "none"),
     "Annotated[Mapping[str, str | NewInput] | _Items, CHECKED_INSIDE]": (
         *("mapping", "mapping of str", "pieces"),
         "list",
@@ -432,7 +433,7 @@ VALID: Mapping[str, tuple[Make, Make]] = {
     ),
     "load_weights": (
         lambda _: purdist.load_weights,
-        lambda w: {"program": w.program, "path": w.saved},
+        lambda w: {"program": w.program, "path": w.saved, "partial": False, "names": None},
     ),
     "save_weights": (lambda _: purdist.save_weights, lambda w: {"source": w.training, "path": "w"}),
     "Checkpoints": _made(lambda _: purdist.Checkpoints("run", 2, 1)),

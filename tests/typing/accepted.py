@@ -154,6 +154,8 @@ assert_type(traced, purdist.Program)
 assert_type(purdist.to_layer(traced, layer), Perceptron)
 purdist.save_weights(traced, "weights.safetensors")
 assert_type(purdist.load_weights(traced, "weights.safetensors"), purdist.Program)
+purdist.load_weights(traced, "weights.safetensors", partial=True)
+purdist.load_weights(traced, "weights.safetensors", names={"hidden.weight": "fc1.weight"})
 
 checkpoints = purdist.Checkpoints("run", every=100, keep=1)
 assert_type(checkpoints.directory, Path)
@@ -242,6 +244,13 @@ def as_builtin(error: purdist.UnknownVariableError) -> KeyError:
     assert_type(error.remedy, str)
     assert_type(error.faults, tuple[purdist.PurdistError, ...])
     return error
+
+
+def as_data(warning: purdist.PartialWeightsWarning) -> UserWarning:
+    assert_type(warning.missing, tuple[str, ...])
+    assert_type(warning.unexpected, tuple[str, ...])
+    assert_type(warning.mismatched, tuple[str, ...])
+    return warning
 
 
 def each_kind(error: purdist.SeveralFaultsError) -> ExceptionGroup[purdist.PurdistError]:

@@ -49,6 +49,7 @@ def wrong_order(
     purdist.cache_teacher(program, [], "cache")  # E: arg-type
     purdist.evaluate(distillation, [], {"loss": "loss"})  # E: arg-type
     purdist.student_of(program.graph)  # E: arg-type
+    purdist.load_weights(program, "weights", names=["weight"])  # E: arg-type
     purdist.save_weights(distillation, "weights")  # E: arg-type
     purdist.save_checkpoint(program, "best")  # E: arg-type
     purdist.resume(distillation, "run")  # E: arg-type
