@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 
@@ -80,3 +81,26 @@ def walk_at_once() -> None:
 def test_eight_threads_get_what_one_alone_gets() -> None:
     code = "from tests.unit.test_threads import walk_at_once; walk_at_once()"
     assert nets.in_a_process(code).splitlines()[-1] == "equal"
+
+
+def test_a_step_runs_in_one_thread_after_another() -> None:
+    """What oneDNN keeps for a thread by its number is not taken by the next of that number."""
+
+    def training() -> purdist.Training:
+        spec = purdist.CustomLoss(lambda value: value.square().mean(), {"value": "logits"})
+        distillation = purdist.apply(nets.program(nets.images()), [spec])
+        return purdist.minimize(distillation, lambda: paddle.optimizer.Momentum(0.1), seed=1)
+
+    batches = [{"x": nets.numbers(k, 4, 1, 4, 4)} for k in range(8)]
+    alone, moving = training(), training()
+    expected = [step.loss for step in purdist.train(alone, batches)]
+    losses: list[float] = []
+
+    def stepping(batch: dict[str, nets.Array]) -> Iterator[purdist.Step]:
+        yield from purdist.train(moving, [batch])
+
+    for batch in batches:
+        with ThreadPoolExecutor(1) as worker:
+            losses += [step.loss for step in worker.submit(list, stepping(batch)).result()]
+    assert losses == expected
+    assert nets.moved(nets.weights(alone.program), nets.weights(moving.program)) == set()

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 import os
+import threading
+import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import numpy as np
@@ -68,10 +70,12 @@ class Runner:
             anywhere = core.Place()
             anywhere.set_place(place)
             # First, so that it goes first: it holds the scope without keeping it.
+            prepare = partial(
+                core.StandaloneExecutor, anywhere, plan_of(draft.finish().program), scope
+            )
             with _told():
-                self._executor = core.StandaloneExecutor(
-                    anywhere, plan_of(draft.finish().program), scope
-                )
+                self._executor = prepare()
+        self._prepare = prepare
         _keep_feature_maps()
         self.feeds: frozenset[str] = frozenset(
             data_name(op) for op in operations(graph.program) if is_feed(op)
@@ -79,10 +83,12 @@ class Runner:
         self._graph = graph
         self._scope = scope
         self._place = place
-        # Nothing else reads the thread's layout or changes it.
-        self._needs_layout = not layouts(graph.program) <= {"NCHW"} or any(
+        self._has_onednn = any(
             op.name().startswith("onednn_op.") for op in operations(graph.program)
         )
+        # Nothing else reads the thread's layout or changes it.
+        self._needs_layout = self._has_onednn or not layouts(graph.program) <= {"NCHW"}
+        self._threads: dict[int, weakref.ref[threading.Thread]] = {}
         # Paddle's recurrent layers end the process where a sequence has no steps.
         self._needs_steps = any(
             short_name(op) == "rnn" for op in operations(graph.program, regions=True)
@@ -109,6 +115,8 @@ class Runner:
         """
         if self._needs_steps:
             check_not_empty({name: feed[name] for name in self.feeds})
+        if self._has_onednn:
+            self._forget_threads_that_are_gone()
         first, self._first = self._first, False
         if self._in_order is None:
             rows = max((len(array) for array in feed.values() if array.ndim), default=1)
@@ -124,6 +132,22 @@ class Runner:
                 core.set_feed_variable(self._scope, tensor, name, 0)
             starting()
             return self._fetched(feed, read)
+
+    def _forget_threads_that_are_gone(self) -> None:
+        """Prepares anew where a thread has run this that is gone, and whose number is another's.
+
+        oneDNN keeps what it has prepared for a thread by its number. With the thread goes what the
+        last executor that it ran has kept; an if inside this one, or a section, is one too.
+        """
+        thread = threading.current_thread()
+        number = threading.get_ident()
+        known = self._threads.get(number)
+        if known is not None and known() is not thread:
+            with building(), _told():
+                self._executor = self._prepare()
+            self._first = True
+            self._threads.clear()
+        self._threads[number] = weakref.ref(thread)
 
     def _fetched(
         self, feed: Mapping[str, npt.NDArray[np.generic]], read: int | None
