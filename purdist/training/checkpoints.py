@@ -101,9 +101,10 @@ def write_to(training: Training, stem: Path) -> None:
     progress = session.progress
     if not progress.at_rest:
         raise InvalidArgumentError(
-            f"Expected a training between two steps, got one whose step {progress.steps} was "
-            "interrupted, and may have been taken in part.",
-            "Resume from a checkpoint from before.",
+            f"Expected a training between two steps, got one within step {progress.steps}, which "
+            "may have been taken in part.",
+            "Save it where train tells a step. Where one was interrupted, resume from a checkpoint "
+            "from before.",
         )
     kinds = scopes.kinds(progress.scope, session.kept)
     for name, (shape, dtype) in kinds.items():

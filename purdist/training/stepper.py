@@ -40,6 +40,8 @@ class Stepper:
     _found: Mapping[str, Array] = attrs.field(factory=dict, init=False)
     """The running statistics from before that update."""
     _rate: float = attrs.field(default=0.0, init=False)
+    _inside: bool = attrs.field(default=False, init=False)
+    """Whether a batch is being taken, or was interrupted."""
     _before: Arrays | None = attrs.field(default=None, init=False)
     """What was fed to the newest batch."""
 
@@ -69,13 +71,13 @@ class Stepper:
     def step(self, feed: Arrays, starting: Callable[[], object] = lambda: None) -> Step | None:
         """Trains on a whole feed that fits. Tells of the update if it made one that is due."""
         progress = self.session.progress
-        progress.at_rest = False
+        progress.at_rest, self._inside = False, True
         try:
             told = self._taken(feed, starting)
         except PurdistError:
-            progress.at_rest = True  # what was refused has moved nothing
+            progress.at_rest, self._inside = True, False  # what was refused has moved nothing
             raise
-        progress.at_rest = True
+        progress.at_rest, self._inside = not self._told, False
         return told
 
     def _taken(self, feed: Arrays, starting: Callable[[], object]) -> Step | None:
@@ -196,6 +198,7 @@ class Stepper:
         left = len(self._told)
         if left:
             self._put_back()
+            self.session.progress.at_rest = not self._inside
             if kind is None:
                 count = self.session.update.accumulate
                 warn(f"The last {left} batches are no update: one takes accumulate={count}.")
@@ -207,7 +210,15 @@ class Stepper:
 
 
 def _advance(scheduler: LRScheduler, loss: float) -> None:
-    if isinstance(scheduler, ReduceOnPlateau):
-        scheduler.step(loss)
-    else:
-        scheduler.step()
+    try:
+        if isinstance(scheduler, ReduceOnPlateau):
+            scheduler.step(loss)
+        else:
+            scheduler.step()
+    except Exception as error:
+        raise RunError(
+            f"Expected an LR scheduler that goes on, got {type(scheduler).__name__}, which raises "
+            f"{type(error).__name__}: {str(error).strip()}",
+            "Make it for all the updates of the run (total_steps of OneCycleLR). The step before "
+            "was taken.",
+        ) from error

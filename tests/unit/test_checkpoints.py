@@ -274,8 +274,9 @@ def test_of_a_step_that_fails_as_it_runs_none_is_written(
     with pytest.raises(purdist.InvalidArgumentError) as caught:
         purdist.save_checkpoint(training, tmp_path / "c")
     assert str(caught.value) == (
-        "Expected a training between two steps, got one whose step 2 was interrupted, and may have "
-        "been taken in part.\nResume from a checkpoint from before."
+        "Expected a training between two steps, got one within step 2, which may have been taken "
+        "in part.\nSave it where train tells a step. Where one was interrupted, resume from a "
+        "checkpoint from before."
     )
     assert names(tmp_path) == []
 

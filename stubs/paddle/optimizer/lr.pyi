@@ -53,3 +53,6 @@ class StepDecay(LRScheduler):
     def __init__(
         self, learning_rate: float, step_size: int, gamma: float = 0.1, last_epoch: int = -1
     ) -> None: ...
+
+class OneCycleLR(LRScheduler):
+    def __init__(self, max_learning_rate: float, total_steps: int) -> None: ...
