@@ -21,6 +21,7 @@ import paddle
 import purdist
 from purdist import processor
 from purdist.demo.catalogue import LESSONS
+from purdist.demo.keeping import Folder
 from purdist.progress import showing
 
 
@@ -60,17 +61,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
             def after_epoch() -> None:
                 show(next(learned), lambda: f"seed {seed}: {who}")
 
-            return digits.Course(scans, test, options.epochs, seed, after_epoch)
+            folder = Folder.of(options.checkpoint, seed, who) if options.checkpoint else None
+            return digits.Course(scans, test, options.epochs, seed, after_epoch, folder)
 
-        for seed in range(options.seeds):
-            teacher = digits.teach(course(seed, "teacher"))
-            results["teacher"].append(teacher)
-            alone = digits.alone(course(seed, "student alone"), lesson.student)
-            results["student alone"].append(alone)
-            for taught in lessons:
-                who = f"student by {taught.title}"
-                outcome = digits.distill(course(seed, who), teacher.network, taught)
-                results[who].append(outcome)
+        with _telling_of_another_run(options.checkpoint):
+            for seed in range(options.seeds):
+                teacher = digits.teach(course(seed, "teacher"))
+                results["teacher"].append(teacher)
+                alone = digits.alone(course(seed, "student alone"), lesson.student)
+                results["student alone"].append(alone)
+                for taught in lessons:
+                    who = f"student by {taught.title}"
+                    outcome = digits.distill(course(seed, who), teacher.network, taught)
+                    results[who].append(outcome)
 
     try:
         report.draw(results, options.picture)
@@ -126,6 +129,12 @@ def _options() -> argparse.ArgumentParser:
         metavar="PATH",
         help="write the student by the loss, that of seed 0, to PATH.json and PATH.pdiparams",
     )
+    parser.add_argument(
+        "--checkpoint",
+        type=_folder,
+        metavar="DIR",
+        help="write checkpoints to DIR; killed and started again, it goes on from them",
+    )
     return parser
 
 
@@ -159,6 +168,23 @@ def _target(text: str) -> Path:
             f"expected a file in a folder that you may write to, got {text!r}"
         )
     return path
+
+
+def _folder(text: str) -> Path:
+    """A folder, or the path of one to make."""
+    path = Path(text)
+    if path.exists() and not path.is_dir():
+        raise argparse.ArgumentTypeError(f"expected a folder, got the file {text!r}")
+    return path
+
+
+@contextmanager
+def _telling_of_another_run(folder: Path | None) -> Iterator[None]:
+    """Ends in a word where the checkpoints in ``folder`` are of other options."""
+    try:
+        yield
+    except purdist.StaleCheckpointError as error:
+        sys.exit(f"The checkpoints in {str(folder)!r} are of another run. {error}")
 
 
 def _how_to_load(path: Path, title: str, accuracy: float) -> str:

@@ -22,6 +22,7 @@ from sklearn.model_selection import train_test_split
 import purdist
 from purdist.demo import networks
 from purdist.demo.catalogue import Lesson
+from purdist.demo.keeping import Folder
 from purdist.demo.networks import Build, network
 
 Arrays: TypeAlias = dict[str, npt.NDArray[Any]]
@@ -79,6 +80,7 @@ class Course:
         epochs: How long each learns.
         seed: Of the weights, the batches, the dropout and the choice of the few labels.
         after_epoch: Called after each epoch, to show progress.
+        folder: Where checkpoints are written, and gone on from; None for nowhere.
     """
 
     scans: Arrays
@@ -86,6 +88,7 @@ class Course:
     epochs: int
     seed: int
     after_epoch: Callable[[], object]
+    folder: Folder | None = None
 
 
 @attrs.frozen(eq=False)
@@ -167,11 +170,27 @@ def learn(
         return paddle.optimizer.Adam(schedule)
 
     training = purdist.minimize(program, make_optimizer, seed=course.seed)
-    batches = itertools.islice(batches_of(scans, course.seed), steps)
-    accuracies = []
-    for step in purdist.train(training, batches):
+    accuracies: list[float] = []
+    checkpoints = None
+    if course.folder is not None:
+        # Killed and started again, it goes on from the last checkpoint, if there is one.
+        training = purdist.resume(training, course.folder.path)
+        checkpoints = course.folder.checkpoints(every=epoch)
+        accuracies = course.folder.accuracies(training.steps // epoch)
+
+    def after_epoch() -> None:
+        accuracies.append(accuracy(training.program, course.test))
+        if course.folder is not None:
+            course.folder.keep(accuracies)
+
+    if len(accuracies) < training.steps // epoch:  # it was killed right after the checkpoint
+        after_epoch()
+    for _ in accuracies:
+        course.after_epoch()
+    batches = itertools.islice(batches_of(scans, course.seed), training.steps, steps)
+    for step in purdist.train(training, batches, checkpoints=checkpoints):
         if (step.index + 1) % epoch == 0:
-            accuracies.append(accuracy(training.program, course.test))
+            after_epoch()
             course.after_epoch()
     return Outcome(purdist.student_of(training), tuple(accuracies))
 

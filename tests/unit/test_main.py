@@ -21,7 +21,7 @@ from purdist.__main__ import main
 from purdist.demo import digits, networks, report
 from purdist.demo.catalogue import LESSONS, Lesson
 from purdist.losses import CATALOGUE
-from tests.nets import ROOT
+from tests.nets import ROOT, in_a_process
 
 ROW = re.compile(
     r"(teacher|student alone|student by \w+(?: \+ \w+)*) +([\d,]+)" + r" +(\d\.\d{4})" * 3
@@ -114,6 +114,7 @@ def test_a_lesson_that_is_named_after_a_loss_teaches_by_it() -> None:
 
 @pytest.fixture(scope="module")
 def untrained() -> purdist.Program:
+    paddle.enable_static()  # before the first test of a worker, nobody else has
     return networks.network(networks.teacher, seed=0)
 
 
@@ -239,6 +240,57 @@ def test_who_reads_one_line_gets_the_picture_and_no_log(tmp_path: Path) -> None:
     assert "seed 0: student by soft_label" in lines[-1]
 
 
+def test_a_run_that_is_killed_and_started_again_goes_on(tmp_path: Path) -> None:
+    out = in_a_process(
+        f"""
+        import contextlib, glob, os, pathlib, signal, time
+        from purdist.__main__ import main
+
+        os.chdir({str(tmp_path)!r})
+
+        def begun(*options):
+            listening, telling = os.pipe()
+            process = os.fork()
+            if process:
+                os.close(telling)
+                return process, listening
+            with open(telling, "w") as output, contextlib.redirect_stdout(output):
+                try:
+                    main(["--seeds", "1", "--epochs", "3", "--picture", "curves.png", *options])
+                except SystemExit as refusal:
+                    print(refusal)
+            os._exit(0)
+
+        def ended(process, listening):
+            with open(listening) as printed:
+                text = printed.read()
+            assert os.waitpid(process, 0)[1] == 0
+            return text, pathlib.Path("curves.png").read_bytes()
+
+        def checkpoints():
+            return len(glob.glob("run/*/*/*.checkpoint.json"))
+
+        undisturbed = ended(*begun())
+        kept = [0]
+        for more in range(3):
+            process, listening = begun("--checkpoint", "run")
+            while checkpoints() < kept[-1] + 2:
+                time.sleep(0.001)
+            os.kill(process, signal.SIGKILL)
+            os.waitpid(process, 0)
+            kept.append(checkpoints())
+        assert kept[-1] < 9, kept
+        assert ended(*begun("--checkpoint", "run")) == undisturbed
+        assert checkpoints() == 9
+        other, _ = ended(*begun("--checkpoint", "run", "--epochs", "4"))
+        assert "The checkpoints in 'run' are of another run. Expected a checkpoint of" in other
+        assert "T_max=117 there, with T_max=156 here" in other
+        print("went on", len(undisturbed[0].splitlines()))
+        """
+    )
+    assert out == "went on 12\n"
+
+
 # --- options and refusals ---------------------------------------------------------------
 
 
@@ -248,7 +300,8 @@ def test_help_says_the_options(capsys: pytest.CaptureFixture[str]) -> None:
     assert exit_.value.code == 0
     printed = " ".join(capsys.readouterr().out.split())  # lines break where the terminal's do
     assert all(
-        option in printed for option in ("--loss", "--seeds", "--epochs", "--picture", "--export")
+        option in printed
+        for option in ("--loss", "--seeds", "--epochs", "--picture", "--export", "--checkpoint")
     )
     assert all(name in printed for name in LESSONS)
     assert "(default: 5)" in printed
@@ -279,6 +332,10 @@ def test_help_says_the_options(capsys: pytest.CaptureFixture[str]) -> None:
             ["--export", "nowhere/student"],
             "argument --export: expected a file in a folder that exists, got "
             "'nowhere/student': make 'nowhere'",
+        ),
+        (
+            ["--checkpoint", __file__],
+            f"argument --checkpoint: expected a folder, got the file {__file__!r}",
         ),
     ],
 )
