@@ -15,7 +15,8 @@ from paddle.io.dataloader.dataloader_iter import (
 )
 from paddle.io.dataloader.flat import _flatten_batch
 
-from purdist.graphs.workers import Workers, uninterrupted
+from purdist.graphs.workers import Workers
+from purdist.interrupts import uninterrupted
 
 
 class Loading:

@@ -7,12 +7,10 @@ import gc
 import os
 import signal
 import time
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable
 from multiprocessing.util import Finalize
 from pathlib import Path
-from threading import Thread, current_thread, main_thread
-from types import FrameType
+from threading import Thread
 
 from paddle.io import DataLoader
 from paddle.io.dataloader.dataloader_iter import _DataLoaderIterMultiProcess
@@ -144,20 +142,3 @@ def _let_go_of_shared(process: int | None) -> None:
     """Drops what a process shared and nobody took: who took it holds it without its name."""
     for file in _SHARED.glob(f"paddle_{process}_*"):
         file.unlink(missing_ok=True)
-
-
-@contextmanager
-def uninterrupted() -> Iterator[None]:
-    """An interrupt comes afterwards: one in the middle would leave what nobody knows to end."""
-    found = signal.getsignal(signal.SIGINT)
-    if current_thread() is not main_thread() or found is None:  # not Python's to set
-        yield
-        return
-    came: list[tuple[int, FrameType | None]] = []
-    signal.signal(signal.SIGINT, lambda *interrupt: came.append(interrupt))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, found)
-    if came and callable(found):
-        found(*came[0])

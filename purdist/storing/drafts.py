@@ -22,6 +22,7 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from purdist.errors import PurdistError, WriteError
+from purdist.interrupts import uninterrupted
 from purdist.storing.draft_folders import (
     COMMITTED,
     NEW,
@@ -59,12 +60,20 @@ def _draft_in(holder: Path) -> Iterator[Path]:
     Those of processes that are gone are ended before.
     """
     _tidy(holder)
-    draft, lock = new_draft(holder)
+    made: tuple[Path, int] | None = None
     try:
+        with uninterrupted():
+            made = draft, _ = new_draft(holder)
         files = draft / OPEN
         files.mkdir()
         yield files
     finally:
+        if made:
+            _end(*made)
+
+
+def _end(draft: Path, lock: int) -> None:
+    with uninterrupted():
         if not (draft / COMMITTED).exists():  # which holds what could not be moved
             shutil.rmtree(draft, ignore_errors=True)
         os.close(lock)
@@ -111,16 +120,14 @@ def place(folder: Path, holder: Path, *, without: Path | None = None) -> None:
     with locked(holder):
         _finish_all(holder)
         _note_places(folder, holder)
-        committed = folder.rename(folder.with_name(COMMITTED))
-        try:
-            sync(folder.parent)
-            _move(committed, holder)
-        except OSError as error:
-            _take_back(committed, folder, holder, error)
-            raise
-        except BaseException:  # interrupted: it is too late to go back
-            _move(committed, holder)
-            raise
+        with uninterrupted():  # it is too late to go back
+            committed = folder.rename(folder.with_name(COMMITTED))
+            try:
+                sync(folder.parent)
+                _move(committed, holder)
+            except OSError as error:
+                _take_back(committed, folder, holder, error)
+                raise
         if without:
             without.unlink(missing_ok=True)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import gc
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -380,10 +382,10 @@ def test_what_is_no_loader_or_no_names_is_refused(given: Any, names: Any, said: 
 # --- what is refused at the first batch ----------------------------------------------------------
 
 
-def training() -> purdist.Training:
+def training(**options: Any) -> purdist.Training:
     network = nets.program(nets.linear())
     distillation = purdist.apply(network, [CrossEntropyLoss("logits", NewInput("label"))])
-    return purdist.minimize(distillation, lambda: paddle.optimizer.SGD(0.1), seed=0)
+    return purdist.minimize(distillation, lambda: paddle.optimizer.SGD(0.1), seed=0, **options)
 
 
 WRONG: dict[str, tuple[object, list[str], str]] = {
@@ -443,6 +445,27 @@ def test_a_loader_trains_as_its_arrays_do(workers: int) -> None:
     assert nets.moved(nets.weights(by_hand.program), after) == set()
 
 
+def test_a_run_goes_on_in_the_middle_of_an_epoch(tmp_path: Path) -> None:
+    def batches(start: int) -> Iterator[purdist.Feed]:
+        samples = Samples(12)
+        sampler = DistributedBatchSampler(samples, 4, shuffle=True)
+        given = DataLoader(samples, batch_sampler=sampler)
+        return purdist.feeds(given, NAMES, epochs=4, start=start * 2)
+
+    def begun() -> purdist.Training:
+        return training(accumulate=2)
+
+    whole = [step.loss for step in purdist.train(begun(), batches(0))]
+    assert len({*whole}) == 6  # of two batches each, and three make an epoch
+    for cut in range(1, 6):
+        first = begun()
+        told = [step.loss for step in islice(purdist.train(first, batches(0)), cut)]
+        purdist.save_checkpoint(first, tmp_path / "half")
+        again = purdist.resume(begun(), tmp_path / "half")
+        told += [step.loss for step in purdist.train(again, batches(again.steps))]
+        assert told == whole
+
+
 def test_the_time_left_is_known(capsys: pytest.CaptureFixture[str]) -> None:
     given = purdist.feeds(loader(8), NAMES, epochs=2, start=1)
     assert len([*purdist.train(training(), given, progress=True)]) == 3
@@ -452,7 +475,7 @@ def test_the_time_left_is_known(capsys: pytest.CaptureFixture[str]) -> None:
 # --- what works for a loader, and must not stay --------------------------------------------------
 
 BEGUN = """
-    import gc, os, signal, sys, threading, time
+    import gc, os, signal, sys, tempfile, threading, time
     import numpy as np, paddle
     from paddle.io import DataLoader, Dataset, IterableDataset
     import purdist
@@ -488,12 +511,19 @@ BEGUN = """
                 continue
             if int(parent) == os.getpid():
                 children.append(found)
-        made = [name.split("_")[1] for name in os.listdir("/dev/shm") if "paddle_" in name]
-        held = [name for name in made if name not in others]
+        shared = [name.split("_") for name in os.listdir("/dev/shm")]
+        held = [name for name in shared if name[0] == "paddle" and name[1] in forked]
         threads = len(os.listdir("/proc/self/task"))
         return threads, threading.active_count(), children, held
 
-    others = [name.split("_")[1] for name in os.listdir("/dev/shm") if "paddle_" in name]
+    forked, fork = [], os.fork
+
+    def forking():
+        process = fork()
+        forked.append(str(process))
+        return process
+
+    os.fork = forking
 
     def loader(wrong="", **options):
         return DataLoader(Samples(wrong), batch_size=4, num_workers=2, **options)
@@ -518,12 +548,13 @@ def test_the_workers_of_a_loader_end_whatever_happens() -> None:
         next(held)
         os.write(telling, " ".join(left()[2]).encode())
         time.sleep(60)
-    workers = os.read(listening, 100).split()
+    workers = os.read(listening, 100).decode().split()
     assert len(workers) == 2
+    forked += workers
     os.kill(killed, signal.SIGKILL)
     os.waitpid(killed, 0)
     until = time.monotonic() + 30
-    while any(os.path.exists(f"/proc/{worker.decode()}") for worker in workers):
+    while any(os.path.exists(f"/proc/{worker}") for worker in workers):
         assert time.monotonic() < until, "a worker outlives its parent"
         time.sleep(0.1)
     assert left() == before, ("killed", left())
@@ -576,16 +607,24 @@ def test_the_workers_of_a_loader_end_whatever_happens() -> None:
     next(purdist.train(training, feeds(loader(), NAMES)))
     trained = left()  # Paddle's executor has threads of its own
     assert trained[1:] == before[1:], trained
+    checkpoints = purdist.Checkpoints(tempfile.mkdtemp(), every=2)
     os.setsid()  # what a terminal sends, all get that it runs
     for _ in range(2):
         timer = threading.Timer(0.5, os.killpg, (0, signal.SIGINT))
         timer.start()
+        slow = feeds(loader("slow"), NAMES, epochs=1000)
         try:
-            for step in purdist.train(training, feeds(loader("slow"), NAMES, epochs=1000)):
+            for step in purdist.train(training, slow, checkpoints=checkpoints):
                 pass
         except KeyboardInterrupt:
             timer.join()
+        del slow
+        gc.collect()  # an ExitStack that is interrupted holds itself
         assert left() == trained, ("interrupted", left(), trained)
+        files = os.listdir(checkpoints.directory)
+        assert not any(".purdist" in name for name in files), files
+        kept = purdist.resume(training, checkpoints.directory).steps
+        assert training.steps - 2 <= kept <= training.steps
     held = feeds(loader(), NAMES)  # and at the end of the process
     next(held)
     print("done", flush=True)
