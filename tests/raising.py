@@ -64,6 +64,8 @@ def _of_class(name: str, cls: type) -> Iterator[tuple[Any, Public]]:
     text = "\n".join(inspect.cleandoc(base.__doc__ or "") for base in cls.__mro__[:-1])
     yield vars(cls).get("__init__"), Public(name, text)
     for key, held in vars(cls).items():
+        if key == "__replace__":  # of all attrs classes, by one code, from Python 3.13 on
+            continue
         function = held
         if isinstance(held, property):
             function = held.fget

@@ -78,6 +78,8 @@ def _silent_of_building() -> Iterator[None]:
     with warnings.catch_warnings():
         # A value of a graph lies nowhere yet, and a batch normalisation that trains gathers.
         warnings.filterwarnings("ignore", "Tensor do not have '.*' interface for pir")
+        # It advises options that no graph takes.
+        warnings.filterwarnings("ignore", "Accumulating with FP16/BF16 in optimizer")
         warnings.filterwarnings("ignore", "When training, we now always track global mean and")
         yield
 

@@ -32,7 +32,8 @@ class Checkpoints:
     every so many steps of the training's clock (`Training.steps`), and after the last::
 
         training = resume(training, "run")
-        for step in train(training, batches, checkpoints=Checkpoints("run")):
+        rest = feeds(loader, ["x"], epochs=10, start=training.steps)  # times accumulate
+        for step in train(training, rest, checkpoints=Checkpoints("run")):
             print(step.loss)
 
     Attributes:

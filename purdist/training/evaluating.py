@@ -53,7 +53,9 @@ def evaluate(
 
     Nothing is changed: not the training, which may be in the middle of its steps, not the metrics,
     not Paddle's state. The graph is compiled once, cut to what is asked for. Of several processes
-    each evaluates the batches that it is given.
+    each evaluates the batches that it is given; none waits for another, so that the first may
+    evaluate all, and tell the others by ``paddle.distributed.broadcast_object_list`` in dynamic
+    mode.
 
     A loss, and how often the right class was the first and among the first two::
 

@@ -10,7 +10,7 @@ import attrs
 
 from purdist.errors import PurdistError, warn
 from purdist.storing import check_target, folder_beside, make_folders, telling
-from purdist.training.checkpoint_files import name_of, remove_before
+from purdist.training.checkpoint_files import name_of, remove_before, stems_in, steps_in
 from purdist.training.checkpoints import Checkpoints, write_to
 from purdist.training.schedules import state_of
 from purdist.training.values import Training, session_of
@@ -76,6 +76,13 @@ class _Writer:
             PurdistError: They cannot.
         """
         make_folders(checkpoints.directory)
+        later = [n for n in map(steps_in, stems_in(checkpoints.directory)) if n is not None]
+        if max(later, default=0) > training.steps:
+            warn(
+                f"{str(checkpoints.directory)!r} holds a checkpoint of {max(later)} steps, and "
+                f"this training has taken {training.steps}: resume takes the other. Begin with "
+                "resume(training, directory), or choose another directory."
+            )
         with folder_beside(checkpoints.directory / name_of(0)):
             return cls(training, checkpoints, training.steps)
 

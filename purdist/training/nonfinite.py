@@ -64,9 +64,10 @@ def check_weights(session: Session) -> None:
                 raise NonFiniteError(
                     f"Expected finite weights after step {step - 1}, got nan or infinite numbers "
                     f"in {name!r}.",
-                    "A gradient was not finite, though the loss was. Go on from an earlier "
-                    "checkpoint, with a smaller learning rate or clipping "
-                    "(paddle.nn.ClipGradByGlobalNorm).",
+                    "The loss was finite: relu makes 0 of a nan in a feed, and a root at 0 has no "
+                    "gradient. Look at what is fed. An earlier checkpoint goes on as it was made "
+                    "by resume; its weights alone are taken into another training by "
+                    "load_weights(program, 'step_....checkpoint.safetensors', partial=True).",
                 )
 
 

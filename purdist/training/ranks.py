@@ -65,9 +65,10 @@ def check_together(updates: list[int], rank: int, step: int) -> None:
     if gone:
         raise RankError(
             f"Expected all processes to take step {step}, got no more batches in "
-            f"{listed(map(str, gone))}; this is {rank}.",
-            "Give each as many batches: paddle.io.DistributedBatchSampler evens them out. That "
-            "update was not made in any.",
+            f"{listed(map(str, gone))}, or an error, or a loop that was left; this is {rank}.",
+            "See what it said last. Give each as many batches (paddle.io.DistributedBatchSampler "
+            "evens them out), and leave loops by a number that is the same in all. That update was "
+            "not made in any.",
         )
     if len(set(updates)) > 1:
         where = listed(f"{other}: {update - 1}" for other, update in enumerate(updates))

@@ -49,8 +49,12 @@ def resume(training: Training, directory: str | os.PathLike[str]) -> Training:
     bit where Paddle computes in one thread. So a script that is started again goes on::
 
         training = resume(minimize(distillation, make_optimizer), "run")
-        for step in train(training, batches, checkpoints=Checkpoints("run")):
+        rest = feeds(loader, ["x"], epochs=10, start=training.steps)  # times accumulate
+        for step in train(training, rest, checkpoints=Checkpoints("run")):
             print(step.index)
+
+    A training that is made otherwise takes the weights of a checkpoint, and no more, by
+    ``load_weights(program, "run/step_00001000.checkpoint.safetensors", partial=True)``.
 
     Of several processes that train together all take the one that the first finds.
 
@@ -206,7 +210,9 @@ def _faults(
             f"Expected a checkpoint of this training in {stem!r}, got one of another: "
             f"{printable(what, _SHOWN)} is {printable(there, _SHOWN)} there, "
             f"{printable(now, _SHOWN)} here.",
-            "Make the training as it was made then, or choose another directory.",
+            "Make the training as it was made then, or choose another directory. Into another "
+            "training its weights alone are taken by load_weights(program, "
+            f"'{found.stem.name}.checkpoint.safetensors', partial=True).",
         )
     if session.recipe.seed_given and str(session.seed) != found.manifest.seed:
         yield StaleCheckpointError(

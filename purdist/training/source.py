@@ -24,7 +24,7 @@ def program_of(source: Program | Training, *, averaged: bool = False) -> Program
     if not isinstance(source, Training) or session_of(source).update.average is None:
         raise InvalidArgumentError(
             "Expected a training that keeps a moving average of its weights, got "
-            f"{'one' if isinstance(source, Training) else 'a Program, which is none'}.",
+            f"{'one without' if isinstance(source, Training) else 'a Program'}.",
             "Write minimize(..., average=0.999).",
         )
     own, kept = internals_of(source.program), session_of(source).kept

@@ -207,6 +207,16 @@ class Stepper:
             leave(exchange, self.session, raising=kind is None)
         if kind is None:
             check_weights(self.session)
+        elif issubclass(kind, GeneratorExit):
+            _warn_of_weights(self.session)
+
+
+def _warn_of_weights(session: Session) -> None:
+    """The same where nobody would see an error."""
+    try:
+        check_weights(session)
+    except NonFiniteError as error:
+        warn(str(error))
 
 
 def _advance(scheduler: LRScheduler, loss: float) -> None:

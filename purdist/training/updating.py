@@ -10,7 +10,7 @@ from paddle.optimizer import Optimizer
 from paddle.utils import unique_name
 
 from purdist import graphs, scopes
-from purdist.errors import InvalidArgumentError
+from purdist.errors import InvalidArgumentError, some
 from purdist.program import Program
 from purdist.training.averaging import averages_of, begin_averages, pairs_of, statistics_of
 from purdist.training.exchanging import Exchange
@@ -209,11 +209,16 @@ def _follow(optimizer: Optimizer, loss: paddle.Tensor, gradients: list[graphs.Gr
         graphs.follow(optimizer, loss, gradients)
     except Exception as error:
         said = f"{type(error).__name__}: {str(error).strip()}".removesuffix(": ")
+        kinds = {f"{p.name} {list(p.shape)}": graphs.dtype_name(p.dtype) for p, _ in gradients}
+        low = [weight for weight, dtype in kinds.items() if graphs.wide(dtype) != dtype]
         raise InvalidArgumentError(
             f"Expected {type(optimizer).__name__}, with its clip and its regularizers, to run in a "
             f"graph, it raised {said}",
-            "Use those of paddle.optimizer, paddle.nn and paddle.regularizer, with arguments that "
-            "they take: one of your own must compute with values of a PIR graph.",
+            f"Weights of bfloat16 learn with SGD alone: keep {some(low)} in float32, and let "
+            "forward cast, by paddle.amp.auto_cast(dtype='bfloat16')."
+            if low
+            else "Use those of paddle.optimizer, paddle.nn and paddle.regularizer, with arguments "
+            "that they take: one of your own must compute with values of a PIR graph.",
         ) from error
 
 

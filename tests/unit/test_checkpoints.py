@@ -148,6 +148,7 @@ def test_the_files_are_safetensors_and_json(run: Path) -> None:
     assert set(told["made"]["still"]) == {"'teacher_'"}
 
 
+@pytest.mark.filterwarnings("ignore:.* holds a checkpoint of 6 steps")
 def test_the_last_of_them_are_kept_and_nothing_else_is_touched(tmp_path: Path) -> None:
     for name in ("notes.txt", "step_00000001.txt", f"best{MANIFEST}", f"step_1{WEIGHTS}"):
         (tmp_path / name).write_text("mine")
@@ -160,7 +161,12 @@ def test_the_last_of_them_are_kept_and_nothing_else_is_touched(tmp_path: Path) -
 
 def test_a_checkpoint_of_more_steps_stays(run: Path) -> None:
     training = purdist.resume(made(), run / "step_00000002")
-    trained(training, 3, checkpoints=purdist.Checkpoints(run, keep=1))
+    with pytest.warns(purdist.PurdistWarning) as caught:
+        trained(training, 3, checkpoints=purdist.Checkpoints(run, keep=1))
+    assert str(caught[0].message) == (
+        f"{str(run)!r} holds a checkpoint of 4 steps, and this training has taken 2: resume takes "
+        "the other. Begin with resume(training, directory), or choose another directory."
+    )
     assert names(run) == files(3, 4)
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Callable
+
 import numpy as np
 import paddle
 import pytest
@@ -106,7 +109,10 @@ def test_a_forward_under_auto_cast_trains_and_infers(make: str, sample: tuple[in
 def test_what_has_kernels_of_its_own_stays_in_bfloat16() -> None:
     def forward() -> dict[str, paddle.Tensor]:
         low = paddle.static.data("x", [None, 4]).astype("bfloat16")
-        return {"sum": low + low, "product": paddle.matmul(low, low, transpose_y=True)}
+        return {
+            "turned": paddle.transpose(low, [1, 0]),
+            "product": paddle.matmul(low, low, transpose_y=True),
+        }
 
     network = program(forward)
     widened = internals_of(network).modes.training.copy()
@@ -115,7 +121,50 @@ def test_what_has_kernels_of_its_own_stays_in_bfloat16() -> None:
     kinds = {
         op.name(): graphs.dtype_name(op.operand_source(0).dtype)
         for op in graphs.operations(widened.program)
-        if op.name() in ("pd_op.add", "pd_op.matmul")
+        if op.name() in ("pd_op.transpose", "pd_op.matmul")
     }
-    assert kinds == {"pd_op.add": "bfloat16", "pd_op.matmul": "float32"}
+    assert kinds == {"pd_op.transpose": "bfloat16", "pd_op.matmul": "float32"}
     assert graphs.dtype_name(widened.values["product"].dtype) == "bfloat16"
+
+
+@pytest.mark.usefixtures("dynamic")
+@pytest.mark.parametrize("rows", [1, 5, 15, 16])
+def test_a_bias_learns_in_bfloat16_whatever_the_number_of_rows(rows: int) -> None:
+    """oneDNN takes the gradient of n rows of n numbers along the wrong axis, and one row not."""
+    paddle.seed(0)
+    layer = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), nn.Linear(16, 5))
+    low = copy.deepcopy(layer).to(dtype="bfloat16")
+    layer.set_state_dict({k: w.astype("float32") for k, w in low.state_dict().items()})
+    x, label = paddle.to_tensor(numbers(rows, rows, 8)).astype("bfloat16"), np.arange(rows) % 5
+    network = purdist.from_layer(low, {"x": InputSpec([None, 8], "bfloat16")})
+    loss = purdist.CrossEntropyLoss("output", purdist.NewInput("label"))
+    training = purdist.minimize(purdist.apply(network, [loss]), lambda: paddle.optimizer.SGD(1.0))
+    list(purdist.train(training, [{"x": x, "label": label}]))
+    nn.functional.cross_entropy(layer(x.astype("float32")), paddle.to_tensor(label)).backward()
+    paddle.optimizer.SGD(1.0, parameters=layer.parameters()).step()
+    trained_ = purdist.to_layer(training, low).state_dict()
+    for name, weight in layer.state_dict().items():
+        got = trained_[name].astype("float32").numpy()
+        np.testing.assert_allclose(got, weight.numpy(), atol=0.01, err_msg=name)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: paddle.optimizer.Adam(0.1),
+        lambda: paddle.optimizer.AdamW(0.1, multi_precision=True),
+    ],
+)
+def test_an_optimizer_that_does_not_take_low_weights_is_told_as_such(
+    make: Callable[[], paddle.optimizer.Optimizer],
+) -> None:
+    def forward() -> dict[str, paddle.Tensor]:
+        weight = paddle.create_parameter(
+            [4, 3], "bfloat16", default_initializer=nn.initializer.Constant(0.1)
+        )
+        return {"out": paddle.matmul(paddle.static.data("x", [None, 4], "bfloat16"), weight)}
+
+    loss = purdist.CustomLoss(lambda out: out.astype("float32").mean(), {"out": "out"})
+    distillation = purdist.apply(program(forward), [loss])
+    with pytest.raises(purdist.InvalidArgumentError, match="bfloat16 learn with SGD alone"):
+        purdist.minimize(distillation, make)

@@ -361,3 +361,15 @@ def test_what_is_saved_within_an_update_is_refused(tmp_path: Path) -> None:
     with pytest.raises(purdist.InvalidArgumentError, match="got one within step 1, which may"):
         list(purdist.train(training, batches()))
     purdist.save_checkpoint(training, tmp_path / "own")  # what was begun is put back
+
+
+def test_a_loop_that_is_left_warns_of_weights_that_are_not_finite() -> None:
+    program = nets.program(nets.linear())
+    term = purdist.CustomLoss(lambda x: paddle.nn.functional.relu(x).mean(), {"x": "logits"})
+    training = purdist.minimize(purdist.apply(program, [term]), OPTIMIZERS["SGD"])
+    bad = numbers(0, 3, 6)
+    bad[0, 0] = np.nan
+    steps = purdist.train(training, [{"x": bad}] * 3)
+    assert next(steps).index == 0
+    with pytest.warns(purdist.PurdistWarning, match="Expected finite weights after step 0"):
+        del steps

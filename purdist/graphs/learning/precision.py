@@ -22,8 +22,20 @@ _LOW = {"bfloat16": "::phi::dtype::bfloat16", "float16": "::phi::dtype::float16"
 
 _CPU = "place[Place(cpu)]"
 
-_WRONG = frozenset({"divide"})
-"""What Paddle has kernels for that are wrong: the gradient to a divisor has the other sign."""
+_ELEMENTWISE = {"add": "add", "subtract": "sub", "multiply": "mul", "divide": "div"} | {
+    "maximum": "max",
+    "minimum": "min",
+    "remainder": "mod",
+    "floor_divide": "floordiv",
+}
+_REDUCING = ("sum", "mean", "max", "min", "prod", "all", "any")
+
+_REGISTERED = {
+    **{op: f"elementwise_{name}" for op, name in _ELEMENTWISE.items()},
+    **{op: f"reduce_{op}" for op in _REDUCING},
+    **{op: f"{op}2" for op in ("reshape", "transpose", "squeeze", "unsqueeze")},
+}
+"""Op -> how the registry calls its kernel, where otherwise. What it does not know has none."""
 
 
 def in_float32_where_needed(draft: Draft) -> None:
@@ -49,12 +61,12 @@ def computes_low(program: paddle.static.Program) -> bool:
 def _lacks_kernels(op: Operation) -> bool:
     """Whether Paddle has no kernel of its own for ``op``, or for its gradient."""
     low = [dtype_name(value.dtype) for value in op.operands_source() if _low(value)]
-    if not low or any(map(_low, overwritten(op))):
+    if not low or not op.name().startswith("pd_op.") or any(map(_low, overwritten(op))):
         return False
-    name = short_name(op)
-    return name in _WRONG or any(
-        low[0] not in _precisions().get(kernel, _LOW) for kernel in (name, f"{name}_grad")
-    )
+    name = _REGISTERED.get(short_name(op), short_name(op))
+    known = _precisions()
+    # Of an op that has one, a gradient that the registry does not know is made of other ops.
+    return low[0] not in known.get(name, ()) or low[0] not in known.get(f"{name}_grad", _LOW)
 
 
 def _low(value: paddle.Tensor) -> bool:

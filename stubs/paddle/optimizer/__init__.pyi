@@ -86,6 +86,7 @@ class AdamW(Optimizer):
         *,
         apply_decay_param_fun: Callable[[str], bool] | None = None,
         grad_clip: _ClipGradBase | None = None,
+        multi_precision: bool = False,
     ) -> None: ...
 
 class Lamb(Optimizer):
