@@ -148,12 +148,15 @@ class Internals:
 
     def explained(self, error: RunError, feed: Arrays) -> PurdistError:
         """What to raise where running failed with ``error``: sizes of a loss that do not meet."""
+        known = isinstance(error, graphs.UnmetSizesError)
         for term, *names in graphs.guarded(self.modes.training.program):
+            if known and not error.problem.startswith(f"{term}: "):
+                continue
             try:
                 arrays = self.compiled(tuple(names))(feed)
             except RunError:
                 continue  # what the loss reads fails itself
-            if len({array.shape for array in arrays}) > 1:
+            if len({array.shape for array in arrays}) > 1 == len({array.ndim for array in arrays}):
                 shapes = ", ".join(
                     f"{name} {list(array.shape)}" for name, array in zip(names, arrays, strict=True)
                 )
@@ -162,7 +165,7 @@ class Internals:
                     "Those sizes were not known before. Name layers between which they stay the "
                     "same, or resize one in its network.",
                 )
-        return error
+        return ShapeMismatchError(error.problem, error.remedy) if known else error
 
     @cached_property
     def feed_rules(self) -> FeedRules:

@@ -138,6 +138,8 @@ def _build(
                 result = _own(name, draft, _called(name, code, feeds, overwriting))
                 result = _newest(name, draft, result, overwriting)
             result = _scalar(name, result)
+            if not ours and graphs.drops_unknown_axes(draft.operations()):
+                result = graphs.only_number(result, f"{name}: {_ONE_NUMBER}")
     _check(name, draft)
     graphs.mend_loops(draft)
     graphs.tie_parameters(draft)
@@ -153,6 +155,12 @@ def _alone(draft: graphs.Draft) -> Iterator[None]:
         graphs.let_go_of_others(draft)
         raise
 
+
+_ONE_NUMBER = (
+    "Expected a scalar, got more numbers"
+    " | Reduce it with .mean() over all axes: an axis of unknown size that squeeze takes off in "
+    "the graph stays where its size is not 1."
+)
 
 _KNOWN = (
     " If it needs sizes that are not known here, write it with ops on all rows at once, or build "

@@ -36,7 +36,7 @@ from purdist.graphs.changing import (
 from purdist.graphs.child import tried
 from purdist.graphs.drafts import Draft, Graph
 from purdist.graphs.dtypes import Dtype, Kind, array_dtype, dtype_name
-from purdist.graphs.failing import check_not_empty, said, shapes_of
+from purdist.graphs.failing import UnmetSizesError, check_not_empty, said, shapes_of
 from purdist.graphs.known import tell_names
 from purdist.graphs.learning.differentiating import lost_gradients, make_gradients_whole
 from purdist.graphs.learning.gradients import (
@@ -172,10 +172,12 @@ from purdist.graphs.sizes.agreeing import (
     Meeting,
     Sizes,
     agreements,
+    drops_unknown_axes,
     guard,
     guard_in,
     guarded,
     must_meet,
+    only_number,
 )
 from purdist.graphs.sizes.lookups import Lookup, lookups, value_ranges
 from purdist.graphs.slices import fed_ids, feeds_of, upstream
@@ -224,6 +226,7 @@ __all__ = [
     "Sizes",
     "StaleReadError",
     "Trace",
+    "UnmetSizesError",
     "UntraceableError",
     "add_to",
     "adopt",
@@ -255,6 +258,7 @@ __all__ = [
     "draws",
     "drop_scope",
     "dropping_recurrences",
+    "drops_unknown_axes",
     "dtype_name",
     "dynamic",
     "erase",
@@ -315,6 +319,7 @@ __all__ = [
     "note_otherwise",
     "noted_in_file",
     "noted_otherwise",
+    "only_number",
     "op_id",
     "op_of",
     "operations",

@@ -20,11 +20,18 @@ from purdist.graphs.statements import statements_in
 MARK = "purdist: "
 """What the call stack of an op begins with that fails to compute on purpose: the fault follows."""
 
+UNMET = "purdist, of sizes: "
+"""The same for one that fails where sizes do not meet."""
+
 _LONGEST = 1000
 """Of what Paddle says."""
 
 _SHOWN = 8
 """How many feeds are told."""
+
+
+class UnmetSizesError(RunError):
+    """Sizes that nobody knew do not meet. Who knows the variables says so of them."""
 
 
 def failure(error: Exception, feed: Mapping[str, npt.NDArray[Any]]) -> PurdistError:
@@ -34,6 +41,13 @@ def failure(error: Exception, feed: Mapping[str, npt.NDArray[Any]]) -> PurdistEr
         fault = text.partition(MARK)[2].partition("\n")[0]
         problem, _, remedy = fault.partition(" | ")
         return InvalidArgumentError(f"{problem}, fed {fed}.", remedy)
+    if UNMET in text:
+        problem = text.partition(UNMET)[2].partition("\n")[0]
+        return UnmetSizesError(
+            f"{problem}, fed {fed}.",
+            "Paddle would broadcast them. Those sizes were not known before: feed arrays, or name "
+            "variables, whose sizes are the same there.",
+        )
     where = next(statements_in(text), "")
     return RunError(
         f"Expected feeds that the program can compute with, got {fed}, at which Paddle fails"

@@ -132,8 +132,10 @@ class Stepper:
         try:
             with session.drawing(session.progress.steps, batch):
                 return self._run(feed, read=read, starting=starting)
-        except RunError as error:
+        except PurdistError as error:
             self._put_back()
+            if not isinstance(error, RunError):
+                raise
             if session.built.exchange is not None and is_lost(error):
                 raise lost(session.progress.steps) from error
             raise internals_of(self.training.program).explained(error, feed) from error.__cause__

@@ -18,7 +18,9 @@ import attrs
 import paddle
 from paddle.base.libpaddle import pir
 
+from purdist.errors import some
 from purdist.graphs.drafts import Graph
+from purdist.graphs.failing import MARK, UNMET
 from purdist.graphs.looking import (
     Operation,
     attributes,
@@ -32,6 +34,7 @@ from purdist.graphs.looking import (
 )
 from purdist.graphs.sizes.atoms import ONE, Size, product
 from purdist.graphs.sizes.resizing import BROADCASTING, BY_DATA, HANDLERS, combined
+from purdist.graphs.statements import statement_of
 
 Place = tuple[str, int]
 """A feed and its axis."""
@@ -51,7 +54,8 @@ class Meeting:
 
     values: tuple[paddle.Tensor, paddle.Tensor]
     axes: tuple[int, int] | None  # None: the values are the sizes
-    inside: Operation | None = None  # the op, where it lies in a region of an if or a loop
+    op: Operation
+    is_inside: bool = False  # of a region of an if or a loop
 
 
 def agreements(graph: Graph) -> list[Agreement]:
@@ -121,7 +125,7 @@ class Sizes:
             return b if a == ONE else a
         one = a == b or self._made_one(a, b) or not (a[1] or b[1])
         if not one and op.name().removeprefix("pd_op.").rstrip("_") in BROADCASTING:
-            self.unmet.append(Meeting(values, axes, op if self._depth else None))
+            self.unmet.append(Meeting(values, axes, op, is_inside=self._depth > 0))
         return b if a[1] and not b[1] else a
 
     def _made_one(self, a: Size, b: Size) -> bool:
@@ -183,7 +187,7 @@ class Sizes:
         (a,), (b,) = (self.numbers(value) or ((0, ()),) for value in op.operands_source())
         if self.now(a) != self.now(b) and not self._made_one(self.now(a), self.now(b)):
             one, other = op.operands_source()
-            self.unmet.append(Meeting((one, other), None))
+            self.unmet.append(Meeting((one, other), None, op))
 
     def _found(self, op: Operation, short: str) -> Sequence[Size] | None:
         handler = HANDLERS.get(short)
@@ -276,6 +280,7 @@ class Sizes:
 # --- guards -----------------------------------------------------------------------------
 
 _GUARDED, _MEETING = "guarded", "must_meet"
+_TO_THE_END = 2**31 - 1
 
 
 def guard(unmet: Sequence[Meeting], like: paddle.Tensor, names: Sequence[str]) -> paddle.Tensor:
@@ -290,10 +295,10 @@ def guard(unmet: Sequence[Meeting], like: paddle.Tensor, names: Sequence[str]) -
         like: Of the dtype that is wanted.
         names: What `guarded` tells of it.
     """
-    row = _row_of(paddle.ones([1], like.dtype), [m for m in unmet if m.inside is None], names)
+    row = _row_of(paddle.ones([1], like.dtype), [m for m in unmet if not m.is_inside], names)
     for meeting in unmet:
-        if meeting.inside is not None:
-            _guard_inside(meeting, meeting.inside, names)
+        if meeting.is_inside:
+            _guard_inside(meeting, names)
     return row.reshape([])
 
 
@@ -302,12 +307,12 @@ def guard_in(product: paddle.Tensor) -> paddle.Tensor:
     return op_of(product).operand_source(1)
 
 
-def _guard_inside(meeting: Meeting, op: Operation, names: Sequence[str]) -> None:
+def _guard_inside(meeting: Meeting, names: Sequence[str]) -> None:
     value = meeting.values[0]
     with paddle.static.program_guard(paddle.static.default_main_program()):
-        pir.set_insertion_point(op)
+        pir.set_insertion_point(meeting.op)
         row = _row_of(value.unsqueeze(0), [meeting], names).squeeze(0)
-    for operand in op.operands():
+    for operand in meeting.op.operands():
         if identity(operand.source()) == value.id:
             operand.set_source(row)
             return
@@ -322,7 +327,10 @@ def _row_of(rows: paddle.Tensor, unmet: Sequence[Meeting], names: Sequence[str])
             one, other = map(_size_of, meeting.values, meeting.axes)
         wrong = wrong + (one != other).astype("int64")
     row = paddle.gather(rows, wrong.clip(max=1))
-    op_of(row).set_str_attr(_GUARDED, "\n".join(names))
+    op = op_of(row)
+    op.set_str_attr(_GUARDED, "\n".join(names))
+    where = some(dict.fromkeys(statement_of(meeting.op) for meeting in unmet))
+    op.callstack = [f"{UNMET}{names[0]}: Expected sizes that meet in {where}, got others"]
     return row
 
 
@@ -336,8 +344,23 @@ def must_meet(one: paddle.Tensor, other: paddle.Tensor, axes: Iterable[int]) -> 
 
 def _size_of(value: paddle.Tensor, axis: int) -> paddle.Tensor:
     """The size of an axis when the graph runs, [1]."""
-    axis %= len(value.shape)
-    return paddle.slice(paddle.shape(value), [0], [axis], [axis + 1])
+    end = axis + 1 or _TO_THE_END  # a negative axis stays one: Paddle broadcasts from the right
+    return paddle.slice(paddle.shape(value), [0], [axis], [end])
+
+
+def only_number(value: paddle.Tensor, expected: str) -> paddle.Tensor:
+    """``value``, [], which fails to compute where it is more than one number, with what to tell."""
+    number = value.reshape([])
+    op_of(number).callstack = [f"{MARK}{expected}"]
+    return number
+
+
+def drops_unknown_axes(ops: Iterable[Operation]) -> bool:
+    """Whether one of ``ops`` squeezes an axis of unknown size: it stays where it is not 1."""
+    squeezing = (op for op in ops if op.name().rpartition(".")[2].rstrip("_") == "squeeze")
+    return any(
+        op.operand_source(0).shape.count(-1) > op.result(0).shape.count(-1) for op in squeezing
+    )
 
 
 def guarded(program: paddle.static.Program) -> list[list[str]]:

@@ -98,12 +98,14 @@ def transpose(walk: Walk, op: Operation) -> Sequence[Size]:
 
 
 def squeeze(walk: Walk, op: Operation) -> Sequence[Size] | None:
-    """Without axes of size 1."""
+    """Without axes of size 1. One of another size stays when it runs, whatever the graph says."""
     sizes = walk.sizes(op.operands_source()[0])
     axes = walk.numbers(op.operands_source()[1])
     if not axes:
         return None
     gone = {axis % len(sizes) for axis, _ in axes}
+    if any(sizes[axis] != ONE for axis in gone):
+        return None
     return [size for axis, size in enumerate(sizes) if axis not in gone]
 
 
