@@ -12,10 +12,12 @@ from multiprocessing.util import Finalize
 from pathlib import Path
 from threading import Thread
 
+from paddle.base import core
 from paddle.io import DataLoader
 from paddle.io.dataloader.dataloader_iter import _DataLoaderIterMultiProcess
 
 from purdist.errors import RunError
+from purdist.interrupts import handle_at_once
 
 _LOOKS = 0.1
 """How many seconds lie between two looks of a thread at whether it is to end."""
@@ -48,6 +50,9 @@ class Workers(_DataLoaderIterMultiProcess):
         finally:
             if collects:
                 gc.enable()
+        # Paddle would raise wherever this process is when a worker ends, in a step or in code of
+        # others. Its thread looks after them too, and says so where a batch is asked for.
+        core._erase_process_pids(id(self))
 
     @property
     def _index_sampler(self) -> Iterable[object]:
@@ -116,6 +121,7 @@ def _beginning(init: Callable[[int], None] | None) -> Callable[[int], None]:
         gc.freeze()
         gc.enable()
         signal.signal(signal.SIGINT, signal.default_int_handler)
+        handle_at_once(besides=[signal.SIGTERM])  # which Paddle handles here
         Thread(target=_follow, args=(parent,), daemon=True).start()
         Finalize(None, _clean_up_after, (parent,), exitpriority=_LAST)
         if init is not None:

@@ -489,6 +489,7 @@ BEGUN = """
             if self.wrong == "raises" and k == 9:
                 raise LookupError("no ninth")
             if self.wrong == "dies" and k == 9:
+                time.sleep(0.5)  # what it has loaded is on its way
                 os.kill(os.getpid(), signal.SIGKILL)
             if self.wrong == "slow":
                 time.sleep(0.02)
@@ -595,6 +596,15 @@ def test_the_workers_of_a_loader_end_whatever_happens() -> None:
         assert "one of them ended before its time" in str(error)
     assert left() == before, ("died", left())
 
+    dying = feeds(loader("dies"), NAMES)
+    try:
+        next(dying)
+        os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT)  # where Paddle would raise
+        print(firsts(dying))
+    except purdist.RunError as error:
+        assert "one of them ended before its time" in str(error)
+    assert left() == before, ("died elsewhere", left())
+
     training = purdist.minimize(
         purdist.apply(
             purdist.from_layer(
@@ -631,3 +641,37 @@ def test_the_workers_of_a_loader_end_whatever_happens() -> None:
     """
     )
     assert out.splitlines() == ["done"]
+
+
+def test_a_signal_while_workers_begin_is_handled_when_they_have() -> None:
+    """What a handler raises within a fork, where this one is sent, Python drops."""
+    out = nets.in_a_process(
+        BEGUN
+        + """
+    class Stop(SystemExit):
+        pass
+
+    def stop(number, frame):
+        raise Stop(number)
+
+    def check(worker):
+        assert all(signal.getsignal(n) is stop for n in (signal.SIGHUP, signal.SIGUSR1))
+
+    sent = []
+    os.register_at_fork(after_in_parent=lambda: sent and signal.raise_signal(sent.pop()))
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1)
+    for number in numbers:
+        signal.signal(number, stop)
+    for number in numbers:
+        sent.append(number)
+        try:
+            print(firsts(feeds(loader(), NAMES)))
+        except Stop as error:
+            print(error.code == number)
+        assert left() == before, (number, left())
+    assert firsts(feeds(loader(worker_init_fn=check), NAMES)) == list(range(0, 40, 4))
+    assert all(signal.getsignal(n) is stop for n in numbers)
+    print("done", flush=True)
+    """
+    )
+    assert out.split() == ["True"] * 4 + ["done"]

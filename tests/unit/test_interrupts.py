@@ -1,4 +1,4 @@
-"""Ctrl-C in the middle of what must not be left half done comes when it is done."""
+"""A signal, as Ctrl-C sends one, comes when what must not be left half done is done."""
 
 from __future__ import annotations
 
@@ -50,16 +50,44 @@ def test_it_comes_with_what_else_is_raised() -> None:
     assert isinstance(caught.value.__context__, OSError)
 
 
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)
+
+
 def test_who_catches_interrupts_goes_on_to() -> None:
     came = []
-    found = signal.signal(signal.SIGINT, lambda number, _: came.append(number))
+    found = [signal.signal(number, lambda number, _: came.append(number)) for number in SIGNALS]
     try:
         with uninterrupted():
-            interrupt()
+            for number in SIGNALS:
+                os.kill(os.getpid(), number)
             assert came == []
-        assert came == [signal.SIGINT]
+        assert {*came} == {*SIGNALS}
     finally:
-        signal.signal(signal.SIGINT, found)
+        for number, handler in zip(SIGNALS, found, strict=True):
+            signal.signal(number, handler)
+
+
+def test_all_that_came_is_handled_and_all_is_as_it_was_whatever_a_handler_raises() -> None:
+    came = []
+
+    def stop(number: int, _: object) -> None:
+        came.append(number)
+        raise SystemExit(number)
+
+    def work() -> None:
+        with uninterrupted():
+            for number in SIGNALS:
+                os.kill(os.getpid(), number)
+
+    found = [signal.signal(number, stop) for number in SIGNALS]
+    try:
+        with pytest.raises(SystemExit):
+            work()
+        assert {*came} == {*SIGNALS}
+        assert all(signal.getsignal(number) is stop for number in SIGNALS)
+    finally:
+        for number, handler in zip(SIGNALS, found, strict=True):
+            signal.signal(number, handler)
 
 
 def test_a_thread_that_gets_no_interrupts_is_left_alone() -> None:
