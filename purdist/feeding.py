@@ -22,12 +22,6 @@ from purdist.errors import (
 )
 from purdist.variables import Variable
 
-_WHERE = (
-    "Where a DataLoader gives it, do so in the dataset or its collate_fn, or in a generator around "
-    "the loader."
-)
-"""Where a user of one can change what is fed."""
-
 _SHOWN = 3
 """How many wrong values an error shows."""
 
@@ -183,7 +177,7 @@ def _unlike(variable: Variable, value: object, array: Array) -> Iterator[Purdist
         yield ShapeMismatchError(
             f"Expected the feed {variable} of rank {len(variable.shape)}, got an array of "
             f"rank {array.ndim}, shape {list(array.shape)}.",
-            f"{of_rank(variable, array)} {_WHERE}",
+            of_rank(variable, array),
         )
         return
     sizes = enumerate(zip(variable.shape, array.shape, strict=True))
@@ -203,7 +197,7 @@ def _converted(variable: Variable, value: object) -> str:
         return f"Feed {name!r} as paddle.to_tensor(...).astype('bfloat16')."
     if isinstance(value, list | tuple | int | float):
         return f"Feed {name!r} as numpy.array(..., {dtype!r}), if that has the numbers."
-    return f"Feed {name!r} with .astype({dtype!r}). {_WHERE}"
+    return f"Feed {name!r} with .astype({dtype!r})."
 
 
 def _standing_in(agreement: graphs.Agreement, new: str, names: Collection[str]) -> graphs.Agreement:

@@ -23,7 +23,7 @@ from purdist.training.exchanging import exchanged
 from tests.bench.timing import alternate, machine, ratio
 from tests.nets import ROOT
 
-FLAT, EACH = "flat arrays", "one call for each"
+FLAT, EACH, NONE = "flat arrays", "one call for each", "no exchange"
 
 
 def one_by_one(values: Sequence[paddle.Tensor], processes: int) -> list[paddle.Tensor]:
@@ -32,6 +32,11 @@ def one_by_one(values: Sequence[paddle.Tensor], processes: int) -> list[paddle.T
     for share in shares:
         distributed.all_reduce(share)
     return shares
+
+
+def as_they_are(values: Sequence[paddle.Tensor], _: int) -> list[paddle.Tensor]:
+    """Each process's own."""
+    return list(values)
 
 
 def exchanging(
@@ -60,14 +65,15 @@ def measure(count: int, size: int) -> None:
     """What one of the processes does."""
     distributed.init_parallel_env()
     paddle.enable_static()
-    things = {FLAT: exchanging(exchanged, count, size), EACH: exchanging(one_by_one, count, size)}
-    timed = alternate(things, runs=30)
+    ways = {FLAT: exchanged, EACH: one_by_one, NONE: as_they_are}
+    timed = alternate({n: exchanging(way, count, size) for n, way in ways.items()}, runs=30)
     if distributed.get_rank() == 0:
         print(machine())
         print(f"{count} arrays of {size} numbers, {distributed.get_world_size()} processes")
         for name, taken in timed.items():
             print(f"  {name:18s} {taken}")
-        print(f"  {FLAT} / {EACH}: {ratio(timed[FLAT], timed[EACH])}")
+        costs = timed[FLAT] - timed[NONE], timed[EACH] - timed[NONE]
+        print(f"  {FLAT} / {EACH}, each without {NONE}: {ratio(*costs)}")
 
 
 def main() -> None:

@@ -412,11 +412,6 @@ WRONG: dict[str, tuple[object, list[str], str]] = {
     "names in another order": ([Y, X], NAMES, "Expected the feed x [-1, 6] float32, got an array"),
     "another shape": ([X[:, :5], Y], NAMES, "Axis 1 must be 6, it is 5."),
     "another dtype": ([X.astype("float64"), Y], NAMES, "got an array of float64."),
-    "a column of labels": (
-        [X, Y[:, None]],
-        NAMES,
-        "Reshape it to [-1]. Where a DataLoader gives it, do so in the dataset or its collate_fn",
-    ),
     "a text": (["x", Y], NAMES, "Expected an array of numbers as the feed 'x', got str."),
 }
 

@@ -1022,10 +1022,6 @@ def test_minimize(call: Callable[[], object], kind: type[purdist.PurdistError], 
 
 X = nets.numbers(0, 2, 6)
 
-WHERE = (
-    "Where a DataLoader gives it, do so in the dataset or its collate_fn, or in a generator around "
-    "the loader."
-)
 NAMED = "or name what is to be fed with feeds(loader, names)."
 
 FEEDS: dict[str, tuple[Mapping[str, object], type[purdist.PurdistError], str]] = {
@@ -1053,7 +1049,7 @@ FEEDS: dict[str, tuple[Mapping[str, object], type[purdist.PurdistError], str]] =
         {"x": X[0]},
         ShapeMismatchError,
         "Expected the feed x [-1, 6] float32 of rank 2, got an array of rank 1, shape [6].\n"
-        f"Reshape it to [-1, 6]. {WHERE}",
+        "Reshape it to [-1, 6].",
     ),
     "of another size": (
         {"x": X[:, :5]},
@@ -1065,14 +1061,14 @@ FEEDS: dict[str, tuple[Mapping[str, object], type[purdist.PurdistError], str]] =
         {"x": X.astype("float64")},
         DtypeMismatchError,
         "Expected the feed x [-1, 6] float32, got an array of float64.\n"
-        f"Feed 'x' with .astype('float32'). {WHERE}",
+        "Feed 'x' with .astype('float32').",
     ),
     "all of it": (
         {"x": X[:, :5].astype("int64"), "z": X},
         SeveralFaultsError,
         "3 faults:\n"
         "1. Expected the feed x [-1, 6] float32, got an array of int64.\n"
-        f"Feed 'x' with .astype('float32'). {WHERE}\n"
+        "Feed 'x' with .astype('float32').\n"
         "2. Expected the feed x [-1, 6] float32, got an array of shape [2, 5].\n"
         "Axis 1 must be 6, it is 5.\n"
         "3. Expected feeds for 'x', got one for 'z', which the program has no input for.\n"

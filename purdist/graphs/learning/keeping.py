@@ -2,11 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 
 import paddle
+from paddle.base.libpaddle import pir
 
 from purdist.graphs.dtypes import dtype_name
+from purdist.graphs.looking import (
+    Operation,
+    identity,
+    is_declared,
+    is_pure,
+    op_id,
+    overwritten,
+    read_ids,
+    reads,
+    value_id,
+    value_ids,
+)
+from purdist.graphs.making import CLONE
+
+_PIECE = 300
+"""How many ops one if holds, or a few more."""
 
 
 def kept_in_scope(
@@ -54,8 +72,52 @@ def clear(kept: paddle.Tensor) -> None:
 
 
 def where_true(condition: paddle.Tensor, body: Callable[[], None]) -> None:
-    """Adds the ops of ``body``, which run where ``condition`` holds."""
-    paddle.static.nn.cond(condition, body, None)
+    """Adds the ops of ``body``, which write where ``condition`` holds, and nothing elsewhere.
+
+    What only computes stays outside, and what writes is in several ifs where it is long: Paddle
+    makes ready what is in one in a time that grows with the square of its ops.
+    """
+    block = paddle.static.default_main_program().global_block()
+    newest = max(map(op_id, block.ops))
+    body()
+    writing = _writing(op for op in block.ops if op_id(op) > newest and not is_declared(op))
+    for ops in _pieces(writing):
+        paddle.static.nn.cond(condition, partial(_clone, ops), None)
+    for op in reversed(writing):
+        op.erase()
+
+
+def _writing(ops: Iterable[Operation]) -> list[Operation]:
+    """Those of ``ops`` that write somewhere, and those that read what these have written."""
+    found: list[Operation] = []
+    written: set[str] = set()
+    for op in ops:
+        if not is_pure(op) or not written.isdisjoint(read_ids([op])):
+            found.append(op)
+            written |= value_ids([op])
+            written.update(value_id(v) for v in overwritten(op))
+    return found
+
+
+def _pieces(ops: Sequence[Operation]) -> Iterator[Sequence[Operation]]:
+    """``ops`` in order, in pieces that hand nothing to one another."""
+    last = {key: k for k, op in enumerate(ops) for key in read_ids([op])}
+    begin = until = 0
+    for k, op in enumerate(ops):
+        until = max([until, *(last.get(key, k) for key in value_ids([op]))])
+        if (k >= until and k + 1 - begin >= _PIECE) or k + 1 == len(ops):
+            yield ops[begin : k + 1]
+            begin = k + 1
+
+
+def _clone(ops: Sequence[Operation]) -> None:
+    """Copies ``ops`` to where ops are being added."""
+    made, mapping = value_ids(ops), pir.IrMapping()
+    for op in ops:
+        for value in reads(op):
+            if identity(value) and value_id(value) not in made and not mapping.has(value):
+                mapping.add(value, value)
+        op.clone(mapping, CLONE)
 
 
 def wide(dtype: paddle.dtype | str) -> str:
