@@ -10,7 +10,7 @@ import attrs
 
 from purdist.errors import PurdistError, warn
 from purdist.storing import check_target, folder_beside, make_folders, telling
-from purdist.training.checkpoint_files import name_of, remove_before, stems_in, steps_in
+from purdist.training.checkpoint_files import MANIFEST, name_of, remove_before, stems_in, steps_in
 from purdist.training.checkpoints import Checkpoints, write_to
 from purdist.training.schedules import state_of
 from purdist.training.values import Training, session_of
@@ -84,7 +84,10 @@ class _Writer:
                 "resume(training, directory), or choose another directory."
             )
         with folder_beside(checkpoints.directory / name_of(0)):
-            return cls(training, checkpoints, training.steps)
+            writer = cls(training, checkpoints, training.steps)
+        if (checkpoints.directory / f"{name_of(training.steps)}{MANIFEST}").exists():
+            writer.remove_older()  # who wrote it may have been killed before
+        return writer
 
     def write(self) -> None:
         """Writes what is not written yet.
@@ -97,8 +100,17 @@ class _Writer:
             return
         self.done = steps
         write_to(self.training, folder / name_of(steps))
+        self.remove_older()
+
+    def remove_older(self) -> None:
+        """Leaves the newest, and as many before it as stay.
+
+        Raises:
+            PurdistError: The system refuses.
+        """
+        folder = self.checkpoints.directory
         with telling(folder):
-            remove_before(folder, steps, self.checkpoints.keep)
+            remove_before(folder, self.training.steps, self.checkpoints.keep)
 
     def write_quietly(self) -> None:
         """The same where something else has ended the steps already."""

@@ -170,6 +170,13 @@ def test_a_checkpoint_of_more_steps_stays(run: Path) -> None:
     assert names(run) == files(3, 4)
 
 
+def test_what_a_killed_process_left_to_remove_is_removed(run: Path) -> None:
+    training = purdist.resume(made(), run)
+    assert (training.steps, names(run)) == (4, files(2, 4))
+    trained(training, 4, checkpoints=purdist.Checkpoints(run, keep=1))
+    assert names(run) == files(4)
+
+
 def written(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """After how many steps checkpoints are written from now on."""
     found: list[int] = []
