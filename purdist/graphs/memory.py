@@ -87,7 +87,12 @@ def lent(tensor: Memory | paddle.Tensor) -> npt.NDArray[Any] | None:
     # Of one that is not there yet Paddle would crash.
     if not (has_memory(memory) and memory._place().is_cpu_place()):
         return None
-    return None if dtype_name(memory._dtype()) == "bfloat16" else np.from_dlpack(_Lent(memory))
+    if dtype_name(memory._dtype()) == "bfloat16":
+        return None
+    try:
+        return np.from_dlpack(_Lent(memory))
+    except RuntimeError:  # older versions of numpy take no bool
+        return None
 
 
 def drop_scope(scope: Scope) -> None:

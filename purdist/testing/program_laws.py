@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 from itertools import islice
 from typing import Protocol
 
@@ -16,7 +17,7 @@ from purdist.arrays import Arrays
 from purdist.checking import guard
 from purdist.cutting import cut
 from purdist.distillation import Distillation
-from purdist.errors import PurdistError
+from purdist.errors import NonFiniteError, PurdistError
 from purdist.exporting.student import student_of
 from purdist.losses.custom import CustomLoss
 from purdist.program import Program, internals_of
@@ -233,7 +234,11 @@ def _trained(
         except PurdistError:
             continue
         batches = iter([batch_of(training.program, seed=k) for k in range(_STEPS)])
-        steps = [step for piece in pieces(batches) for step in train(training, piece)]
+        steps: list[Step] = []
+        with suppress(NonFiniteError):  # one that diverges ends in the same step
+            for piece in pieces(batches):
+                for step in train(training, piece):
+                    steps.append(step)  # noqa: PERF402 - those before an error stay
         return training, steps
     return None
 

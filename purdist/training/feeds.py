@@ -33,8 +33,8 @@ def feeds(
     values are named in order; a mapping, of which the names are taken and the rest left; or one
     tensor or array::
 
-        loader = paddle.io.DataLoader(dataset, batch_size=32, num_workers=2)  # of (image, label)
-        for step in train(training, feeds(loader, ["image", "label"], epochs=10)):
+        loader = paddle.io.DataLoader(dataset, batch_size=32, num_workers=2)  # of (x, ...)
+        for step in train(training, feeds(loader, ["x"], epochs=10)):
             print(step.loss)
 
     A run that was cut off goes on where it was, with ``start=training.steps``, times what

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import tempfile
 import warnings
+import weakref
 from collections.abc import Callable
 from pathlib import Path
 
@@ -130,11 +131,12 @@ def start(
     optimizer = OPTIMIZERS[example.optimizer]
     if example.way != "cache":
         return purdist.minimize(distillation, optimizer, teacher=example.way), fed
-    with tempfile.TemporaryDirectory() as folder:
-        cache = purdist.cache_teacher(
-            distillation, [{"x": feed["x"]} for feed in fed], Path(folder) / "cache"
-        )
-        training = purdist.minimize(distillation, optimizer, teacher=cache)
+    folder = tempfile.TemporaryDirectory()
+    cache = purdist.cache_teacher(
+        distillation, [{"x": feed["x"]} for feed in fed], Path(folder.name) / "cache"
+    )
+    training = purdist.minimize(distillation, optimizer, teacher=cache)
+    weakref.finalize(training, folder.cleanup)  # its blocks are read in the steps
     sampled: list[Arrays] = [
         {**feed, "teacher_sample": np.arange(k * ROWS, (k + 1) * ROWS)}
         for k, feed in enumerate(fed)

@@ -176,6 +176,12 @@ MYPY_ALONE = ("attrs.evolve(", ".shape = (1,)")
 """What pyright lets through: it knows no `attrs.evolve`, and writes to fields with a converter."""
 
 
+since_numpys_types = pytest.mark.skipif(
+    np.lib.NumpyVersion(np.__version__) < "2.3.0", reason="older types of numpy's say Any"
+)
+
+
+@since_numpys_types
 def test_pyright_takes_the_same_and_refuses_the_same(by_pyright: list[Message]) -> None:
     found = {(m.file, m.line) for m in by_pyright if m.severity == "error" and m.file in FILES}
     assert found == {
@@ -192,11 +198,6 @@ ANY_ARRAY = (
     "numpy.ndarray[tuple[Any, ...], numpy.dtype[numpy.floating[numpy._typing._nbit_base._32Bit]]]",
 )
 """Arrays of any shape, as numpy says it."""
-
-
-since_numpys_types = pytest.mark.skipif(
-    np.lib.NumpyVersion(np.__version__) < "2.3.0", reason="older types of numpy's say Any"
-)
 
 
 @since_numpys_types
@@ -237,6 +238,7 @@ def test_what_is_accepted_calls_every_public_function() -> None:
     assert functions - calls == set()
 
 
+@since_numpys_types
 def test_all_that_is_public_has_a_type_that_no_checker_infers(user: User) -> None:
     """By pyright, which looks at every module, as a user's checker does that infers nothing."""
     said = user.completeness()

@@ -113,6 +113,8 @@ MADE: Mapping[str, Callable[[], object]] = {
     "images": lambda: nets.numbers(0, 8, 6),
     "labels": lambda: np.arange(8) % 4,
     "batches": lambda: [{"x": nets.numbers(0, 8, 6)}],
+    "dataset": lambda: [(row,) for row in nets.numbers(0, 64, 6)],
+    "loader": lambda: [[nets.numbers(0, 8, 6)]],
 }
 """What an example may use that it does not make."""
 
@@ -131,8 +133,30 @@ IMPORTED: Mapping[str, object] = {
 }
 
 
+def layered(count: int) -> purdist.Program:
+    """A network of so many layers in a list."""
+
+    class Layered(paddle.nn.Layer):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layers = paddle.nn.LayerList(paddle.nn.Linear(6, 6) for _ in range(count))
+
+        def forward(self, x: paddle.Tensor) -> paddle.Tensor:
+            for inner in self.layers:
+                x = inner(x)
+            return x
+
+    with purdist.graphs.dynamic():
+        return purdist.from_layer(Layered(), {"x": InputSpec([None, 6])})
+
+
 def names_for(code: str) -> dict[str, Any]:
-    """What ``code`` reads and does not import, new for it."""
+    """What ``code`` reads and does not import, new for it, and the files that it reads."""
+    if '"layers.0."' in code:
+        purdist.save_weights(layered(3), "teacher.safetensors")
+        return {"__name__": "example", **IMPORTED, "student": layered(2)}
+    if '"pretrained.safetensors"' in code:
+        purdist.save_weights(network("x", 2), "pretrained.safetensors")
     read = {node.id for node in ast.walk(ast.parse(code)) if isinstance(node, ast.Name)}
     made = {name: make() for name, make in MADE.items() if name in read}
     return {"__name__": "example", **IMPORTED, **made}
