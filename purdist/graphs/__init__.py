@@ -49,6 +49,7 @@ from purdist.graphs.learning.gradients import (
 from purdist.graphs.learning.keeping import (
     add_to,
     clear,
+    in_dtype,
     kept_in_scope,
     mean_of,
     move_towards,
@@ -281,6 +282,7 @@ __all__ = [
     "has_numbers",
     "has_parameters_of_its_own",
     "has_sizes",
+    "in_dtype",
     "in_float32_where_needed",
     "is_feed",
     "is_from_file",

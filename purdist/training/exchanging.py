@@ -131,17 +131,23 @@ def exchanged(values: Sequence[paddle.Tensor], processes: int) -> list[paddle.Te
         dtype = kinds[group[0]][0]
         if len(group) == 1:
             (k,) = group
-            share = graphs.mean_of(values[k].astype(dtype), processes)
+            share = graphs.mean_of(graphs.in_dtype(values[k], dtype), processes)
             distributed.all_reduce(share)
-            means[k] = share.astype(values[k].dtype)
+            means[k] = graphs.in_dtype(share, graphs.dtype_name(values[k].dtype))
             continue
-        flat = paddle.concat([values[k].reshape([-1]).astype(dtype) for k in group])
+        flat = paddle.concat([graphs.in_dtype(_in_shape(values[k], [-1]), dtype) for k in group])
         flat = graphs.mean_of(flat, processes)
         distributed.all_reduce(flat)
         parts = paddle.split(flat, [kinds[k][1] for k in group])
         for k, part in zip(group, parts, strict=True):
-            means[k] = part.reshape(values[k].shape).astype(values[k].dtype)
+            mean = _in_shape(part, list(values[k].shape))
+            means[k] = graphs.in_dtype(mean, graphs.dtype_name(values[k].dtype))
     return [means[k] for k in range(len(values))]
+
+
+def _in_shape(value: paddle.Tensor, shape: list[int]) -> paddle.Tensor:
+    """``value`` in a shape: itself where both have one axis, which a reshape may copy."""
+    return value if len(value.shape) == len(shape) == 1 else value.reshape(shape)
 
 
 def _kind(value: paddle.Tensor) -> tuple[str, int]:

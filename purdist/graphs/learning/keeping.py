@@ -43,7 +43,12 @@ def kept_in_scope(
 
 def add_to(kept: paddle.Tensor, value: paddle.Tensor) -> paddle.Tensor:
     """``kept``, to which ``value`` was added where it lies."""
-    return paddle._C_ops.add_(kept, value.astype(kept.dtype))
+    return paddle._C_ops.add_(kept, in_dtype(value, dtype_name(kept.dtype)))
+
+
+def in_dtype(value: paddle.Tensor, dtype: str) -> paddle.Tensor:
+    """``value`` in a dtype: itself where that is its own, which a cast would copy."""
+    return value if dtype_name(value.dtype) == dtype else value.astype(dtype)
 
 
 def mean_of(total: paddle.Tensor, count: int) -> paddle.Tensor:
@@ -53,7 +58,7 @@ def mean_of(total: paddle.Tensor, count: int) -> paddle.Tensor:
 
 def move_towards(kept: paddle.Tensor, value: paddle.Tensor, rate: float) -> None:
     """Makes of ``kept``, where it lies, ``rate`` of it and the rest of ``value``."""
-    value = value.astype(kept.dtype)
+    value = in_dtype(value, dtype_name(kept.dtype))
     if rate == 0:
         set_to(kept, value)
     else:
