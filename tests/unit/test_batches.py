@@ -105,6 +105,8 @@ DTYPES = ["bool", "uint8", "int8", "int16", "int32", "int64", "float16", "float3
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_a_tensor_is_fed_without_a_copy(dtype: str) -> None:
+    if dtype == "bool" and np.lib.NumpyVersion(np.__version__) < "1.25.0":
+        pytest.skip("numpy takes no bool by DLPack")
     numbers = np.arange(12).reshape(4, 3).astype(dtype)
     given, held = tensor(numbers), memory(numbers)
     for one, address in [(given, given.get_tensor()._ptr()), (held, held._ptr())]:
