@@ -56,7 +56,7 @@ class ProgramDraft:
         teachers = self._teachers_of(spec)
         with self._draft.appending():
             values = {
-                key: _with_digits(self._value(name, detached=key in teachers))
+                key: graphs.widened(self._value(name, detached=key in teachers))
                 for key, name in spec.variables.items()
             }
         built = self._built(term, spec, values, teachers)
@@ -226,9 +226,3 @@ class ProgramDraft:
         if new.name not in self._inputs:
             self._inputs[new.name] = paddle.static.data(new.name, list(new.shape), new.dtype)
         return self._inputs[new.name]
-
-
-def _with_digits(value: paddle.Tensor) -> paddle.Tensor:
-    """``value`` in float32 where it is of less: half of Paddle's ops take no other on the CPU."""
-    low = graphs.dtype_name(value.dtype) in ("float16", "bfloat16")
-    return value.astype("float32") if low else value

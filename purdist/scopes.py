@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -67,14 +67,14 @@ def initialise(scope: Scope, startup: paddle.static.Program, place: Place) -> li
     # The executor would put them into the uppermost parent of `scope`.
     drawn = paddle.static.Scope()
     graphs.Runner(graphs.Graph(startup, {}), (), drawn, place)({})
-    names = sorted(n for n in drawn.local_var_names() if tensor_of(drawn, n) is not None)
+    names = names_in(drawn)
     share(drawn, scope, names)
     graphs.drop_scope(drawn)
     return names
 
 
 def names_in(scope: Scope) -> list[str]:
-    """The names of all that a scope of ours holds memory for."""
+    """The names of all that a scope holds memory for."""
     return [name for name in sorted(scope.local_var_names()) if tensor_of(scope, name) is not None]
 
 
@@ -129,6 +129,12 @@ def write_into(tensor: paddle.Tensor, scope: Scope, name: str) -> None:
 def put(scope: Scope, name: str, array: npt.NDArray[np.generic], place: Place) -> None:
     """Gives ``name`` in ``scope`` a copy of ``array`` at ``place``."""
     _make(scope, name).set(array, place)
+
+
+def put_each(scope: Scope, arrays: Mapping[str, npt.NDArray[np.generic]], place: Place) -> None:
+    """The same of each of ``arrays``, by its name."""
+    for name, array in arrays.items():
+        put(scope, name, array, place)
 
 
 def kinds(scope: Scope, names: Iterable[str]) -> dict[str, graphs.Kind]:

@@ -255,8 +255,7 @@ def _scalar(name: str, value: paddle.Tensor) -> paddle.Tensor:
             f"{name}: Expected a floating-point scalar, got {graphs.dtype_name(value.dtype)}.",
             "Cast it with .astype('float32').",
         )
-    if graphs.dtype_name(value.dtype) in ("float16", "bfloat16"):
-        value = value.astype("float32")  # what is summed up and told keeps its digits
+    value = graphs.widened(value)  # what is summed up and told keeps its digits
     return value.reshape([]) if value.shape else value
 
 

@@ -56,6 +56,7 @@ from purdist.graphs.learning.keeping import (
     set_to,
     where_true,
     wide,
+    widened,
 )
 from purdist.graphs.learning.kernels import (
     flatten_linear_layers,
@@ -386,6 +387,7 @@ __all__ = [
     "value_ranges",
     "where_true",
     "wide",
+    "widened",
     "with_fast_kernels",
     "without_unset",
     "write_to_copies",

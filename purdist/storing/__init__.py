@@ -8,6 +8,7 @@ from purdist.storing.drafts import place as place
 from purdist.storing.drafts import replacing as replacing
 from purdist.storing.drafts import scratch as scratch
 from purdist.storing.files import checksum as checksum
+from purdist.storing.files import checksum_in as checksum_in
 from purdist.storing.files import checksum_of as checksum_of
 from purdist.storing.files import locked as locked
 from purdist.storing.files import make_folders as make_folders

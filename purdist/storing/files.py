@@ -10,6 +10,7 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from purdist.errors import WriteError
 from purdist.storing.targets import telling
@@ -112,10 +113,15 @@ def checksum(content: bytes | memoryview, before: str = "") -> str:
 
 def checksum_of(path: Path) -> str:
     """That of a whole file."""
-    found = checksum(b"")
     with path.open("rb") as file:
-        while chunk := file.read(1 << 22):
-            found = checksum(chunk, found)
+        return checksum_in(file)
+
+
+def checksum_in(file: BinaryIO) -> str:
+    """That of what is left of an open file."""
+    found = checksum(b"")
+    while chunk := file.read(1 << 22):
+        found = checksum(chunk, found)
     return found
 
 

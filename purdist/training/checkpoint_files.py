@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from purdist import graphs, manifests
 from purdist.errors import CorruptFileError, MissingFileError, StaleCheckpointError, printable
-from purdist.storing import checksum, folder_beside, open_regular, place, undisturbed
+from purdist.storing import checksum, checksum_in, folder_beside, open_regular, place, undisturbed
 from purdist.training.fingerprint import Fingerprint
 from purdist.weight_files import WeightFile, write_weights
 
@@ -40,8 +40,6 @@ _LONGEST = 1 << 26
 
 _SEED = re.compile(r"[0-9]{1,4000}")
 """A longer number Python does not read."""
-
-_CHUNK = 1 << 22
 
 _MOST = 1 << 63
 """Steps are fewer."""
@@ -101,7 +99,7 @@ def write(
         weights = folder / f"{stem.name}{WEIGHTS}"
         write_weights(weights, arrays, dtypes)
         with weights.open("rb") as file:
-            told = attrs.evolve(found, weights=_checksum(file), size=_size(file))
+            told = attrs.evolve(found, weights=checksum_in(file), size=_size(file))
         body = manifests.written(told)
         (folder / f"{stem.name}{MANIFEST}").write_bytes(_sealed(body))
         place(folder, stem.parent)
@@ -190,7 +188,7 @@ class OpenCheckpoint:
             file = _opened(path)
         try:
             with _told(path):
-                is_whole = _size(file) == manifest.size and _checksum(file) == manifest.weights
+                is_whole = _size(file) == manifest.size and checksum_in(file) == manifest.weights
             if not is_whole:
                 raise _damaged(path, "one that is cut off or was changed")
             return cls(stem, manifest, file)
@@ -227,13 +225,6 @@ def _sealed(body: bytes) -> bytes:
 
 def _size(file: BufferedReader) -> int:
     return os.fstat(file.fileno()).st_size
-
-
-def _checksum(file: BufferedReader) -> str:
-    found = checksum(b"")
-    while chunk := file.read(_CHUNK):
-        found = checksum(chunk, found)
-    return found
 
 
 def _opened(path: Path) -> BufferedReader:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from typing import Annotated
 
 import attrs
@@ -26,7 +26,7 @@ from purdist.training.optimizing import MakeOptimizer, own_optimizer
 from purdist.training.ranks import begin_alike
 from purdist.training.recipe import Recipe
 from purdist.training.session import Progress, Session
-from purdist.training.updating import StepGraph, Update, make_step
+from purdist.training.updating import Update, make_step
 from purdist.training.values import Training
 
 
@@ -149,7 +149,7 @@ def minimize(
         {term: s.weight for term, s in zip(distillation.terms, distillation.specs, strict=True)},
         moving_weights(distillation),
         optimizer.get_lr(),
-        _kept(program, built, moving_weights(distillation).values()),
+        (*moving_names(program), *built.kept),
         tuple(statistics_of(program)),
         _common_seed(data_parallel=data_parallel) if seed is None else seed,
         distributed.get_rank() if data_parallel else 0,
@@ -160,12 +160,6 @@ def minimize(
     if data_parallel:
         begin_alike(training)
     return training
-
-
-def _kept(program: Program, built: StepGraph, factors: Collection[str]) -> tuple[str, ...]:
-    """What the scope keeps from update to update: no factor and no rate, which are set for each."""
-    names = (*moving_names(program), *built.kept)
-    return tuple(name for name in names if name not in factors and name != built.rate)
 
 
 def _followers(

@@ -113,8 +113,7 @@ class _Look:
             values = {name: draft.values[name] for name in self._losses}
             with draft.appending():
                 for name in self._names:
-                    value = draft.values[name]
-                    value = value.astype(graphs.wide(value.dtype))
+                    value = graphs.widened(draft.values[name])
                     values[f"{name} nan"] = paddle.isnan(value).any()
                     values[f"{name} infinite"] = paddle.isinf(value).any()
             draft.values = values
@@ -132,8 +131,7 @@ class _Look:
             with session.drawing(step, batch):
                 numbers = iter(self._run(feed))
         finally:
-            for name, array in found.items():
-                scopes.put(session.progress.scope, name, array, session.place)
+            scopes.put_each(session.progress.scope, found, session.place)
         losses = {name: float(next(numbers)) for name in self._losses}
         flags = {name: (bool(next(numbers)), bool(next(numbers))) for name in self._names}
         kinds = {(False, False): "", (False, True): "infinite"}

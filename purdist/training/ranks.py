@@ -31,8 +31,7 @@ def begin_alike(training: Training) -> None:
             _check_alike(rank, made[0][0], other, made[0][1], seed)
         arrays = [scopes.values(session.progress.scope, session.kept)]
         distributed.broadcast_object_list(arrays, src=0)
-    for name, array in arrays[0].items():
-        scopes.put(session.progress.scope, name, array, session.place)
+    scopes.put_each(session.progress.scope, arrays[0], session.place)
 
 
 def _check_alike(

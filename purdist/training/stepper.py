@@ -182,8 +182,7 @@ class Stepper:
     def _put_back(self) -> None:
         """Puts back what batches of an update that is not made have moved."""
         self._told.clear()
-        for name, array in self._found.items():
-            scopes.put(self.session.progress.scope, name, array, self.session.place)
+        scopes.put_each(self.session.progress.scope, self._found, self.session.place)
 
     def __enter__(self) -> None:
         pass

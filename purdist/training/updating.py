@@ -91,7 +91,7 @@ def make_step(
             graphs.with_fast_kernels(finished) if fast else finished,
             rate,
             tuple(name for name in made if name not in {*added.between, rate}),
-            tuple(added.sums),
+            added.sums,
             added.exchange,
         )
 
@@ -186,7 +186,7 @@ def _means(
     if not sums:
         return list(gradients)
     return [
-        (parameter, graphs.mean_of(kept, count).astype(gradient.dtype))
+        (parameter, graphs.in_dtype(graphs.mean_of(kept, count), graphs.dtype_name(gradient.dtype)))
         for (parameter, gradient), kept in zip(gradients, sums, strict=True)
     ]
 

@@ -76,16 +76,21 @@ def clear(kept: paddle.Tensor) -> None:
     paddle._C_ops.full_(kept, list(kept.shape), 0.0, kept.dtype, paddle.CPUPlace())
 
 
+def added_by(body: Callable[[], object]) -> list[Operation]:
+    """The ops that ``body`` adds to the default program, in its order."""
+    block = paddle.static.default_main_program().global_block()
+    newest = max(map(op_id, block.ops))
+    body()
+    return [op for op in block.ops if op_id(op) > newest]
+
+
 def where_true(condition: paddle.Tensor, body: Callable[[], None]) -> None:
     """Adds the ops of ``body``, which write where ``condition`` holds, and nothing elsewhere.
 
     What only computes stays outside, and what writes is in several ifs where it is long: Paddle
     makes ready what is in one in a time that grows with the square of its ops.
     """
-    block = paddle.static.default_main_program().global_block()
-    newest = max(map(op_id, block.ops))
-    body()
-    writing = _writing(op for op in block.ops if op_id(op) > newest and not is_declared(op))
+    writing = _writing(op for op in added_by(body) if not is_declared(op))
     for ops in _pieces(writing):
         paddle.static.nn.cond(condition, partial(_clone, ops), None)
     for op in reversed(writing):
@@ -129,3 +134,8 @@ def wide(dtype: paddle.dtype | str) -> str:
     """The dtype in which small changes of numbers of that one add up."""
     name = dtype if isinstance(dtype, str) else dtype_name(dtype)
     return "float32" if name in ("float16", "bfloat16") else name
+
+
+def widened(value: paddle.Tensor) -> paddle.Tensor:
+    """``value`` in that dtype: half of Paddle's ops take no other on the CPU."""
+    return in_dtype(value, wide(value.dtype))

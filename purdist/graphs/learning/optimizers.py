@@ -14,7 +14,8 @@ from paddle.optimizer import Optimizer
 from paddle.optimizer.lr import LRScheduler
 
 from purdist.graphs.dtypes import dtype_name
-from purdist.graphs.looking import Operation, is_tensor, is_value, op_id, op_of, operations
+from purdist.graphs.learning.keeping import added_by
+from purdist.graphs.looking import Operation, is_tensor, is_value, op_of
 from purdist.graphs.state import replaced
 
 Gradient: TypeAlias = tuple[paddle.Tensor, paddle.Tensor]
@@ -126,17 +127,11 @@ def follow(optimizer: Optimizer, loss: paddle.Tensor, gradients: list[Gradient])
 
     ``apply_gradients`` sorts them first: a norm over all would be rounded otherwise.
     """
-    known = set(map(op_id, _all_operations()))
-    optimizer._apply_optimize(loss, None, gradients)
-    added = [op for op in _all_operations() if op_id(op) not in known]
+    added = added_by(lambda: optimizer._apply_optimize(loss, None, gradients))
     for op in added:
         _take_numbers_exactly(op)
     if added:
         pir.set_insertion_point_after(added[-1])
-
-
-def _all_operations() -> Iterator[Operation]:
-    return operations(paddle.static.default_main_program(), regions=True)
 
 
 def _take_numbers_exactly(op: Operation) -> None:

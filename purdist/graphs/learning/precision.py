@@ -22,7 +22,11 @@ _LOW = {"bfloat16": "::phi::dtype::bfloat16", "float16": "::phi::dtype::float16"
 
 _CPU = "place[Place(cpu)]"
 
-_ELEMENTWISE = {"add": "add", "subtract": "sub", "multiply": "mul", "divide": "div"} | {
+_ELEMENTWISE = {
+    "add": "add",
+    "subtract": "sub",
+    "multiply": "mul",
+    "divide": "div",
     "maximum": "max",
     "minimum": "min",
     "remainder": "mod",
